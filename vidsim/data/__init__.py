@@ -1,0 +1,1 @@
+"""Stimuli, video decoding."""

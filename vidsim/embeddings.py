@@ -1,0 +1,110 @@
+"""Embeddings: ids and a matrix, the currency between floors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from numpy import ndarray
+
+from vidsim.errors import VidsimError
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Hold one embedding per stimulus, together with the stimulus ids.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        One id per row, all distinct.
+    matrix : array of shape (n, d)
+        Embeddings in model units.
+
+    Raises
+    ------
+    VidsimError
+        If ids repeat or their number is not the number of rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> e = Embeddings(("a", "b"), np.array([[3.0, 4.0], [0.0, 2.0]]))
+    >>> e.take(["b"]).matrix
+    array([[0., 2.]])
+    >>> e.unit.matrix[0]
+    array([0.6, 0.8])
+    """
+
+    ids: Sequence[str]
+    matrix: Shaped[ndarray, "n d"]
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.matrix):
+            raise VidsimError(f"{len(self.ids)} ids were given for {len(self.matrix)} embeddings; expected one id a row")
+        if len(self.position) != len(self.ids):
+            seen: set[str] = set()
+            twice = next(i for i in self.ids if i in seen or seen.add(i))
+            raise VidsimError(f"id {twice!r} stands more than once; expected every id once")
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """Map each id to its row."""
+        return {name: row for row, name in enumerate(self.ids)}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, ids: Sequence[str]) -> "Embeddings":
+        """Select rows by id, in the order asked for.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Ids to keep.
+
+        Returns
+        -------
+        Embeddings
+            The rows of ``ids``.
+
+        Raises
+        ------
+        VidsimError
+            If an id is not here.
+        """
+        missing = [i for i in ids if i not in self.position]
+        if missing:
+            raise VidsimError(f"{len(missing)} of {len(ids)} ids have no embedding here, the first is {missing[0]!r}")
+        return Embeddings(tuple(ids), self.matrix[[self.position[i] for i in ids]])
+
+    @property
+    def unit(self) -> "Embeddings":
+        """Scale every row to length 1, so that inner products are cosines (Eq. 1)."""
+        return Embeddings(self.ids, unit_rows(self.matrix))
+
+
+def unit_rows(matrix: Shaped[ndarray, "n d"]) -> Float[ndarray, "n d"]:
+    """Scale every row to length 1, in at least float32 (Eq. 1).
+
+    Parameters
+    ----------
+    matrix : array of shape (n, d)
+        Rows in any float precision.
+
+    Returns
+    -------
+    array of shape (n, d)
+        Rows of length 1; a zero row stays zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    array([[0.6, 0.8],
+           [0. , 0. ]])
+    """
+    rows = matrix.astype(np.promote_types(matrix.dtype, np.float32), copy=False)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)

@@ -1,0 +1,1 @@
+"""Encoders: a catalog of cards, one file a family."""

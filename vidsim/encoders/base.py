@@ -1,0 +1,152 @@
+"""What an encoder is: a card of weightless facts, and a protocol to run it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Modality = Literal["video", "image", "text"]
+Pooling = Literal["cls", "mean", "flatten", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """Say which moments of a clip become frames.
+
+    ``windows`` runs of ``frames // windows`` frames each. With ``fps=None`` the frames stand at the midpoints of
+    equal segments of the whole clip; with a rate, each window is centred on the midpoint of its segment
+    and its frames are ``1 / fps`` seconds apart.
+
+    Parameters
+    ----------
+    frames : int
+        Frames in all, at least 1.
+    fps : float, optional
+        Frames per second inside a window.
+    windows : int
+        Number of windows; divides ``frames``.
+    """
+
+    frames: int
+    fps: float | None = None
+    windows: int = 1
+
+    def times(self, duration: float) -> Float[ndarray, " frames"]:
+        """Return the moments to sample, in seconds from the clip's start.
+
+        Parameters
+        ----------
+        duration : float
+            Length of the clip in seconds.
+
+        Returns
+        -------
+        array of shape (frames,)
+            Times within ``[0, duration]``, not decreasing inside a window.
+
+        Examples
+        --------
+        >>> Sampling(frames=4).times(8.0)
+        array([1., 3., 5., 7.])
+        >>> Sampling(frames=4, fps=2.0, windows=2).times(8.0)
+        array([1.75, 2.25, 5.75, 6.25])
+        """
+        if self.fps is None:
+            return (np.arange(self.frames) + 0.5) / self.frames * duration
+        run = self.frames // self.windows
+        centres = (np.arange(self.windows) + 0.5) / self.windows * duration
+        offsets = (np.arange(run) - (run - 1) / 2) / self.fps
+        return np.clip(centres[:, None] + offsets, 0.0, duration).ravel()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderCard:
+    """Describe a model without its weights: one row of the catalog.
+
+    Parameters
+    ----------
+    name : str
+        Name used on the command line.
+    family : str
+        Module of ``vidsim.encoders`` that builds it.
+    modality : {"video", "image", "text"}
+        What it takes in.
+    layers : tuple of str
+        Real module paths, in order of depth.
+    default_layer : str
+        Layer that is indexed when none is named.
+    checkpoint : str, optional
+        Hub id or folder; None for a model without weights.
+    revision : str, optional
+        Commit of the checkpoint.
+    sampling : Sampling, optional
+        Frames it takes; None for text.
+    size : int, optional
+        Height and width of a frame in pixels.
+    width : int
+        Features of a token; 0 where layers differ.
+    pooling : {"cls", "mean", "flatten", "none"}
+        How a token map becomes a vector.
+    parameters : int
+        Number of weights.
+    licence : str
+        Licence of the weights.
+    lora_targets : tuple of str
+        Names of the linear layers that take LoRA weights; empty where it cannot be fine-tuned.
+    architecture : str, optional
+        Class of the upstream library.
+    extra : str, optional
+        Optional dependency group it needs.
+    source : str
+        Paper or page that published it.
+    options : mapping
+        Further keyword arguments of its family.
+    """
+
+    name: str
+    family: str
+    modality: Modality
+    layers: tuple[str, ...]
+    default_layer: str
+    checkpoint: str | None = None
+    revision: str | None = None
+    sampling: Sampling | None = None
+    size: int | None = None
+    width: int = 0
+    pooling: Pooling = "none"
+    parameters: int = 0
+    licence: str = ""
+    lora_targets: tuple[str, ...] = ()
+    architecture: str | None = None
+    extra: str | None = None
+    source: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+Reduce = Callable[[str, "Tensor"], "Tensor"]
+"""Takes a layer's name and its pooled features (batch, features) inside the hook; returns (batch, dims)."""
+
+
+class Encoder(Protocol):
+    """A model that can be run: it prepares one stimulus at a time and encodes a batch of them."""
+
+    card: EncoderCard
+
+    @property
+    def provenance(self) -> Mapping[str, object]:
+        """Facts that determine the embeddings: checkpoint, revision, weights hash, sampling, preprocessing, pooling."""
+        ...
+
+    def prepare(self, stimulus: Any) -> Any:
+        """Turn decoded frames (t, h, w, 3) uint8, or captions, into what ``encode`` takes; runs in decoding threads."""
+        ...
+
+    def encode(self, batch: Sequence[Any], layers: Sequence[str], reduce: Reduce) -> dict[str, ndarray]:
+        """Run one forward pass and return, for every layer, an array of shape (batch, dims)."""
+        ...
