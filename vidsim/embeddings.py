@@ -42,7 +42,9 @@ class Embeddings:
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.matrix):
-            raise VidsimError(f"{len(self.ids)} ids were given for {len(self.matrix)} embeddings; expected one id a row")
+            raise VidsimError(
+                f"{len(self.ids)} ids were given for {len(self.matrix)} embeddings; expected one id a row"
+            )
         if len(self.position) != len(self.ids):
             seen: set[str] = set()
             twice = next(i for i in self.ids if i in seen or seen.add(i))

@@ -1,0 +1,338 @@
+"""Stimuli: what is shown to people and models, found in a folder or listed in a table."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from zlib import crc32
+
+from vidsim.errors import VidsimError
+
+VIDEO_SUFFIXES = frozenset({
+    *(".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".gif", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"),
+    *(".mpg", ".mts", ".mxf", ".ogv", ".vob", ".webm", ".wmv", ".y4m"),
+})
+"""Suffixes by which a folder's videos are known, in any case; ``all_files`` tries every file instead."""
+
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """Describe one stimulus.
+
+    Parameters
+    ----------
+    id : str
+        Name of the stimulus, distinct within its set.
+    path : Path, optional
+        Absolute path of its file; None where there are only captions.
+    captions : tuple of str
+        Captions, in the order of the source.
+    ratings : mapping of str to float
+        Rated attributes; NaN where a rating is missing.
+    split : str, optional
+        ``"train"``, ``"test"`` or any other name the source gives.
+    """
+
+    id: str
+    path: Path | None = None
+    captions: tuple[str, ...] = ()
+    ratings: Mapping[str, float] = field(default_factory=dict)
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class StimulusSet:
+    """Hold stimuli with distinct ids, in a fixed order.
+
+    Parameters
+    ----------
+    stimuli : tuple of Stimulus
+        The stimuli.
+    named : bool
+        True where the source gave the ids; False where they were derived from file names.
+    unreadable : tuple of (Path, str)
+        Folders and files that could not even be listed, each with its reason.
+
+    Raises
+    ------
+    VidsimError
+        If an id stands twice.
+    """
+
+    stimuli: tuple[Stimulus, ...]
+    named: bool = True
+    unreadable: tuple[tuple[Path, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for stimulus in self.stimuli:
+            if stimulus.id in seen:
+                raise VidsimError(f"stimulus id {stimulus.id!r} stands more than once; expected every id once")
+            seen.add(stimulus.id)
+
+    def __len__(self) -> int:
+        return len(self.stimuli)
+
+    def __iter__(self) -> Iterator[Stimulus]:
+        return iter(self.stimuli)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Return the ids in order."""
+        return tuple(s.id for s in self.stimuli)
+
+    @property
+    def train(self) -> "StimulusSet":
+        """Return the stimuli of the training split."""
+        return self._where(lambda s: s.split == "train")
+
+    @property
+    def test(self) -> "StimulusSet":
+        """Return the stimuli of the test split."""
+        return self._where(lambda s: s.split == "test")
+
+    def take(self, ids: Sequence[str]) -> "StimulusSet":
+        """Select stimuli by id, in the order asked for.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Ids to keep.
+
+        Returns
+        -------
+        StimulusSet
+            The stimuli named by ``ids``.
+
+        Raises
+        ------
+        VidsimError
+            If an id is not in the set.
+        """
+        by_id = {s.id: s for s in self.stimuli}
+        missing = [i for i in ids if i not in by_id]
+        if missing:
+            raise VidsimError(
+                f"{len(missing)} of {len(ids)} ids are not among the stimuli, the first is {missing[0]!r}"
+            )
+        return StimulusSet(tuple(by_id[i] for i in ids), self.named)
+
+    def first(self, limit: int) -> "StimulusSet":
+        """Return the first ``limit`` stimuli."""
+        return StimulusSet(self.stimuli[:limit], self.named, self.unreadable)
+
+    def shard(self, number: int, of: int) -> "StimulusSet":
+        """Return the part of the set that belongs to one of several processes.
+
+        Membership depends on the id alone, so every process finds the same parts in any order.
+
+        Parameters
+        ----------
+        number : int
+            Which part, from 1 to ``of``.
+        of : int
+            How many parts.
+
+        Returns
+        -------
+        StimulusSet
+            The stimuli of that part.
+        """
+        part = self._where(lambda s: crc32(s.id.encode()) % of == number - 1)
+        return StimulusSet(part.stimuli, self.named, self.unreadable if number == 1 else ())
+
+    def _where(self, keep: Callable[[Stimulus], bool]) -> "StimulusSet":
+        return StimulusSet(tuple(s for s in self.stimuli if keep(s)), self.named, self.unreadable)
+
+
+def from_folder(folder: Path, *, all_files: bool = False, exclude: Path | None = None) -> StimulusSet:
+    """Find the videos below a folder.
+
+    Links are followed, each folder once, so link loops end. Hidden files and folders are passed over unless
+    ``all_files``. The id of a stimulus is its path relative to ``folder``, with forward slashes.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to look, at any depth; or one video file.
+    all_files : bool
+        Try every file, whatever its suffix.
+    exclude : Path, optional
+        A folder to leave out: the artefact root, should it lie inside.
+
+    Returns
+    -------
+    StimulusSet
+        Stimuli in the order of their ids.
+
+    Raises
+    ------
+    VidsimError
+        If the folder is missing, unreadable, or holds no videos.
+    """
+    if folder.is_file():
+        return StimulusSet((Stimulus(folder.name, folder.resolve()),), named=False)
+    if not folder.is_dir():
+        raise VidsimError(
+            f"no folder {_show(folder)}: expected a folder of videos, a video, or a .csv or .parquet table"
+        )
+    unreadable: list[tuple[Path, str]] = []
+    stimuli: list[Stimulus] = []
+    for path, relative in _walk(folder.resolve(), exclude and exclude.resolve(), all_files, unreadable):
+        if not all_files and path.suffix.lower() not in VIDEO_SUFFIXES:
+            continue
+        try:
+            relative.encode()
+        except UnicodeEncodeError:
+            unreadable.append((path, "the name is not valid UTF-8; rename the file"))
+            continue
+        stimuli.append(Stimulus(relative, path))
+    if not stimuli and not unreadable:
+        wanted = "files" if all_files else "videos (*" + ", *".join(sorted(VIDEO_SUFFIXES)) + ")"
+        hint = "" if all_files else "; --all-files tries every file"
+        raise VidsimError(f"no {wanted} in {_show(folder)}{hint}")
+    if not stimuli and any(path == folder.resolve() for path, _ in unreadable):
+        raise VidsimError(f"cannot list {_show(folder)}: {unreadable[0][1]}")
+    return StimulusSet(tuple(sorted(stimuli, key=lambda s: s.id)), named=False, unreadable=tuple(unreadable))
+
+
+def from_table(path: Path) -> StimulusSet:
+    """Read stimuli from a CSV, TSV or Parquet table.
+
+    Columns: ``id`` (required), ``path`` (relative paths start at the table's folder), ``caption``, ``split``; every
+    other column of numbers is a rating. A stimulus with several captions has one row a caption; its other cells
+    must not contradict each other.
+
+    Parameters
+    ----------
+    path : Path
+        The table, with a header.
+
+    Returns
+    -------
+    StimulusSet
+        Stimuli in the order in which their ids first appear.
+
+    Raises
+    ------
+    VidsimError
+        If the table cannot be read, has no ``id`` column, neither paths nor captions, or contradicts itself; the
+        message names file, row and column.
+    """
+    columns = _read_columns(path)
+    if "id" not in columns:
+        raise VidsimError(f"{_show(path)}: no column 'id'; the columns are {', '.join(columns) or 'none'}")
+    if "path" not in columns and "caption" not in columns:
+        raise VidsimError(f"{_show(path)}: expected a column 'path' or 'caption'; the columns are {', '.join(columns)}")
+    rating_names = [
+        name for name in columns if name not in {"id", "path", "caption", "split"} and _numeric(columns[name])
+    ]
+    base = path.resolve().parent
+    merged: dict[str, Stimulus] = {}
+    for row, raw in enumerate(columns["id"]):
+        name = _text(raw)
+        if not name:
+            raise VidsimError(f"{_show(path)} line {row + 2}: no id; every row needs one")
+        place = _text(columns["path"][row]) if "path" in columns else ""
+        caption = _text(columns["caption"][row]) if "caption" in columns else ""
+        stimulus = Stimulus(
+            name,
+            (base / place).resolve() if place else None,
+            (caption,) if caption else (),
+            {rating: _number(columns[rating][row]) for rating in rating_names},
+            (_text(columns["split"][row]) or None) if "split" in columns else None,
+        )
+        known = merged.get(name)
+        if known is None:
+            merged[name] = stimulus
+            continue
+        for what, old, new in (("path", known.path, stimulus.path), ("split", known.split, stimulus.split)):
+            if old != new:
+                raise VidsimError(
+                    f"{_show(path)} line {row + 2}: id {name!r} has {what} {new!s}, earlier {old!s}; expected one"
+                )
+        merged[name] = Stimulus(name, known.path, known.captions + stimulus.captions, known.ratings, known.split)
+    if not merged:
+        raise VidsimError(f"{_show(path)}: the table has a header but no rows")
+    return StimulusSet(tuple(merged.values()))
+
+
+def from_source(source: Path, *, all_files: bool = False, exclude: Path | None = None) -> StimulusSet:
+    """Read stimuli from whatever ``source`` is: a folder, a table, or a single video."""
+    if source.suffix.lower() in TABLE_SUFFIXES and not source.is_dir():
+        return from_table(source)
+    return from_folder(source, all_files=all_files, exclude=exclude)
+
+
+def _walk(
+    folder: Path, exclude: Path | None, hidden: bool, unreadable: list[tuple[Path, str]]
+) -> Iterable[tuple[Path, str]]:
+    visited: set[tuple[int, int]] = set()
+    pending = [(folder, "")]
+    while pending:
+        place, prefix = pending.pop()
+        try:
+            status = place.stat()
+            if (status.st_dev, status.st_ino) in visited or place == exclude:
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            with os.scandir(place) as listing:
+                items = sorted(listing, key=lambda item: item.name)
+        except OSError as error:
+            unreadable.append((place, f"cannot list the folder: {error.strerror}"))
+            continue
+        for item in items:
+            if item.name.startswith(".") and not hidden:
+                continue
+            path = Path(item.path)
+            if path.is_dir():
+                pending.append((path, f"{prefix}{item.name}/"))
+            elif path.is_file() or not path.exists():  # a broken link is told of; pipes and devices are not stimuli
+                yield path, prefix + item.name
+
+
+def _read_columns(path: Path) -> dict[str, list[object]]:
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    try:
+        if path.suffix.lower() == ".parquet":
+            table = parquet.read_table(path)
+        else:
+            separator = "\t" if path.suffix.lower() == ".tsv" else ","
+            table = csv.read_csv(
+                path,
+                parse_options=csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+                # ids such as 007 are names, not numbers
+                convert_options=csv.ConvertOptions(
+                    column_types={"id": pa.string(), "path": pa.string(), "caption": pa.string(), "split": pa.string()}
+                ),
+            )
+    except FileNotFoundError:
+        raise VidsimError(f"no table {_show(path)}") from None
+    except (pa.ArrowInvalid, pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise VidsimError(f"{_show(path)}: cannot be read as a table: {' '.join(str(error).split())}") from error
+    if len(set(table.column_names)) < table.num_columns:
+        twice = next(name for name in table.column_names if table.column_names.count(name) > 1)
+        raise VidsimError(f"{_show(path)}: column {twice!r} stands more than once")
+    return table.to_pydict()
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else float("nan")
+
+
+def _numeric(values: list[object]) -> bool:
+    return any(isinstance(v, int | float) for v in values) and all(
+        v is None or isinstance(v, int | float) for v in values
+    )
+
+
+def _show(path: Path) -> str:
+    return repr(os.fspath(path))
