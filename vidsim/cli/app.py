@@ -1,0 +1,97 @@
+"""The command-line application: its verbs, and how errors end."""
+
+import errno
+import logging
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from vidsim import __version__
+from vidsim.cli import doctor, extract, index, models, search, store
+from vidsim.errors import VidsimError
+
+app = typer.Typer(
+    name="vidsim",
+    help="Embed videos with any model, keep every layer in a store, and search them by similarity.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+app.command()(index.index)
+app.command()(extract.extract)
+app.command()(search.search)
+app.command()(models.models)
+app.add_typer(store.app, name="store")
+app.command()(doctor.doctor)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, help="Log more: -v what is done, -vv all.")
+    ] = 0,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+    levels = [logging.WARNING, logging.INFO, logging.DEBUG]
+    logging.basicConfig(
+        level=logging.WARNING if verbose < 2 else logging.INFO,
+        format="%(asctime)s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    logging.getLogger("vidsim").setLevel(levels[min(verbose, 2)])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line: one line on stderr and exit status 2 for every problem a user can mend.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Arguments without the program's name; those of the process by default.
+    """
+    try:
+        status = typer.main.get_command(app).main(arguments, prog_name="vidsim", standalone_mode=False)
+    except BrokenPipeError:  # the reader of our output has gone, as in `vidsim models | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 141
+    except (Exception, KeyboardInterrupt) as error:
+        message, status = _explain(error)
+        if message is None:
+            raise
+        typer.echo(f"vidsim: {' '.join(message.split())}", err=True)
+    sys.exit(status)
+
+
+DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+}
+
+
+def _explain(error: BaseException) -> tuple[str | None, int]:
+    """Say an error in one line, with its exit status; None for one that is a bug."""
+    if isinstance(error, VidsimError):
+        return str(error), 2
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return "interrupted; what was committed stays, the same command goes on from there", 130
+    if isinstance(error, OSError) and error.errno in DISK:
+        place = f": {error.filename!r}" if error.filename else ""
+        return f"{DISK[error.errno]}{place}; nothing committed is lost, run again when mended", 2
+    if hasattr(error, "format_message"):  # the parser's own errors know how to say themselves
+        return _usage(error), 2
+    return None, 1
+
+
+def _usage(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{error.format_message().rstrip('.')}; see: {context.command_path if context else 'vidsim'} --help"

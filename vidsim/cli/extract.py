@@ -1,0 +1,207 @@
+"""``vidsim extract``: stimuli -> embeddings in the store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vidsim.cli import show
+from vidsim.cli.options import (
+    DEFAULT_ENCODER,
+    Captions,
+    Checkpoint,
+    Device,
+    Encoder,
+    Json,
+    Layers,
+    Pooling,
+    Precision,
+    Revision,
+    Root,
+    root_of,
+    shard_of,
+)
+
+if TYPE_CHECKING:
+    from vidsim.encoders.catalog import Resolved
+    from vidsim.extract import FeatureSpec, Report
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        help="A folder of videos, one video, or a CSV or Parquet table (id, path, caption, split, ratings).",
+        show_default=False,
+    ),
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Stimuli per forward pass.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Decoding threads; by default one per core, at most 8.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many stimuli.")]
+AllFiles = Annotated[bool, typer.Option("--all-files", help="Try every file, whatever its suffix, hidden ones too.")]
+Retry = Annotated[bool, typer.Option("--retry", help="Try files again that stand in the failure ledger.")]
+Shard = Annotated[
+    str | None, typer.Option(metavar="I/N", help="Only part I of N, so that several processes share the work.")
+]
+PoolingOption = Annotated[
+    Pooling | None, typer.Option(help="How token maps become vectors; the card's rule by default.")
+]
+Dims = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Layers wider than this are projected to it (sparse random projection); 0 never projects."
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the projection.")]
+Dtype = Annotated[Precision, typer.Option(help="Precision in the store.")]
+DecoderOption = Annotated[str, typer.Option("--decoder", help="pyav, or decord where it is installed.")]
+CaptionsOption = Annotated[
+    Captions,
+    typer.Option(
+        "--captions", help="For sentence encoders: the mean of a stimulus's caption embeddings, or its first caption."
+    ),
+]
+
+
+def extract(
+    source: Source,
+    encoder: Encoder = DEFAULT_ENCODER,
+    layers: Layers = None,
+    device: Device = "auto",
+    batch_size: BatchSize = 8,
+    workers: Workers = None,
+    root: Root = "indexes",
+    limit: Limit = None,
+    all_files: AllFiles = False,
+    retry: Retry = False,
+    shard: Shard = None,
+    checkpoint: Checkpoint = None,
+    revision: Revision = None,
+    pooling: PoolingOption = None,
+    dims: Dims = 4732,
+    seed: Seed = 0,
+    dtype: Dtype = Precision.float32,
+    decoder: DecoderOption = "pyav",
+    captions: CaptionsOption = Captions.mean,
+    json: Json = False,
+) -> None:
+    """Write every layer's embeddings of the stimuli to the store, without an index."""
+    options = dict(locals())
+    as_json = options.pop("json")
+    report, resolved, _ = run(**options)
+    answer = summary(report, resolved, dims, root_of(root))
+    show.emit(answer) if as_json else tell(answer)
+
+
+def run(
+    *,
+    source: Path,
+    encoder: str,
+    layers: str | None,
+    device: str,
+    batch_size: int,
+    workers: int | None,
+    root: str,
+    limit: int | None,
+    all_files: bool,
+    retry: bool,
+    shard: str | None,
+    checkpoint: Path | None,
+    revision: str | None,
+    pooling: Pooling | None,
+    dims: int,
+    seed: int,
+    dtype: Precision,
+    decoder: str,
+    captions: Captions,
+) -> "tuple[Report, Resolved, FeatureSpec]":
+    """Run an extraction as the options of the command line say.
+
+    Returns
+    -------
+    tuple
+        The report, the encoder that was found, and the feature spec.
+    """
+    import os
+
+    from vidsim.cli.progress import Bar
+    from vidsim.data import stimuli as sources
+    from vidsim.encoders import catalog
+
+    place = root_of(root)
+    part = shard_of(shard)
+    catalog.resolve_device_name(device)
+    card = catalog.card(encoder)
+    stimuli = sources.from_source(source, all_files=all_files, exclude=None if "://" in place else Path(place))
+    if part is not None:
+        stimuli = stimuli.shard(*part)
+    if limit is not None:
+        stimuli = stimuli.first(limit)
+    resolved = catalog.resolve(
+        card.name,
+        checkpoint=os.fspath(checkpoint) if checkpoint else None,
+        revision=revision,
+        pooling=pooling.value if pooling else None,
+    )
+
+    from vidsim.extract import FeatureSpec
+    from vidsim.extract import extract as extract_all
+    from vidsim.store import Store
+
+    spec = FeatureSpec(dims=dims or None, seed=seed, dtype=dtype.value, decoder=decoder, captions=captions.value)
+    with Bar() as bar:
+        report = extract_all(
+            stimuli,
+            resolved,
+            Store(place, create=True),
+            spec=spec,
+            layers=[name.strip() for name in layers.split(",")] if layers else None,
+            device=device,
+            batch_size=batch_size,
+            workers=workers or min(8, os.cpu_count() or 1),
+            retry=retry,
+            progress=bar,
+        )
+    return report, resolved, spec
+
+
+def summary(report: "Report", resolved: "Resolved", dims: int, root: str) -> dict[str, Any]:
+    """Say in JSON-able form what an extraction did; a layer of ``dims`` dimensions was projected to them."""
+    table = report.table
+    return {
+        "stimuli": report.stimuli,
+        "encoded": report.encoded,
+        "skipped": report.skipped,
+        "moved": report.moved,
+        "failures": len(report.failures),
+        "new_failures": report.new_failures,
+        "encoder": resolved.card.name,
+        "revision": resolved.revision,
+        "table": table.name if table is not None else None,
+        "rows": len(table) if table is not None else 0,
+        "layers": dict(table.layers) if table is not None else {},
+        "default_layer": table.default_layer if table is not None else None,
+        "projected": [name for name, width in table.layers.items() if width == dims] if table is not None else [],
+        "seconds": round(report.seconds, 3),
+        "root": root,
+    }
+
+
+def tell(answer: dict[str, Any]) -> None:
+    """Say in words what an extraction did."""
+    rate = f" ({answer['encoded'] / answer['seconds']:.1f} clips/s)" if answer["encoded"] and answer["seconds"] else ""
+    typer.echo(
+        f"{answer['stimuli']} stimuli: {answer['encoded']} encoded{rate}, {answer['skipped']} already there, "
+        f"{answer['moved']} moved"
+    )
+    if answer["table"]:
+        widths = sorted(set(answer["layers"].values()))
+        span = f"{widths[0]}" if len(widths) == 1 else f"{widths[0]} to {widths[-1]}"
+        count = len(answer["layers"])
+        typer.echo(
+            f"{count} layer{'s' * (count != 1)} of {span} dimensions in table {answer['table']} under {answer['root']}"
+        )
+        if answer["projected"]:
+            typer.echo(f"{len(answer['projected'])} of them were projected; narrower layers are stored as they are")
+        else:
+            typer.echo("none was wide enough to be projected; all are stored as they are")
+    if answer["failures"]:
+        typer.echo(f"{answer['failures']} files cannot be used; why: vidsim store failures --root {answer['root']}")

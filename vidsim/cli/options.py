@@ -1,0 +1,85 @@
+"""Options that several verbs share, each declared once."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vidsim.errors import VidsimError
+
+DEFAULT_ENCODER = "timesformer-base"
+
+
+class Pooling(StrEnum):
+    """How a token map becomes a vector."""
+
+    cls = "cls"
+    mean = "mean"
+    flatten = "flatten"
+
+
+class Precision(StrEnum):
+    """Precision of stored embeddings."""
+
+    float32 = "float32"
+    float16 = "float16"
+
+
+class Captions(StrEnum):
+    """Which captions of a stimulus are used."""
+
+    mean = "mean"
+    first = "first"
+
+
+Root = Annotated[
+    str,
+    typer.Option(envvar="VIDSIM_ROOT", help="Where everything built is kept: a folder, or s3://bucket/prefix."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of text for people.")]
+Encoder = Annotated[str, typer.Option("--encoder", "-e", help="Name of the encoder; `vidsim models` lists them.")]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        help="Layers to store, separated by commas; all by default. Without the default layer, the last is indexed."
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(help="Folder with the encoder's checkpoint (config.json, model.safetensors), instead of the hub."),
+]
+Revision = Annotated[str | None, typer.Option(help="Commit of the hub checkpoint; the card's by default.")]
+
+
+def root_of(root: str) -> str:
+    """Return the artefact root with ``~`` expanded; URIs are passed through."""
+    return root if "://" in root else os.fspath(Path(root).expanduser())
+
+
+def shard_of(text: str | None) -> tuple[int, int] | None:
+    """Read ``i/n``.
+
+    Parameters
+    ----------
+    text : str or None
+        Such as ``"2/4"``.
+
+    Returns
+    -------
+    tuple of int or None
+        Part and number of parts.
+
+    Raises
+    ------
+    VidsimError
+        If it is not of that form, or the part is not within 1..n.
+    """
+    if text is None:
+        return None
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise VidsimError(f"--shard {text!r}: expected i/n with i from 1 to n, such as 2/4")
+    return int(part), int(parts)

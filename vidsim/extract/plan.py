@@ -1,0 +1,249 @@
+"""The plan: which stimuli are done, moved, known to fail, and which must be encoded."""
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from vidsim.data.stimuli import Stimulus, StimulusSet
+from vidsim.data.video import content_hash
+from vidsim.errors import UnusableFile, VidsimError
+from vidsim.store import Entry, Failure
+
+FILES = "files"
+"""Scope of ledger entries that concern the file itself, before any decoder has seen it."""
+
+
+@dataclass
+class Plan:
+    """Hold what an extraction will do.
+
+    Parameters
+    ----------
+    done : list of str
+        Ids whose embeddings are in the store already.
+    copies : list of (str, Entry, bool)
+        Rows to write again under another id or path: source id, new entry, whether the source row goes.
+    known_failures : list of Failure
+        Ledger entries that still hold.
+    new_failures : list of Failure
+        Files that cannot even be read.
+    todo : list of Stimulus
+        Stimuli to encode.
+    """
+
+    done: list[str] = field(default_factory=list)
+    copies: list[tuple[str, Entry, bool]] = field(default_factory=list)
+    known_failures: list[Failure] = field(default_factory=list)
+    new_failures: list[Failure] = field(default_factory=list)
+    todo: list[Stimulus] = field(default_factory=list)
+
+
+def file_entry(stimulus: Stimulus, content: str = "") -> Entry:
+    """Describe a stimulus file as it is on disk now.
+
+    Parameters
+    ----------
+    stimulus : Stimulus
+        A stimulus with a path.
+    content : str
+        Hash of the file's bytes, where known.
+
+    Returns
+    -------
+    Entry
+        Id, path, size in bytes, modification time in ns.
+
+    Raises
+    ------
+    UnusableFile
+        If the stimulus has no path, or there is no regular file that can be looked at.
+    """
+    path = stimulus.path
+    if path is None:
+        raise UnusableFile("no-path", f"stimulus {stimulus.id!r} has no path; this encoder needs a video file")
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise UnusableFile("vanished", f"{os.fspath(path)!r} is not there (any more); restore it or drop it") from None
+    except OSError as error:
+        raise UnusableFile("unreadable", f"{os.fspath(path)!r} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise UnusableFile("not-a-file", f"{os.fspath(path)!r} is not a regular file")
+    return Entry(stimulus.id, path.as_posix(), content, status.st_size, status.st_mtime_ns)
+
+
+def caption_entry(stimulus: Stimulus, captions: Literal["mean", "first"]) -> tuple[Entry, tuple[str, ...]]:
+    """Describe a stimulus by the captions that will be encoded.
+
+    Parameters
+    ----------
+    stimulus : Stimulus
+        A stimulus with captions.
+    captions : {"mean", "first"}
+        Which captions are used.
+
+    Returns
+    -------
+    tuple
+        The entry (its content is a hash of the captions used) and those captions.
+
+    Raises
+    ------
+    UnusableFile
+        If there is no caption.
+    """
+    used = stimulus.captions[:1] if captions == "first" else stimulus.captions
+    if not used:
+        raise UnusableFile("no-caption", f"stimulus {stimulus.id!r} has no caption; this encoder reads captions")
+    text = "\0".join(used).encode()
+    path = stimulus.path.as_posix() if stimulus.path else ""
+    return Entry(stimulus.id, path, blake2b(text, digest_size=16).hexdigest(), len(text)), used
+
+
+def plan(
+    stimuli: StimulusSet,
+    stored: pa.Table | None,
+    failures: Sequence[Failure],
+    *,
+    scopes: Sequence[str],
+    captions: Literal["mean", "first"] | None = None,
+    retry: bool = False,
+    workers: int = 2,
+) -> Plan:
+    """Compare stimuli with the store and the failure ledger.
+
+    A file whose path, size and modification time are those of its row is taken as unchanged; its bytes are hashed only
+    where another row has the same size, or to tell a touched file from a changed one.
+
+    Parameters
+    ----------
+    stimuli : StimulusSet
+        What is asked for.
+    stored : pyarrow.Table, optional
+        Entries of the table that will be written; None where there is none yet.
+    failures : sequence of Failure
+        The ledger.
+    scopes : sequence of str
+        Scopes of the ledger that concern this extraction: decoder and encoder.
+    captions : {"mean", "first"}, optional
+        Given for encoders that read captions.
+    retry : bool
+        Try files again that failed before.
+    workers : int
+        Threads that hash files.
+
+    Returns
+    -------
+    Plan
+        What to do.
+
+    Raises
+    ------
+    VidsimError
+        If an id already names another file that still exists with other content.
+    """
+    return _Planner(stored, failures, [*scopes, FILES], captions, retry).plan(stimuli, workers)
+
+
+class _Planner:
+    def __init__(
+        self,
+        stored: pa.Table | None,
+        failures: Sequence[Failure],
+        scopes: Sequence[str],
+        captions: Literal["mean", "first"] | None,
+        retry: bool,
+    ) -> None:
+        rows: list[dict[str, object]] = stored.to_pylist() if stored is not None else []
+        entries = [Entry(**row) for row in rows]  # pyright: ignore[reportArgumentType]
+        self.by_id: Mapping[str, Entry] = {e.id: e for e in entries}
+        self.by_path: Mapping[str, Entry] = {e.path: e for e in entries if e.path}
+        self.by_content: Mapping[str, Entry] = {e.content: e for e in entries}
+        self.sizes = {e.size for e in entries}
+        self.failed = {} if retry else {f.path: f for f in failures if f.scope in scopes}
+        self.captions: Literal["mean", "first"] | None = captions
+
+    def plan(self, stimuli: StimulusSet, workers: int) -> Plan:
+        result = Plan()
+        wanted = set(stimuli.ids)
+        if self.captions is None:
+            with ThreadPoolExecutor(workers) as pool:
+                outcomes = list(pool.map(lambda s: self._file(s, stimuli.named, wanted), stimuli, chunksize=64))
+        else:
+            outcomes = [self._caption(s) for s in stimuli]
+        for outcome in outcomes:
+            if isinstance(outcome, Stimulus):
+                result.todo.append(outcome)
+            elif isinstance(outcome, str):
+                result.done.append(outcome)
+            elif isinstance(outcome, tuple):
+                result.copies.append(outcome)
+            elif outcome.when:
+                result.known_failures.append(outcome)
+            else:
+                result.new_failures.append(outcome)
+        result.new_failures += [
+            Failure(path=_printable(path), id="", scope=FILES, kind="unreadable", reason=reason)
+            for path, reason in stimuli.unreadable
+        ]
+        return result
+
+    def _caption(self, stimulus: Stimulus) -> "Outcome":
+        try:
+            entry, _ = caption_entry(stimulus, self.captions or "mean")
+        except UnusableFile as error:
+            return Failure(path=stimulus.id, id=stimulus.id, scope=FILES, kind=error.kind, reason=error.reason)
+        row = self.by_id.get(stimulus.id)
+        return stimulus.id if row is not None and row.content == entry.content else stimulus
+
+    def _file(self, stimulus: Stimulus, named: bool, wanted: set[str]) -> "Outcome":
+        try:
+            return self._compare(stimulus, file_entry(stimulus), named, wanted)
+        except UnusableFile as error:
+            key = stimulus.path.as_posix() if stimulus.path else stimulus.id
+            return Failure(path=key, id=stimulus.id, scope=FILES, kind=error.kind, reason=error.reason)
+
+    def _compare(self, stimulus: Stimulus, entry: Entry, named: bool, wanted: set[str]) -> "Outcome":
+        row = self.by_id.get(entry.id)
+        at_path = row if row is not None and row.path == entry.path else None
+        if at_path is None and not named:
+            # the file was indexed from another folder, so under another id: it is the same stimulus
+            at_path = self.by_path.get(entry.path)
+        if at_path is not None and (at_path.size, at_path.mtime_ns) == (entry.size, entry.mtime_ns):
+            return at_path.id
+        failure = self.failed.get(entry.path)
+        if failure is not None and (failure.size, failure.mtime_ns) == (entry.size, entry.mtime_ns):
+            return failure
+        collides = row is not None and row.path != entry.path and row.path != "" and Path(row.path).exists()
+        changed = replace(stimulus, id=at_path.id) if at_path is not None else stimulus
+        if not (entry.size in self.sizes or collides or (failure is not None and failure.size == entry.size)):
+            return changed
+        content = content_hash(Path(entry.path))
+        if failure is not None and failure.content == content:
+            return failure
+        if at_path is not None and at_path.content == content:  # touched, not changed
+            return at_path.id, replace(at_path, mtime_ns=entry.mtime_ns), False
+        if row is not None and collides and row.content != content:
+            raise VidsimError(
+                f"id {entry.id!r} of {entry.path!r} already names {row.path!r}, which has other content; "
+                "index one folder above both, or use another --root"
+            )
+        twin = row if row is not None and row.content == content else self.by_content.get(content)
+        if twin is None:
+            return changed
+        gone = twin.id not in wanted and not Path(twin.path).exists()
+        return twin.id, replace(entry, id=changed.id, content=content, duration=twin.duration), gone
+
+
+Outcome = str | tuple[str, Entry, bool] | Failure | Stimulus
+
+
+def _printable(path: Path) -> str:
+    return os.fspath(path).encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,344 @@
+"""Running an extraction: decode in threads while the model computes, project in its hooks, commit in batches."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from vidsim.data.stimuli import Stimulus, StimulusSet
+from vidsim.data.video import Decoder, content_hash, decoder
+from vidsim.encoders import catalog
+from vidsim.encoders.base import Encoder
+from vidsim.errors import UnusableFile, VidsimError
+from vidsim.extract.plan import Plan, caption_entry, file_entry, plan
+from vidsim.extract.spec import FeatureSpec
+from vidsim.extract.writer import Writer
+from vidsim.store import EmbeddingTable, Entry, Failure, Store
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+
+class Progress(Protocol):
+    """What an extraction tells while it runs."""
+
+    def begin(self, total: int, what: str) -> None:
+        """Say how many stimuli are to be encoded, and with what."""
+        ...
+
+    def advance(self, encoded: int, failed: int) -> None:
+        """Say how many stimuli have been encoded and have failed so far."""
+        ...
+
+
+class Quiet:
+    """Progress that nobody watches."""
+
+    def begin(self, total: int, what: str) -> None:
+        """Take note of nothing."""
+
+    def advance(self, encoded: int, failed: int) -> None:
+        """Take note of nothing."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Say what an extraction did.
+
+    Parameters
+    ----------
+    table : EmbeddingTable or None
+        The table written or found; None if no stimulus could be encoded and there was no table before.
+    encoded, skipped, moved : int
+        Stimuli encoded now, found done, and recognised under a new path.
+    failures : tuple of Failure
+        Every asked-for file that cannot be used, from this run and earlier ones.
+    new_failures : int
+        How many of them were met in this run.
+    seconds : float
+        Wall time.
+    """
+
+    table: EmbeddingTable | None
+    encoded: int
+    skipped: int
+    moved: int
+    failures: tuple[Failure, ...]
+    new_failures: int
+    seconds: float
+
+    @property
+    def stimuli(self) -> int:
+        """Count the asked-for stimuli that have embeddings now."""
+        return self.encoded + self.skipped + self.moved
+
+
+def extract(
+    stimuli: StimulusSet,
+    resolved: catalog.Resolved,
+    store: Store,
+    *,
+    spec: FeatureSpec | None = None,
+    layers: Sequence[str] | None = None,
+    device: str = "auto",
+    batch_size: int = 8,
+    workers: int = 2,
+    retry: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Bring the embeddings of every stimulus into the store.
+
+    Stimuli that are there already are passed over, moved files keep their embeddings, unusable files go to the failure
+    ledger. May be killed at any moment and run again.
+
+    Parameters
+    ----------
+    stimuli : StimulusSet
+        What to encode.
+    resolved : Resolved
+        Encoder whose files have been found.
+    store : Store
+        Where to write.
+    spec : FeatureSpec, optional
+        Projection, precision, decoder, use of captions.
+    layers : sequence of str, optional
+        Layers to store; all by default.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+    batch_size : int
+        Stimuli per forward pass, at least 1.
+    workers : int
+        Decoding threads, at least 1.
+    retry : bool
+        Try files again that failed before.
+    progress : Progress, optional
+        Told how it goes.
+
+    Returns
+    -------
+    Report
+        What was done.
+
+    Raises
+    ------
+    VidsimError
+        If the encoder cannot be loaded, a layer is unknown, or the store cannot be written. What was committed stays.
+    """
+    start = time.perf_counter()
+    spec = spec or FeatureSpec()
+    card = resolved.card
+    wanted = catalog.select_layers(card, layers)
+    identity = spec.identity(resolved.identity, card.modality)
+    table = store.table(card.name, identity, wanted)
+    known = list(store.failures)
+    todo = plan(
+        stimuli,
+        table.entries() if table is not None else None,
+        known,
+        scopes=[spec.decoder, card.name],
+        captions=spec.captions if card.modality == "text" else None,
+        retry=retry,
+        workers=workers,
+    )
+    log.info("%d done, %d moved, %d to encode", len(todo.done), len(todo.copies), len(todo.todo))
+    if table is not None:
+        for remove in (False, True):
+            pairs = [(source, entry) for source, entry, gone in todo.copies if gone is remove]
+            if pairs:
+                table.copy(pairs, remove_sources=remove)
+    if todo.new_failures:
+        store.failures.record(todo.new_failures)
+    progress = progress or Quiet()
+    encoded, failed = 0, []
+    if todo.todo:
+        encoder = catalog.load(resolved, device=device)
+        create = partial(
+            store.create,
+            card.name,
+            identity,
+            default_layer=card.default_layer if card.default_layer in wanted else wanted[-1],
+            dtype=spec.dtype,
+            versions=library_versions(),
+        )
+        writer = Writer(store, table, create, scope=card.name, known_failures={f.path for f in known})
+        progress.begin(len(todo.todo), card.name)
+        with writer:
+            for batch, failures in _batches(todo, encoder, spec, batch_size, workers):
+                if batch:
+                    vectors = _encode(encoder, [item for _, item in batch], wanted, spec)
+                    writer.add([entry for entry, _ in batch], vectors)
+                writer.fail(failures)
+                progress.advance(writer.written, len(writer.failed))
+        table, encoded, failed = writer.table, writer.written, writer.failed
+    return Report(
+        table,
+        encoded,
+        len(todo.done),
+        len(todo.copies),
+        (*todo.known_failures, *todo.new_failures, *failed),
+        len(todo.new_failures) + len(failed),
+        time.perf_counter() - start,
+    )
+
+
+def embed_file(
+    path: Path, resolved: catalog.Resolved, spec: FeatureSpec, layer: str, device: str = "auto"
+) -> Float[ndarray, " d"]:
+    """Encode one clip as ``extract`` would, without storing it.
+
+    Parameters
+    ----------
+    path : Path
+        A video file.
+    resolved : Resolved
+        Encoder whose files have been found.
+    spec : FeatureSpec
+        Spec with which the compared embeddings were made.
+    layer : str
+        Layer to return.
+    device : str
+        Where to compute.
+
+    Returns
+    -------
+    array of shape (d,)
+        The embedding, rounded to the store's precision.
+
+    Raises
+    ------
+    VidsimError
+        If the clip or the encoder cannot be used.
+    """
+    encoder = catalog.load(resolved, device=device)
+    _, frames = _prepare(Stimulus(path.name, path.resolve()), encoder, decoder(spec.decoder))
+    vector = _encode(encoder, [frames], [layer], spec)[layer][0]
+    return vector.astype(spec.dtype).astype(np.float32)
+
+
+Item = tuple[Entry, Any]
+
+
+def _batches(
+    todo: Plan, encoder: Encoder, spec: FeatureSpec, batch_size: int, workers: int
+) -> Iterator[tuple[list[Item], list[Failure]]]:
+    """Yield batches in the order of the plan, with the files that failed on the way."""
+    prepared = (
+        _captioned(todo.todo, spec)
+        if encoder.card.modality == "text"
+        else _decoded(todo.todo, encoder, spec, batch_size, workers)
+    )
+    batch: list[Item] = []
+    failures: list[Failure] = []
+    for outcome in prepared:
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+        else:
+            batch.append(outcome)
+        if len(batch) == batch_size or len(failures) >= batch_size:
+            yield batch, failures
+            batch, failures = [], []
+    if batch or failures:
+        yield batch, failures
+
+
+def _captioned(stimuli: Sequence[Stimulus], spec: FeatureSpec) -> Iterator[Item | Failure]:
+    for stimulus in stimuli:
+        yield caption_entry(stimulus, spec.captions)
+
+
+def _decoded(
+    stimuli: Sequence[Stimulus], encoder: Encoder, spec: FeatureSpec, batch_size: int, workers: int
+) -> Iterator[Item | Failure]:
+    from torch import set_num_threads
+
+    reader = decoder(spec.decoder)
+
+    def job(stimulus: Stimulus) -> Item | Failure:
+        try:
+            return _prepare(stimulus, encoder, reader)
+        except UnusableFile as error:
+            try:
+                entry = file_entry(stimulus)
+                entry = replace(entry, content=content_hash(Path(entry.path)))
+            except UnusableFile:
+                entry = Entry(stimulus.id, stimulus.path.as_posix() if stimulus.path else stimulus.id, "")
+            return Failure(
+                path=entry.path,
+                id=entry.id,
+                content=entry.content,
+                size=entry.size,
+                mtime_ns=entry.mtime_ns,
+                scope=spec.decoder,
+                kind=error.kind,
+                reason=error.reason,
+            )
+
+    # one batch in the model, one ready, and one clip in each thread: memory does not grow with the number of clips
+    ahead = 2 * batch_size + workers
+    waiting = iter(stimuli)
+    pool = ThreadPoolExecutor(workers, "decode", initializer=set_num_threads, initargs=(1,))
+    try:
+        pending: deque[Future[Item | Failure]] = deque(pool.submit(job, s) for s in islice(waiting, ahead))
+        while pending:
+            outcome = pending.popleft().result()
+            pending.extend(pool.submit(job, s) for s in islice(waiting, 1))
+            yield outcome
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _prepare(stimulus: Stimulus, encoder: Encoder, reader: Decoder) -> Item:
+    sampling = encoder.card.sampling
+    assert sampling is not None, f"{encoder.card.name} takes frames but its card has no sampling"
+    before = file_entry(stimulus)
+    path = Path(before.path)
+    content = content_hash(path)
+    frames = reader.decode(path, sampling.times, encoder.prepare)
+    after = file_entry(stimulus)
+    if (before.size, before.mtime_ns) != (after.size, after.mtime_ns):
+        raise UnusableFile("changing", f"{before.path!r} changed while it was read; run again when it is complete")
+    return replace(before, content=content, duration=frames.duration), frames.images
+
+
+def _encode(encoder: Encoder, items: Sequence[Any], layers: Sequence[str], spec: FeatureSpec) -> dict[str, ndarray]:
+    import torch
+
+    def reduce(layer: str, features: "Tensor") -> "Tensor":
+        from vidsim.projection import projection
+
+        if spec.dims is None:
+            return features
+        matrix = projection(features.shape[-1], spec.dims, spec.seed)
+        return features if matrix is None else matrix.project(features)
+
+    batch: Any = items
+    if encoder.card.modality != "text":
+        batch = torch.stack([torch.as_tensor(item) for item in items])
+    try:
+        return encoder.encode(batch, layers, reduce)
+    except torch.OutOfMemoryError as error:
+        raise VidsimError(f"out of memory with {len(items)} stimuli in a batch; use a smaller --batch-size") from error
+
+
+def library_versions() -> Mapping[str, str]:
+    """Return the versions of the libraries that shape embeddings, for provenance."""
+    found = {"vidsim": version("vidsim")}
+    for name in ("torch", "transformers", "sentence-transformers", "av", "decord2", "numpy", "lancedb"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

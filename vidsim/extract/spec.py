@@ -1,0 +1,58 @@
+"""The feature spec: everything beside the encoder itself that determines what is stored."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+PAPER_DIMS = 4732
+"""Johnson-Lindenstrauss dimension for 250 clips at eps = 0.1; as in the paper, one projection serves all clips."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSpec:
+    """Say how layers become stored columns.
+
+    Parameters
+    ----------
+    dims : int or None
+        Layers wider than this are projected to it; None stores every layer at full width.
+    seed : int
+        Seed of the sparse random projection.
+    dtype : {"float32", "float16"}
+        Precision in the store.
+    decoder : str
+        Name of the video decoder.
+    captions : {"mean", "first"}
+        Whether a stimulus with several captions uses the mean of their embeddings or the first caption.
+    """
+
+    dims: int | None = PAPER_DIMS
+    seed: int = 0
+    dtype: Literal["float32", "float16"] = "float32"
+    decoder: str = "pyav"
+    captions: Literal["mean", "first"] = "mean"
+
+    def identity(self, encoder: Mapping[str, object], modality: str) -> dict[str, object]:
+        """Join the encoder's identity with what this spec adds to it.
+
+        Parameters
+        ----------
+        encoder : mapping
+            What determines the encoder's output (checkpoint, weights hash, sampling, preprocessing, pooling).
+        modality : str
+            Modality of the encoder: decoding matters for frames only, the use of captions for text only.
+
+        Returns
+        -------
+        dict
+            JSON-able; two extractions with equal identities give equal embeddings.
+        """
+        facts = asdict(self)
+        facts.pop("captions" if modality != "text" else "decoder")
+        facts["projection"] = {
+            "kind": "sparse",
+            "density": "1/sqrt(d)",
+            "dims": facts.pop("dims"),
+            "seed": facts.pop("seed"),
+        }
+        return {**encoder, "features": facts}

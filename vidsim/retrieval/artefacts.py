@@ -1,0 +1,136 @@
+"""Files of an artefact folder, local or on an object store."""
+
+import os
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from hashlib import file_digest
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Protocol
+
+from vidsim.errors import VidsimError
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+
+class Artefacts(Protocol):
+    """A folder whose files are replaced whole: a reader sees the old bytes or the new ones, never a mixture."""
+
+    place: str
+
+    def get(self, name: str) -> AbstractContextManager[Path]:
+        """Give a file as a local path, for as long as the context lasts; raises FileNotFoundError."""
+        ...
+
+    def put(self, name: str, write: Callable[[Path], None]) -> str:
+        """Replace a file by what ``write`` puts at the local path it is given; return the content's SHA-256."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Delete a file, if it is there."""
+        ...
+
+    def names(self) -> list[str]:
+        """List the files at any depth, relative to the folder."""
+        ...
+
+
+def artefacts(root: str, *parts: str) -> Artefacts:
+    """Open a folder below the artefact root.
+
+    Parameters
+    ----------
+    root : str
+        Local folder, or a URI such as ``s3://bucket/prefix``.
+    parts : str
+        Folders below it.
+
+    Returns
+    -------
+    Artefacts
+        The folder; it need not exist.
+    """
+    if "://" in root:
+        from pyarrow.fs import FileSystem
+
+        system, base = FileSystem.from_uri(root)
+        return _Remote(system, "/".join([base.rstrip("/"), *parts]), "/".join([root.rstrip("/"), *parts]))
+    return _Local(Path(root, *parts))
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+class _Local:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.place = os.fspath(folder)
+
+    @contextmanager
+    def get(self, name: str) -> Generator[Path]:
+        path = self._folder / name
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        yield path
+
+    def put(self, name: str, write: Callable[[Path], None]) -> str:
+        path = self._folder / name
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(partial)
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            content = digest(partial)
+            partial.replace(path)
+        except (OSError, RuntimeError) as error:  # faiss reports a full disk as RuntimeError
+            partial.unlink(missing_ok=True)
+            why = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+            raise VidsimError(f"cannot write to {self.place!r}: {why}; what was there is unchanged") from error
+        return content
+
+    def remove(self, name: str) -> None:
+        (self._folder / name).unlink(missing_ok=True)
+
+    def names(self) -> list[str]:
+        return [p.relative_to(self._folder).as_posix() for p in sorted(self._folder.rglob("*")) if p.is_file()]
+
+
+class _Remote:
+    def __init__(self, system: "FileSystem", base: str, place: str) -> None:
+        self._system = system
+        self._base = base
+        self.place = place
+
+    @contextmanager
+    def get(self, name: str) -> Generator[Path]:
+        with TemporaryDirectory() as folder:
+            path = Path(folder, "file")
+            with self._system.open_input_stream(f"{self._base}/{name}") as stream, path.open("wb") as file:
+                shutil.copyfileobj(stream, file, 1 << 24)
+            yield path
+
+    def put(self, name: str, write: Callable[[Path], None]) -> str:
+        with TemporaryDirectory() as folder:
+            path = Path(folder, "file")
+            write(path)
+            try:
+                with path.open("rb") as file, self._system.open_output_stream(f"{self._base}/{name}") as stream:
+                    shutil.copyfileobj(file, stream, 1 << 24)
+            except OSError as error:
+                raise VidsimError(f"cannot write to {self.place!r}: {' '.join(str(error).split())}") from error
+            return digest(path)
+
+    def remove(self, name: str) -> None:
+        self._system.delete_file(f"{self._base}/{name}")
+
+    def names(self) -> list[str]:
+        from pyarrow.fs import FileSelector
+
+        found = self._system.get_file_info(FileSelector(self._base, recursive=True, allow_not_found=True))
+        return sorted(info.path.removeprefix(self._base + "/") for info in found if info.is_file)
