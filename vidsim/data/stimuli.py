@@ -8,10 +8,27 @@ from zlib import crc32
 
 from vidsim.errors import VidsimError
 
-VIDEO_SUFFIXES = frozenset({
-    *(".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".gif", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"),
-    *(".mpg", ".mts", ".mxf", ".ogv", ".vob", ".webm", ".wmv", ".y4m"),
-})
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(
+            ".3g2",
+            ".3gp",
+            ".asf",
+            ".avi",
+            ".f4v",
+            ".flv",
+            ".gif",
+            ".m2ts",
+            ".m2v",
+            ".m4v",
+            ".mkv",
+            ".mov",
+            ".mp4",
+            ".mpeg",
+        ),
+        *(".mpg", ".mts", ".mxf", ".ogv", ".vob", ".webm", ".wmv", ".y4m"),
+    }
+)
 """Suffixes by which a folder's videos are known, in any case; ``all_files`` tries every file instead."""
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
@@ -310,14 +327,16 @@ def _read_columns(path: Path) -> dict[str, list[object]]:
                     column_types={"id": pa.string(), "path": pa.string(), "caption": pa.string(), "split": pa.string()}
                 ),
             )
+        names = table.column_names
+        columns = table.to_pydict()
     except FileNotFoundError:
         raise VidsimError(f"no table {_show(path)}") from None
     except (pa.ArrowInvalid, pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise VidsimError(f"{_show(path)}: cannot be read as a table: {' '.join(str(error).split())}") from error
-    if len(set(table.column_names)) < table.num_columns:
-        twice = next(name for name in table.column_names if table.column_names.count(name) > 1)
+    if len(columns) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
         raise VidsimError(f"{_show(path)}: column {twice!r} stands more than once")
-    return table.to_pydict()
+    return columns
 
 
 def _text(value: object) -> str:

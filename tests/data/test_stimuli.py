@@ -1,0 +1,163 @@
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from vidsim.data.stimuli import Stimulus, StimulusSet, from_folder, from_source, from_table
+from vidsim.errors import VidsimError
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_folder_is_searched_at_any_depth_and_by_suffix(tmp_path):
+    touch(tmp_path / "b.MP4", tmp_path / "sub" / "a.mkv", tmp_path / "notes.txt", tmp_path / ".hidden.mp4")
+    found = from_folder(tmp_path)
+    assert found.ids == ("b.MP4", "sub/a.mkv")
+    assert [s.path for s in found] == [tmp_path / "b.MP4", tmp_path / "sub" / "a.mkv"]
+    assert not found.named
+
+
+def test_all_files_takes_every_file_but_not_the_artefact_root(tmp_path):
+    touch(tmp_path / "clip", tmp_path / ".hidden.mp4", tmp_path / "indexes" / "store.lance")
+    assert from_folder(tmp_path, all_files=True, exclude=tmp_path / "indexes").ids == (".hidden.mp4", "clip")
+
+
+@pytest.mark.parametrize(
+    "name", ["a b.mp4", "-dash.mp4", "ünïcödé 視頻.mp4", "new\nline.mp4", "quo'te\".mp4", "semi;colon.mp4", "a..mp4"]
+)
+def test_odd_names_are_kept_as_they_are(tmp_path, name):
+    touch(tmp_path / name)
+    (found,) = from_folder(tmp_path)
+    assert (found.id, found.path) == (name, tmp_path / name)
+
+
+def test_link_loops_end_and_broken_links_are_told_of(tmp_path):
+    touch(tmp_path / "sub" / "a.mp4")
+    (tmp_path / "sub" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "self.mp4").symlink_to(tmp_path / "self.mp4")
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    assert from_folder(tmp_path).ids == ("gone.mp4", "self.mp4", "sub/a.mp4")
+
+
+def test_pipes_are_no_stimuli(tmp_path):
+    touch(tmp_path / "a.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert from_folder(tmp_path).ids == ("a.mp4",)
+
+
+def test_names_that_are_not_utf8_are_told_of(tmp_path):
+    touch(tmp_path / "a.mp4", tmp_path / os.fsdecode(b"bad\xff.mp4"))
+    found = from_folder(tmp_path)
+    assert found.ids == ("a.mp4",)
+    ((path, reason),) = found.unreadable
+    assert os.fsencode(path).endswith(b"bad\xff.mp4")
+    assert "UTF-8" in reason
+
+
+def test_unreadable_folders_are_told_of(tmp_path, monkeypatch):
+    touch(tmp_path / "a.mp4", tmp_path / "closed" / "b.mp4")
+    scandir = os.scandir
+
+    def closed(place):
+        if Path(place).name == "closed":  # as chmod 0 does, but for root too
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    found = from_folder(tmp_path)
+    assert found.ids == ("a.mp4",)
+    assert found.unreadable == ((tmp_path / "closed", "cannot list the folder: Permission denied"),)
+
+
+def test_missing_and_empty_folders_are_refused(tmp_path):
+    with pytest.raises(VidsimError, match="no folder .*nowhere"):
+        from_folder(tmp_path / "nowhere")
+    with pytest.raises(VidsimError, match=r"no videos \(.*\.mp4.*--all-files"):
+        from_folder(tmp_path)
+
+
+def test_a_single_video_is_a_source(tmp_path):
+    touch(tmp_path / "one.mp4")
+    assert from_source(tmp_path / "one.mp4").ids == ("one.mp4",)
+
+
+CSV = """id,path,caption,split,valence,note
+007,clips/a.mp4,"two, people",train,0.5,x
+b,,alone,test,,y
+007,clips/a.mp4,second caption,train,0.5,z
+"""
+
+
+def test_table_gathers_captions_and_keeps_ids_as_text(tmp_path):
+    table = tmp_path / "stimuli.csv"
+    table.write_text("\ufeff" + CSV, encoding="utf-8")
+    found = from_table(table)
+    assert found.ids == ("007", "b")
+    first, second = found
+    assert first.path == tmp_path / "clips" / "a.mp4"
+    assert first.captions == ("two, people", "second caption")
+    assert first.ratings == {"valence": 0.5}
+    assert second.path is None
+    assert second.ratings["valence"] != second.ratings["valence"]  # NaN
+    assert found.train.ids == ("007",)
+    assert found.test.ids == ("b",)
+
+
+def test_parquet_equals_csv(tmp_path):
+    (tmp_path / "s.csv").write_text("id,caption,split,valence\na,hello,train,0.25\nb,you,test,1.0\n")
+    columns = {"id": ["a", "b"], "caption": ["hello", "you"], "split": ["train", "test"], "valence": [0.25, 1.0]}
+    parquet.write_table(pa.table(columns), tmp_path / "s.parquet")
+    assert from_table(tmp_path / "s.parquet") == from_table(tmp_path / "s.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name,path\na,b\n", "no column 'id'; the columns are name, path"),
+        ("id,split\na,train\n", "expected a column 'path' or 'caption'"),
+        ("id,path\n,b.mp4\n", "line 2: no id"),
+        ("id,path\na,b.mp4\na,c.mp4\n", r"line 3: id 'a' has path .*c\.mp4, earlier .*b\.mp4"),
+        ("id,path\n", "a header but no rows"),
+        ("id,id,path\na,b,c\n", "column 'id' stands more than once"),
+        ("id,path\na\n", "cannot be read as a table"),
+        ("", "cannot be read as a table"),
+    ],
+)
+def test_bad_tables_are_refused_in_one_line(tmp_path, content, message):
+    table = tmp_path / "bad.csv"
+    table.write_text(content)
+    with pytest.raises(VidsimError, match=message) as caught:
+        from_table(table)
+    assert "bad.csv" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.binary(max_size=400))
+def test_garbage_is_a_table_or_one_line(tmp_path_factory, content):
+    table = tmp_path_factory.mktemp("garbage") / "garbage.csv"
+    table.write_bytes(content)
+    try:
+        assert len(from_table(table)) > 0
+    except VidsimError as error:
+        assert "garbage.csv" in str(error)  # noqa: PT017
+        assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_repeated_ids_are_refused():
+    with pytest.raises(VidsimError, match="'a' stands more than once"):
+        StimulusSet((Stimulus("a"), Stimulus("a")))
+
+
+@given(st.sets(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), max_size=40), st.integers(1, 5))
+def test_shards_are_a_partition(ids, parts):
+    whole = StimulusSet(tuple(Stimulus(i) for i in sorted(ids)))
+    shards = [whole.shard(number, parts).ids for number in range(1, parts + 1)]
+    assert sorted(i for shard in shards for i in shard) == sorted(ids)

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from vidsim.embeddings import Embeddings, unit_rows
+from vidsim.errors import VidsimError
+
+
+@given(arrays(np.float64, st.tuples(st.integers(0, 6), st.integers(1, 9)), elements=st.floats(-1e6, 1e6)))
+def test_unit_rows_equals_a_slow_loop(matrix):
+    expected = np.zeros_like(matrix)
+    for row, vector in enumerate(matrix):
+        length = sum(x * x for x in vector) ** 0.5
+        if np.linalg.norm(vector) > 0:
+            expected[row] = [x / np.linalg.norm(vector) for x in vector]
+            assert length == pytest.approx(np.linalg.norm(vector), rel=1e-12, abs=1e-300)
+    np.testing.assert_allclose(unit_rows(matrix), expected, atol=1e-12)
+
+
+def test_half_precision_is_scaled_in_single():
+    half = np.full((1, 4096), 300.0, np.float16)  # its squared length overflows float16
+    unit = unit_rows(half)
+    assert unit.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(unit), 1.0, rtol=1e-6)
+
+
+def test_take_keeps_the_order_asked_for():
+    embeddings = Embeddings(("a", "b", "c"), np.arange(6.0).reshape(3, 2))
+    taken = embeddings.take(("c", "a"))
+    assert taken.ids == ("c", "a")
+    np.testing.assert_array_equal(taken.matrix, [[4.0, 5.0], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [(("a",), "1 ids were given for 2"), (("a", "a"), "'a' stands more than once")],
+)
+def test_ids_that_do_not_fit_are_refused(ids, message):
+    with pytest.raises(VidsimError, match=message):
+        Embeddings(ids, np.zeros((2, 1)))
+
+
+def test_unknown_ids_are_counted_and_named():
+    with pytest.raises(VidsimError, match="2 of 3 ids have no embedding here, the first is 'x'"):
+        Embeddings(("a",), np.zeros((1, 1))).take(("a", "x", "y"))
