@@ -78,7 +78,7 @@ def test_unreadable_folders_are_told_of(tmp_path, monkeypatch):
 
 
 def test_missing_and_empty_folders_are_refused(tmp_path):
-    with pytest.raises(VidsimError, match="no folder .*nowhere"):
+    with pytest.raises(VidsimError, match=r"no folder .*nowhere"):
         from_folder(tmp_path / "nowhere")
     with pytest.raises(VidsimError, match=r"no videos \(.*\.mp4.*--all-files"):
         from_folder(tmp_path)

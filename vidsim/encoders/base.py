@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -133,6 +133,7 @@ Reduce = Callable[[str, "Tensor"], "Tensor"]
 """Takes a layer's name and its pooled features (batch, features) inside the hook; returns (batch, dims)."""
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """A model that can be run: it prepares one stimulus at a time and encodes a batch of them."""
 

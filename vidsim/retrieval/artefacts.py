@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from hashlib import file_digest
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from vidsim.errors import VidsimError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 
+@runtime_checkable
 class Artefacts(Protocol):
     """A folder whose files are replaced whole: a reader sees the old bytes or the new ones, never a mixture."""
 

@@ -1,0 +1,158 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidsim.embeddings import Embeddings
+from vidsim.errors import IndexCorrupted, VidsimError
+from vidsim.retrieval import index as indexes
+
+
+def build(root, matrix, *, layer="block.1", version=1):
+    ids = tuple(f"clip {row}" for row in range(len(matrix)))
+    entries = pa.table(
+        {
+            "id": ids[::-1],  # entries may come in another order than embeddings
+            "path": [f"/videos/{i}.mp4" for i in ids[::-1]],
+            "content": [f"hash {i}" for i in ids[::-1]],
+            "size": [1] * len(ids),
+        }
+    )
+    embeddings = Embeddings(ids, matrix)
+    return indexes.build(
+        str(root), embeddings, entries, encoder="some/model", layer=layer, provenance={"version": version}
+    )
+
+
+@given(st.integers(1, 30), st.integers(1, 8), st.integers(1, 12), st.randoms(use_true_random=False))
+def test_search_equals_brute_force(tmp_path_factory, rows, dims, n, random):
+    rng = np.random.default_rng(random.randrange(1 << 30))
+    matrix = rng.normal(size=(rows, dims)).astype(np.float32)
+    index = build(tmp_path_factory.mktemp("index"), matrix)
+    query = rng.normal(size=dims)
+    cosines = [float(query @ v / np.linalg.norm(query) / np.linalg.norm(v)) for v in matrix.astype(float)]
+    hits = index.search(query, n)
+    assert len(hits) == min(n, rows)
+    assert [hit.rank for hit in hits] == list(range(1, len(hits) + 1))
+    np.testing.assert_allclose([hit.similarity for hit in hits], sorted(cosines, reverse=True)[:n], atol=1e-5)
+    for hit in hits:
+        row = int(hit.id.removeprefix("clip "))
+        assert hit.path == f"/videos/{hit.id}.mp4"
+        assert hit.similarity == pytest.approx(cosines[row], abs=1e-5)
+
+
+def test_nearest_neighbour_of_a_row_is_itself_and_can_be_left_out(tmp_path):
+    rng = np.random.default_rng(0)
+    index = build(tmp_path, rng.normal(size=(20, 16)).astype(np.float16))
+    for row in range(20):
+        itself = index.search(index.vector(row), 1)[0]
+        assert (itself.id, itself.similarity) == (f"clip {row}", pytest.approx(1.0, abs=1e-5))
+        others = index.search(index.vector(row), 19, exclude=row)
+        assert {hit.id for hit in others} == {f"clip {r}" for r in range(20)} - {f"clip {row}"}
+
+
+def test_a_loaded_index_is_the_built_one(tmp_path):
+    matrix = np.random.default_rng(1).normal(size=(9, 5)).astype(np.float32)
+    built = build(tmp_path, matrix)
+    loaded = indexes.load(str(tmp_path), "some/model", "block.1")
+    assert loaded.manifest == built.manifest
+    assert loaded.ids == built.ids
+    assert loaded.search(matrix[3], 9) == built.search(matrix[3], 9)
+    assert indexes.built(str(tmp_path)) == [("some/model", "block.1")]
+    assert (loaded.find("path", "/videos/clip 4.mp4"), loaded.find("id", "nobody")) == (4, None)
+
+
+def test_rebuilding_swaps_and_leaves_no_old_files(tmp_path):
+    build(tmp_path, np.eye(3, dtype=np.float32), version=1)
+    build(tmp_path, np.eye(4, dtype=np.float32), version=2)
+    loaded = indexes.load(str(tmp_path), "some/model", "block.1")
+    assert (len(loaded), loaded.manifest["provenance"]) == (4, {"version": 2})
+    assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 3
+
+
+def files(root: Path) -> dict[str, Path]:
+    return {p.name.split("-")[0]: p for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("what", ["vectors", "entries"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_damaged_files_are_refused_by_name(tmp_path, what, damage):
+    build(tmp_path, np.eye(3, dtype=np.float32))
+    path = files(tmp_path)[what]
+    content = bytearray(path.read_bytes())
+    if damage == "remove":
+        path.unlink()
+    else:
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content if damage == "flip" else content[: len(content) // 2])
+    with pytest.raises(IndexCorrupted, match=r"rebuild it: vidsim index FOLDER --encoder some/model"):
+        indexes.load(str(tmp_path), "some/model", "block.1")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON"),
+        ("{}", "lacks entries"),
+        ("[]", "lacks entries"),
+        ('{"format": 99}', "format 99.*upgrade vidsim"),
+    ],
+)
+def test_damaged_manifests_are_refused(tmp_path, content, message):
+    build(tmp_path, np.eye(3, dtype=np.float32))
+    files(tmp_path)["manifest.json"].write_text(content)
+    with pytest.raises(IndexCorrupted, match=message):
+        indexes.load(str(tmp_path), "some/model", "block.1")
+
+
+def test_missing_index_names_the_command(tmp_path):
+    with pytest.raises(VidsimError, match=r"no index of x y .*vidsim index FOLDER --encoder x"):
+        indexes.load(str(tmp_path), "x", "y")
+
+
+@pytest.mark.parametrize(
+    ("query", "n", "message"),
+    [
+        (np.ones(3), 0, "at least 1"),
+        (np.ones(2), 1, "2 dimensions, the index 3"),
+        (np.zeros(3), 1, "zero or not finite"),
+        (np.array([1.0, np.nan, 0.0]), 1, "zero or not finite"),
+    ],
+)
+def test_impossible_queries_are_refused(tmp_path, query, n, message):
+    with pytest.raises(VidsimError, match=message):
+        build(tmp_path, np.eye(3, dtype=np.float32)).search(query, n)
+
+
+def test_a_full_disk_leaves_the_old_index(tmp_path, monkeypatch):
+    import faiss
+
+    build(tmp_path, np.eye(3, dtype=np.float32))
+
+    def full(index, path):
+        Path(path).write_bytes(b"half")
+        raise RuntimeError("Error in write: No space left on device")
+
+    monkeypatch.setattr(faiss, "write_index", full)
+    with pytest.raises(VidsimError, match=r"cannot write to .*No space left.*unchanged"):
+        build(tmp_path, np.eye(4, dtype=np.float32))
+    assert len(indexes.load(str(tmp_path), "some/model", "block.1")) == 3
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_loading_imports_neither_torch_nor_lancedb(tmp_path):
+    build(tmp_path, np.eye(3, dtype=np.float32))
+    code = f"""
+import json, sys
+from vidsim.retrieval.index import load
+load({str(tmp_path)!r}, "some/model", "block.1")
+print(json.dumps([m for m in ("torch", "lancedb", "transformers") if m in sys.modules]))
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(out.stdout) == []
