@@ -1,3 +1,31 @@
 """Embedding store and retrieval toolkit for human-aligned video understanding."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vidsim.data.stimuli import StimulusSet as StimulusSet
+    from vidsim.embeddings import Embeddings as Embeddings
+    from vidsim.errors import VidsimError as VidsimError
+    from vidsim.extract import FeatureSpec as FeatureSpec
+    from vidsim.retrieval.index import Index as Index
+    from vidsim.store import Store as Store
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Embeddings": "vidsim.embeddings",
+    "FeatureSpec": "vidsim.extract",
+    "Index": "vidsim.retrieval.index",
+    "StimulusSet": "vidsim.data.stimuli",
+    "Store": "vidsim.store",
+    "VidsimError": "vidsim.errors",
+}
+__all__ = [*sorted(_HOMES), "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: `import vidsim` stays light."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vidsim' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

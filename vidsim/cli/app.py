@@ -55,13 +55,18 @@ def main(arguments: list[str] | None = None) -> None:
     ----------
     arguments : list of str, optional
         Arguments without the program's name; those of the process by default.
+
+    Raises
+    ------
+    BaseException
+        Whatever is a bug rather than the user's to mend.
     """
     try:
         status = typer.main.get_command(app).main(arguments, prog_name="vidsim", standalone_mode=False)
     except BrokenPipeError:  # the reader of our output has gone, as in `vidsim models | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
-    except (Exception, KeyboardInterrupt) as error:
+    except BaseException as error:
         message, status = _explain(error)
         if message is None:
             raise

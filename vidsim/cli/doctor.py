@@ -95,9 +95,8 @@ def _outdated() -> list[str]:
             continue
         there = _version(requirement.name)
         if there is None or not requirement.specifier.contains(there, prereleases=True):
-            found.append(
-                f"{requirement.name} {there or 'is missing'}: vidsim needs {requirement.specifier or 'it'}: pip install 'vidsim'"
-            )
+            what = f"{requirement.name} is {there or 'missing'}"
+            found.append(f"{what}, vidsim needs {requirement.specifier or 'it'}: pip install --upgrade vidsim")
     return found
 
 
