@@ -21,7 +21,7 @@ _HOMES = {
     "Store": "vidsim.store",
     "VidsimError": "vidsim.errors",
 }
-__all__ = [*sorted(_HOMES), "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["Embeddings", "FeatureSpec", "Index", "StimulusSet", "Store", "VidsimError", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
