@@ -1,0 +1,142 @@
+"""Container: a video file opened through PyAV, without trusting its name or letting it open other files."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from vidsim.data.video import open_bytes, show, why_unreadable
+from vidsim.errors import UnusableFile
+
+PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]")
+"""First bytes of files that only point at other files."""
+
+NOT_MOVING = frozenset({"image2", "tty", "ansi", "bin", "xbin", "idf", "adf"})
+"""Formats that FFmpeg opens as video but that hold a still picture or text art; ``*_pipe`` are still pictures too."""
+
+
+@dataclass(frozen=True)
+class Anonymous:
+    """Lend FFmpeg a file's bytes but not its name, so a name never decides how it is read (nor is a protocol)."""
+
+    file: BinaryIO
+
+    def read(self, size: int) -> bytes:
+        """Read up to ``size`` bytes."""
+        return self.file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move to a position."""
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self.file.tell()
+
+
+@contextmanager
+def opened(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
+    """Open a file and find its first moving picture.
+
+    Decoding uses one thread: the caller decodes several files at a time.
+
+    Parameters
+    ----------
+    path : Path
+        The video file.
+
+    Yields
+    ------
+    container, stream
+        The container and its first video stream that is not a cover picture.
+
+    Raises
+    ------
+    UnusableFile
+        If the file cannot be read, is no video, or is damaged where the body of the ``with`` reads it.
+    """
+    with open_bytes(path) as file:
+        try:
+            container = _demuxer(path, file)
+            with container:
+                stream = _moving_picture(path, container)
+                stream.codec_context.thread_count = 1
+                try:
+                    yield container, stream
+                except FFmpegError as error:
+                    raise UnusableFile(
+                        "corrupted", f"{show(path)} is damaged: {_words(error)}; get an intact copy"
+                    ) from None
+        except OSError as error:
+            raise UnusableFile(*why_unreadable(path, error)) from None
+
+
+def _demuxer(path: Path, file: BinaryIO) -> InputContainer:
+    head = file.read(16)
+    if not head:
+        raise UnusableFile("empty", f"{show(path)} is empty (0 bytes); copy or download it again")
+    if head.startswith(PLAYLISTS):
+        raise UnusableFile("playlist", f"{show(path)} is a playlist, not a video; give the files it names instead")
+    file.seek(0)
+    try:
+        container = av.open(Anonymous(file), mode="r", io_open=_refuse)
+    except FFmpegError as error:
+        raise _unopened(path, file, head, error) from None
+    name = container.format.name
+    if name in NOT_MOVING or name.endswith("_pipe"):
+        container.close()
+        raise UnusableFile("not-a-video", f"{show(path)} is a still picture or text ({name}); expected a video")
+    return container
+
+
+def _refuse(url: str, flags: int, options: dict[str, str]) -> Any:
+    raise PermissionError(f"a video may not open another file, it asked for {url!r}")
+
+
+def _unopened(path: Path, file: BinaryIO, head: bytes, error: FFmpegError) -> UnusableFile:
+    if head[4:8] in {b"ftyp", b"mdat", b"wide", b"free", b"skip"} and not _has_index(file):
+        return UnusableFile(
+            "no-index", f"{show(path)} is cut off: an mp4 or mov without its index (moov); get the complete file"
+        )
+    return UnusableFile("not-a-video", f"{show(path)} is not a video that FFmpeg can open ({_words(error)})")
+
+
+def _has_index(file: BinaryIO) -> bool:
+    """Walk the top-level boxes of an mp4 or mov and look for a whole ``moov`` (ISO 14496-12, section 4.2)."""
+    end = file.seek(0, 2)
+    position = 0
+    while position + 16 <= end:
+        file.seek(position)
+        header = file.read(16)
+        size, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        if size == 1:
+            size = int.from_bytes(header[8:], "big")
+        if kind == b"moov":
+            return position + size <= end
+        if size < 8:  # 0 means that the box runs to the end of the file
+            return False
+        position += size
+    return False
+
+
+def _moving_picture(path: Path, container: InputContainer) -> VideoStream:
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        if container.streams.audio:
+            raise UnusableFile("audio-only", f"{show(path)} holds sound but no moving picture; expected a video")
+        raise UnusableFile("no-video", f"{show(path)} ({container.format.name}) holds no moving picture")
+    stream = streams[0]
+    if stream.codec_context is None:  # pyright: ignore[reportUnnecessaryComparison]
+        raise UnusableFile("no-codec", f"{show(path)} uses a codec that this FFmpeg cannot decode; convert it to H.264")
+    return stream
+
+
+def _words(error: FFmpegError) -> str:
+    return (error.strerror or type(error).__name__).lower()
