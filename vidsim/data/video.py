@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from io import BufferedReader
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -48,6 +48,7 @@ class Frames:
     duration: float
 
 
+@runtime_checkable
 class Decoder(Protocol):
     """A way to decode video files; keeps no state, so one decoder serves several threads."""
 
