@@ -1,6 +1,6 @@
 """Write the command-line reference from the commands' own help.
 
-    python docs/reference.py > docs/cli.md
+python docs/reference.py > docs/cli.md
 """
 
 import os

@@ -1,9 +1,15 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from clips import moving_square, write_clip
+
+from vidsim.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -23,3 +29,27 @@ def shared() -> Path:
 def people(shared: Path) -> Path:
     """Return the folder of 27 short real clips of people."""
     return shared / "data" / "clips" / "people"
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of six small synthetic clips; tests copy what they change."""
+    folder = tmp_path_factory.mktemp("clips")
+    for number in range(6):
+        images = moving_square(frames=12 + number, step=1 + number, start=5 * number)
+        write_clip(folder / f"clip {number}.mp4", images)
+    return folder
+
+
+@pytest.fixture
+def vidsim(capsys: pytest.CaptureFixture[str]) -> "Run":
+    """Return a function that runs the command line in this process: (exit status, stdout, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return run
