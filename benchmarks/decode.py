@@ -25,7 +25,7 @@ def moments(duration: float) -> np.ndarray:
     return (np.arange(FRAMES) + 0.5) / FRAMES * duration
 
 
-def bare(path: Path, stamps: list[float]) -> list[np.ndarray]:
+def bare(path: Path, stamps: list[float]) -> np.ndarray:
     """Decode the frames whose times are known beforehand, with nothing but PyAV in one thread, and stop."""
     images = []
     with av.open(str(path)) as container:
@@ -38,7 +38,7 @@ def bare(path: Path, stamps: list[float]) -> list[np.ndarray]:
                 images.append(frame.to_ndarray(format="rgb24", threads=1))
                 if len(images) == len(stamps):
                     break
-    return images
+    return np.stack(images)
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -58,49 +58,48 @@ def compare(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, fl
     return {name: median(times) for name, times in taken.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--repeats", type=int, default=7)
-    arguments = parser.parse_args()
-    pyav = decoder("pyav")
-    paths: list[Path] = []
+def usable(folder: Path) -> dict[Path, list[float]]:
+    """Return the clips that decode, with the times of their frames; bare PyAV above does not repeat frames."""
     stamps: dict[Path, list[float]] = {}
-    for path in sorted(p for p in arguments.folder.iterdir() if p.is_file()):
+    for path in sorted(p for p in folder.iterdir() if p.is_file()):
         try:
-            times = pyav.decode(path, moments).times
+            frames = decoder().decode(path, moments)
         except VidsimError as error:
             print("skipped:", error)
             continue
-        if len(set(times)) == FRAMES:  # bare PyAV above does not repeat frames
-            paths.append(path)
-            stamps[path] = times.tolist()
+        if len(set(frames.times)) == FRAMES:
+            stamps[path] = frames.times.tolist()
+            np.testing.assert_array_equal(frames.images, bare(path, stamps[path]))
+    return stamps
 
-    def ours() -> None:
-        for path in paths:
-            pyav.decode(path, moments)
 
-    def theirs() -> None:
-        for path in paths:
-            bare(path, stamps[path])
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--repeats", type=int, default=9)
+    arguments = parser.parse_args()
+    stamps = usable(arguments.folder)
+    pyav = decoder()
 
     def threaded() -> None:
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda path: pyav.decode(path, moments), paths))
+            list(pool.map(lambda path: pyav.decode(path, moments), stamps))
 
-    runs: dict[str, Callable[[], object]] = {"ours": ours, "bare PyAV": theirs, "two threads": threaded}
+    runs: dict[str, Callable[[], object]] = {
+        "ours": lambda: [pyav.decode(path, moments) for path in stamps],
+        "bare PyAV": lambda: [bare(path, times) for path, times in stamps.items()],
+        "two threads": threaded,
+    }
     try:
         decord = decoder("decord")
     except VidsimError as error:
         print("skipped:", error)
     else:
-        runs["decord2"] = lambda: [decord.decode(path, moments) for path in paths]
-    for path in paths:
-        np.testing.assert_array_equal(pyav.decode(path, moments).images, bare(path, stamps[path]))
+        runs["decord2"] = lambda: [decord.decode(path, moments) for path in stamps]
     took = compare(runs, arguments.repeats)
-    print(f"{len(paths)} clips, {FRAMES} frames each, medians of {arguments.repeats} interleaved runs")
+    print(f"{len(stamps)} clips, {FRAMES} frames each, medians of {arguments.repeats} interleaved runs")
     for name, value in took.items():
-        print(f"{name:12} {value / len(paths) * 1e3:7.1f} ms a clip")
+        print(f"{name:12} {value / len(stamps) * 1e3:7.1f} ms a clip")
     print(f"time, ours / bare PyAV     {took['ours'] / took['bare PyAV']:5.2f}   (goal <= 1.05)")
     print(f"speed, 2 threads / 1       {took['ours'] / took['two threads']:5.2f}   (goal >= 1.7)")
     if "decord2" in took:
