@@ -1,0 +1,176 @@
+"""Sentence encoders of sentence-transformers: captions in, token means of every block and the pipeline's output out."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from vidsim.encoders.activations import collect, find_modules
+from vidsim.encoders.base import EncoderCard, Reduce
+from vidsim.encoders.checkpoint import Resolved, read_json
+from vidsim.encoders.weights import check_fit, load_strictly, quiet_transformers, safe_folder
+from vidsim.errors import VidsimError
+
+PIPELINE = "sentence_embedding"
+"""Layer that is the pipeline's own output: its pooling, and its normalisation if it has one."""
+
+CAPTIONS_AT_ONCE = 64
+"""Captions in a forward pass; sorted by length, so that little of it is padding."""
+
+
+class SentenceEncoder:
+    """Encode captions; the embedding of a stimulus is the mean over its captions.
+
+    Parameters
+    ----------
+    resolved : Resolved
+        Encoder whose files have been found.
+    device : str
+        Device as torch names it.
+
+    Raises
+    ------
+    VidsimError
+        If sentence-transformers is not installed, or the checkpoint does not fit the card.
+    """
+
+    def __init__(self, resolved: Resolved, device: str) -> None:
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise VidsimError(
+                f"{resolved.card.name} needs sentence-transformers; install it with: pip install 'vidsim[text]'"
+            ) from error
+        card = resolved.card
+        self.card: EncoderCard = card
+        self.resolved = resolved
+        self.device = device
+        folder = safe_folder(resolved)
+        # the pipeline does not tell what it could not fill, so its transformer is first loaded strictly
+        load_strictly("AutoModel", _transformer_folder(folder), heads=("cls.", "lm_head."), optional=("pooler.",))
+        with quiet_transformers():
+            model = SentenceTransformer(
+                os.fspath(folder),
+                device=device,
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"dtype": torch.float32},
+            )
+        self.model: Any = model.eval().requires_grad_(requires_grad=False)
+        check_fit(self.model, resolved, width=(card.width, self._width()))
+        find_modules(self.model, card.layers[:-1])
+        self.normalises = any(type(module).__name__ == "Normalize" for module in self.model)
+
+    @property
+    def provenance(self) -> Mapping[str, object]:
+        """Return what determines the embeddings, and where the weights came from."""
+        return self.resolved.provenance
+
+    def prepare(self, stimulus: Sequence[str]) -> Sequence[str]:
+        """Return the captions of a stimulus as they are.
+
+        Parameters
+        ----------
+        stimulus : sequence of str
+            Captions.
+
+        Returns
+        -------
+        sequence of str
+            The same.
+        """
+        return stimulus
+
+    def encode(
+        self, batch: Sequence[Sequence[str]], layers: Sequence[str], reduce: Reduce
+    ) -> dict[str, Float[ndarray, "b _"]]:
+        """Encode every caption, average over the captions of a stimulus, then reduce.
+
+        Blocks are averaged over tokens without padding. Where the pipeline normalises its output, the mean
+        of several captions is normalised again.
+
+        Parameters
+        ----------
+        batch : sequence of sequence of str
+            Captions of every stimulus, at least one each.
+        layers : sequence of str
+            Layers of the card.
+        reduce : Reduce
+            Takes a layer's name and its features.
+
+        Returns
+        -------
+        dict of str to array of shape (b, dims)
+            float32 embeddings.
+
+        Raises
+        ------
+        VidsimError
+            If a stimulus has no caption.
+        """
+        for captions in batch:
+            if isinstance(captions, str) or not captions:
+                raise VidsimError(f"{self.card.name} takes a list of captions a stimulus, {captions!r} came")
+        flat: list[str] = [caption for captions in batch for caption in captions]
+        counts = np.array([len(captions) for captions in batch])
+        starts = np.cumsum(counts) - counts
+        vectors = self._encode_captions(flat, layers)
+        answer: dict[str, ndarray] = {}
+        for layer in layers:
+            means = torch.from_numpy(np.add.reduceat(vectors[layer], starts) / counts[:, None])
+            if layer == PIPELINE and self.normalises:
+                means = torch.nn.functional.normalize(means, dim=1)
+            answer[layer] = reduce(layer, means.float().to(self.device)).to("cpu", torch.float32).numpy()
+        return answer
+
+    def _encode_captions(
+        self, captions: list[str], layers: Sequence[str]
+    ) -> dict[str, Float[ndarray, "captions width"]]:
+        order = np.argsort([len(caption) for caption in captions], kind="stable")
+        found = {layer: np.zeros((len(captions), self.card.width), np.float32) for layer in layers}
+        for start in range(0, len(captions), CAPTIONS_AT_ONCE):
+            rows = order[start : start + CAPTIONS_AT_ONCE]
+            for layer, values in self._forward([captions[row] for row in rows], layers).items():
+                found[layer][rows] = values
+        return found
+
+    def _forward(self, captions: list[str], layers: Sequence[str]) -> dict[str, Float[ndarray, "captions width"]]:
+        tokens = self.model.preprocess(captions)
+        tokens = {name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in tokens.items()}
+        mask = tokens["attention_mask"][:, :, None].float()
+        output: dict[str, Tensor] = {}
+
+        def means(states: Tensor) -> Tensor:
+            return (states * mask).sum(1) / mask.sum(1)
+
+        found = collect(
+            self.model,
+            [layer for layer in layers if layer != PIPELINE],
+            lambda: output.update(self.model(tokens)),
+            means,
+            lambda _, features: features,
+            stop=PIPELINE not in layers,
+        )
+        if PIPELINE in layers:
+            found[PIPELINE] = output[PIPELINE].to("cpu", torch.float32).numpy()
+        return found
+
+    def _width(self) -> int | None:
+        return self.model.get_embedding_dimension()
+
+
+def _transformer_folder(folder: Path) -> Path:
+    if not (folder / "modules.json").is_file():
+        return folder
+    modules = read_json(folder / "modules.json")
+    # the type of a module is the path of a class to import: only the library's own are
+    odd = [module["type"] for module in modules if not module["type"].startswith("sentence_transformers.")]
+    if odd:
+        raise VidsimError(f"{os.fspath(folder / 'modules.json')!r} names {odd[0]}, which is not sentence-transformers'")
+    return folder / modules[0]["path"]

@@ -1,0 +1,216 @@
+"""Weights: load a checkpoint into a model strictly, and turn pickles of plain tensors into safetensors."""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers.utils import logging as transformers_logging
+
+from vidsim.encoders.checkpoint import Resolved, cache_folder, parts_of, weights_of
+from vidsim.errors import VidsimError
+
+log = logging.getLogger(__name__)
+
+
+def load_strictly(
+    architecture: str, folder: Path, *, heads: Sequence[str] = (), optional: Sequence[str] = (), **init: Any
+) -> Any:
+    """Build a model of transformers and fill it; no weight may be missing, none left over.
+
+    Parameters
+    ----------
+    architecture : str
+        Class of transformers.
+    folder : Path
+        Folder with ``config.json`` and safetensors.
+    heads : sequence of str
+        Prefixes of weights in the file that the model has no place for, by design.
+    optional : sequence of str
+        Prefixes of weights in the model that the file may lack, because no layer of the card reads them.
+    **init
+        Keyword arguments of the class.
+
+    Returns
+    -------
+    PreTrainedModel
+        The model, in evaluation mode, in float32, without gradients.
+
+    Raises
+    ------
+    VidsimError
+        If weights are missing, left over or of another shape; the first of them are named.
+    """
+    where = os.fspath(folder)
+    with quiet_transformers():
+        try:
+            model, told = getattr(transformers, architecture).from_pretrained(
+                where,
+                dtype=torch.float32,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are told, and refused below with both shapes
+                **init,
+            )
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise VidsimError(f"{where!r} cannot be loaded as {architecture}: {lines[0]}") from error
+    problems = [
+        *(f"{name} is {_shape(have)}, expected {_shape(want)}" for name, have, want in sorted(told["mismatched_keys"])),
+        *(f"{name} is missing" for name in sorted(told["missing_keys"]) if not name.startswith(tuple(optional))),
+        *(f"{name} is left over" for name in sorted(told["unexpected_keys"]) if not name.startswith(tuple(heads))),
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise VidsimError(f"the weights in {where!r} do not fit {architecture}: {'; '.join(problems[:3])}{more}")
+    return model.eval().requires_grad_(requires_grad=False)
+
+
+def safe_folder(resolved: Resolved) -> Path:
+    """Return a folder with the checkpoint's weights as safetensors, converting them once if they are pickled.
+
+    Parameters
+    ----------
+    resolved : Resolved
+        An encoder with a checkpoint.
+
+    Returns
+    -------
+    Path
+        The checkpoint's own folder, or a copy in the cache.
+
+    Raises
+    ------
+    VidsimError
+        If a pickle holds anything but plain tensors, or the cache cannot be written.
+    """
+    folder = resolved.folder
+    assert folder is not None, f"{resolved.card.name} has no checkpoint"
+    if all(path.suffix == ".safetensors" for path in weights_of(folder)):
+        return folder
+    made = cache_folder() / "checkpoints" / f"{resolved.weights_hash[:32]}-{resolved.config_hash[:16]}"
+    if made.is_dir():
+        return made
+    log.info("converting the pickled weights of %s to safetensors under %s", folder, made)
+    try:
+        made.parent.mkdir(parents=True, exist_ok=True)
+        # built aside and renamed, so that a killed conversion leaves nothing that looks whole
+        with tempfile.TemporaryDirectory(prefix="draft-", dir=made.parent, ignore_cleanup_errors=True) as draft:
+            _convert(folder, Path(draft))
+            Path(draft).rename(made)
+    except OSError as error:
+        if not made.is_dir():  # else another process was quicker
+            raise VidsimError(
+                f"{os.fspath(folder)!r} cannot be converted to safetensors under {os.fspath(made.parent)!r}: {error}; "
+                "set VIDSIM_CACHE to a folder with room"
+            ) from error
+    return made
+
+
+def read_pickle(path: Path) -> dict[str, Tensor]:
+    """Read a pickled state dict of plain tensors, running no code from it.
+
+    Parameters
+    ----------
+    path : Path
+        ``pytorch_model.bin`` or a shard of it.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The tensors.
+
+    Raises
+    ------
+    VidsimError
+        If it holds anything else.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise VidsimError(
+            f"{os.fspath(path)!r} is not a pickle of plain tensors and may run code, so it is not loaded; "
+            "expected model.safetensors, or a state dict"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise VidsimError(f"{os.fspath(path)!r} holds more than named tensors; expected a plain state dict")
+    return state
+
+
+def check_fit(model: nn.Module, resolved: Resolved, **facts: tuple[object, object]) -> None:
+    """Refuse a checkpoint that is not what the card says.
+
+    Parameters
+    ----------
+    model : Module
+        The loaded model.
+    resolved : Resolved
+        Its card.
+    **facts : tuple
+        What the card says and what the checkpoint says, by name.
+
+    Raises
+    ------
+    VidsimError
+        If two values differ; both are told.
+    """
+    where = os.fspath(resolved.folder or "")
+    parameters = sum(weight.numel() for weight in model.parameters())
+    compared: Mapping[str, tuple[object, object]] = {**facts, "parameters": (resolved.card.parameters, parameters)}
+    for name, (card, checkpoint) in compared.items():
+        if card != checkpoint:
+            raise VidsimError(
+                f"{resolved.card.name} expects {name.replace('_', ' ')} {card}, the checkpoint in {where!r} has "
+                f"{checkpoint}; is it {resolved.card.checkpoint}?"
+            )
+
+
+@contextmanager
+def quiet_transformers() -> Generator[None]:
+    """Silence the progress bars and the chatter of transformers; what matters is checked and raised."""
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _convert(folder: Path, draft: Path) -> None:
+    from safetensors.torch import save_file
+
+    weights = weights_of(folder)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix in {".json", ".txt", ".model"} and ".index." not in path.name:
+            target = draft / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    for part in parts_of(folder):
+        pieces = [path for path in weights if path.parent == part]
+        if pieces:
+            target = draft / part.relative_to(folder)
+            target.mkdir(parents=True, exist_ok=True)
+            if pieces[0].suffix == ".safetensors":
+                for path in pieces:
+                    shutil.copyfile(path, target / path.name)
+                continue
+            # cloned: tied weights share memory, which safetensors refuses
+            state = {name: value.clone().contiguous() for path in pieces for name, value in read_pickle(path).items()}
+            save_file(state, target / "model.safetensors", metadata={"format": "pt"})
+
+
+def _shape(shape: Any) -> str:
+    return "x".join(map(str, shape))
