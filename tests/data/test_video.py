@@ -344,6 +344,30 @@ def test_a_damaged_middle_is_seen(tmp_path: Path, clips: Path) -> None:
     data[200_000:230_000] = rng.bytes(30_000)
     (tmp_path / "a.mp4").write_bytes(data)
     expect("corrupted", tmp_path / "a.mp4")
+    (tmp_path / "a.mkv").write_bytes((clips / "people" / "asl_no.mkv").read_bytes()[:60])
+    expect("corrupted", tmp_path / "a.mkv")
+
+
+def test_sound_may_outlast_the_picture(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=RATE)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        for k in range(10):
+            frame = av.VideoFrame.from_ndarray(np.full((72, 64), 128, np.uint8), format="yuv420p")
+            frame.pts = k
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        for k in range(40):
+            sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+            sound.sample_rate, sound.pts = 8000, 800 * k
+            container.mux(audio.encode(sound))
+        container.mux(audio.encode(None))
+    assert decode(path).duration == pytest.approx(1.0)
+    # the same without the video's own duration: only the container's is left, which is the sound's
+    path.write_bytes(path.read_bytes().replace(b"DURATION", b"DURATIOM"))
+    assert decode(path).duration == pytest.approx(1.0)
 
 
 def test_content_hash_is_of_the_bytes_alone(tmp_path: Path) -> None:

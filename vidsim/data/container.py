@@ -18,6 +18,9 @@ from vidsim.errors import UnusableFile
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]")
 """First bytes of files that only point at other files."""
 
+MATROSKA = b"\x1a\x45\xdf\xa3"
+"""First bytes of Matroska and WebM."""
+
 NOT_MOVING = frozenset({"image2", "tty", "ansi", "bin", "xbin", "idf", "adf"})
 """Formats that FFmpeg opens as video but that hold a still picture or text art; ``*_pipe`` are still pictures too."""
 
@@ -101,10 +104,13 @@ def _refuse(url: str, flags: int, options: dict[str, str]) -> Any:
 
 
 def _unopened(path: Path, file: BinaryIO, head: bytes, error: FFmpegError) -> UnusableFile:
-    if head[4:8] in {b"ftyp", b"mdat", b"wide", b"free", b"skip"} and not _has_index(file):
+    mp4 = head[4:8] in {b"ftyp", b"mdat", b"wide", b"free", b"skip"}
+    if mp4 and not _has_index(file):
         return UnusableFile(
-            "no-index", f"{show(path)} is cut off: an mp4 or mov without its index (moov); get the complete file"
+            "no-index", f"{show(path)} is cut off: an mp4 or mov without its index (moov); get the whole file"
         )
+    if mp4 or head.startswith((MATROSKA, b"RIFF")):
+        return UnusableFile("corrupted", f"{show(path)} starts like a video but is damaged; get an intact copy")
     return UnusableFile("not-a-video", f"{show(path)} is not a video that FFmpeg can open ({_words(error)})")
 
 

@@ -71,7 +71,7 @@ def from_packets(path: Path, container: InputContainer, stream: VideoStream) -> 
     UnusableFile
         If the file ends before its header says it does.
     """
-    end = _stream_end(stream)
+    end = _stream_end(container, stream)
     # without the video's own duration there is only that of the longest stream, so all of them are followed
     followed = [stream] if end is not None else list(container.streams)
     shown: list[tuple[float, float]] = []
@@ -94,10 +94,9 @@ def from_packets(path: Path, container: InputContainer, stream: VideoStream) -> 
     shown.sort()
     times = np.array([time for time, _ in shown])
     gap = (shown[-1][1] if shown else 0) or _usual_gap(times, stream)
-    if end is None:
-        end = (container.start_time + container.duration) / 1e6 if container.duration else None
+    end = _container_end(container) if end is None else end
     if _formats(container) & DECLARING and (damaged or (end is not None and end - reached > max(SLACK, 2 * gap))):
-        said = f", its header says {end:.2f} s" if end is not None else " in the middle of a frame"
+        said = f" but its header says {end:.2f} s" if end is not None and end > reached else " in the middle of a frame"
         raise UnusableFile(
             "truncated", f"{show(path)} is cut off: it ends at {reached:.2f} s{said}; get the whole file"
         )
@@ -150,18 +149,25 @@ def _formats(container: InputContainer) -> set[str]:
     return set(container.format.name.split(","))
 
 
-def _stream_end(stream: VideoStream) -> float | None:
+def _stream_end(container: InputContainer, stream: VideoStream) -> float | None:
     """Return where the video stream's own header says it ends, in seconds on the container's clock."""
     if stream.duration and stream.time_base:
         return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    clock = stream.metadata.get("DURATION")  # Matroska: 00:00:10.333000000, counted from the container's zero
+    clock = stream.metadata.get("DURATION")  # Matroska: such as 00:00:10.333000000, from the container's zero
     if clock is None:
         return None
     try:
         hours, minutes, seconds = clock.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        end = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     except ValueError:
         return None
+    # the tag may be left over from a longer file that this one was cut from
+    return min(end, _container_end(container) or end)
+
+
+def _container_end(container: InputContainer) -> float | None:
+    """Return where the container says that its longest stream ends, in seconds on its clock."""
+    return ((container.start_time or 0) + container.duration) / 1e6 if container.duration else None
 
 
 def _usual_gap(times: Float[ndarray, " n"], stream: VideoStream) -> float:

@@ -229,4 +229,5 @@ def stack(path: Path, distinct: Sequence[Any], slots: Sequence[int]) -> Any:
         return np.stack([distinct[slot] for slot in slots])
     import torch  # the transform has loaded it already
 
-    return torch.stack([distinct[slot] for slot in slots])
+    # through numpy, because torch.stack would start threads of its own in every decoding thread
+    return torch.from_numpy(np.stack([distinct[slot].numpy() for slot in slots]))
