@@ -2,8 +2,6 @@
 
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, distributions, requires, version
-from importlib.util import find_spec
 from typing import Any
 
 import typer
@@ -75,10 +73,14 @@ def combinations(installed: set[str]) -> list[str]:
 
 def installed_packages() -> set[str]:
     """Return the names of the installed distributions, in lower case."""
+    from importlib.metadata import distributions
+
     return {(found.metadata["Name"] or "").lower() for found in distributions()}
 
 
 def _version(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(name)
     except PackageNotFoundError:
@@ -86,6 +88,8 @@ def _version(name: str) -> str | None:
 
 
 def _outdated() -> list[str]:
+    from importlib.metadata import requires
+
     from packaging.requirements import Requirement
 
     found: list[str] = []
@@ -101,6 +105,8 @@ def _outdated() -> list[str]:
 
 
 def _torch(problems: list[str]) -> dict[str, Any]:
+    from importlib.util import find_spec
+
     try:
         import torch
     except Exception as error:

@@ -204,6 +204,5 @@ def tell(answer: dict[str, Any]) -> None:
         else:
             typer.echo("none was wide enough to be projected; all are stored as they are")
     if answer["failures"]:
-        typer.echo(
-            f"{answer['failures']} file{'s' * (answer['failures'] != 1)} cannot be used; why: vidsim store failures --root {answer['root']}"
-        )
+        files = "1 file" if answer["failures"] == 1 else f"{answer['failures']} files"
+        typer.echo(f"{files} cannot be used; why: vidsim store failures --root {answer['root']}")

@@ -4,14 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from jaxtyping import Float
-from numpy import ndarray
 
 from vidsim.cli import show
 from vidsim.cli.options import Device, Json, Root, root_of
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+    from numpy import ndarray
+
     from vidsim.retrieval.index import Index
 
 
@@ -92,7 +93,7 @@ def _nearest(query: str, ids: list[str]) -> str:
     return f"; the nearest ids are {', '.join(map(repr, near))}" if near else ""
 
 
-def _encode(index: "Index", path: Path, device: str) -> Float[ndarray, " d"]:
+def _encode(index: "Index", path: Path, device: str) -> "Float[ndarray, ' d']":
     from vidsim.encoders import catalog
     from vidsim.extract import FeatureSpec, embed_file
 
