@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
@@ -53,7 +52,7 @@ def capture(model: nn.Module, layers: Sequence[str], sink: Sink, *, stop: bool =
     handles: list[RemovableHandle] = []
 
     def hook_of(layer: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        def hook(_module: nn.Module, _inputs: object, output: Any) -> None:
             waiting.discard(layer)
             sink(layer, output if isinstance(output, Tensor) else output[0])
             if stop and not waiting:
@@ -111,7 +110,8 @@ def collect(
 
     def sink(layer: str, output: Tensor) -> None:
         # a copy: a view would keep the whole token map alive
-        found[layer] = np.array(reduce(layer, features(output)).to("cpu", torch.float32), order="C")
+        small = reduce(layer, features(output))
+        found[layer] = small.to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format).numpy()
 
     with torch.inference_mode(), capture(model, layers, sink, stop=stop):
         forward()

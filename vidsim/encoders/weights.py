@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
@@ -61,7 +64,7 @@ def load_strictly(
                 ignore_mismatched_sizes=True,  # they are told, and refused below with both shapes
                 **init,
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise VidsimError(f"{where!r} cannot be loaded as {architecture}: {lines[0]}") from error
     problems = [
@@ -135,7 +138,9 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
         If it holds anything else.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that are then refused
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise VidsimError(
             f"{os.fspath(path)!r} is not a pickle of plain tensors and may run code, so it is not loaded; "
@@ -190,11 +195,9 @@ def quiet_transformers() -> Generator[None]:
 
 
 def _convert(folder: Path, draft: Path) -> None:
-    from safetensors.torch import save_file
-
     weights = weights_of(folder)
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix in {".json", ".txt", ".model"} and ".index." not in path.name:
+        if path.suffix in {".json", ".txt", ".model"} and path.is_file() and not path.name.startswith("pytorch_model"):
             target = draft / path.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+import torch
+
+from vidsim.encoders import catalog
+from vidsim.errors import VidsimError
+
+NAMES = ("timesformer-base", "videomae-base-finetuned-kinetics")
+
+
+def whole(_layer, features):
+    return features
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_layers_are_upstreams_hidden_states(name, publish, clips):
+    made = publish(name)
+    encoder = catalog.load(catalog.resolve(made.card, checkpoint=str(made.folder), pooling="flatten"), device="cpu")
+    batch = clips(made.card, 2)
+    found = encoder.encode(batch, made.card.layers, whole)
+
+    with torch.no_grad():
+        plain = made.upstream(pixel_values=made.normalised(batch), output_hidden_states=True)
+    expected = list(plain.hidden_states[1:])  # the first is the embedding of the patches
+    if "layernorm" in made.card.layers:
+        expected.append(plain.last_hidden_state)
+    assert list(found) == list(made.card.layers)
+    assert len(expected) == len(found)
+    for states, vectors in zip(expected, found.values(), strict=True):
+        assert vectors.dtype == np.float32
+        np.testing.assert_allclose(vectors, states.flatten(1).numpy(), rtol=0, atol=1e-5)
+    assert np.std(found[made.card.layers[0]] - found[made.card.layers[1]]) > 0.1  # the blocks differ
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pooling_is_a_slow_loop_over_tokens(name, publish, clips):
+    made = publish(name)
+    batch, layer = clips(made.card, 2), made.card.layers[0]
+    with torch.no_grad():
+        tokens = made.upstream(pixel_values=made.normalised(batch), output_hidden_states=True).hidden_states[1].numpy()
+    has_cls = name == "timesformer-base"
+    patches = (32 // 8) ** 2 * (8 if has_cls else 16 // 2)
+    assert tokens.shape[1] == patches + has_cls
+    total = np.zeros((2, 32))
+    for clip in range(2):
+        for patch in range(has_cls, tokens.shape[1]):
+            total[clip] += tokens[clip, patch]
+    expected = {"mean": total / patches, **({"cls": tokens[:, 0]} if has_cls else {})}
+    for rule, vectors in expected.items():
+        encoder = catalog.load(catalog.resolve(made.card, checkpoint=str(made.folder), pooling=rule), device="cpu")
+        np.testing.assert_allclose(encoder.encode(batch, [layer], whole)[layer], vectors, rtol=0, atol=1e-5)
+
+
+def test_cards_pool_as_the_checkpoints_own_heads_do():
+    assert catalog.card("timesformer-base").pooling == "cls"
+    assert catalog.card("videomae").pooling == "mean"
+    with pytest.raises(VidsimError, match="has no CLS token"):
+        catalog.resolve("videomae", pooling="cls")
+
+
+def test_clips_do_not_depend_on_their_batch(publish, clips):
+    made = publish("timesformer-base")
+    encoder = catalog.load(catalog.resolve(made.card, checkpoint=str(made.folder)), device="cpu")
+    batch = clips(made.card, 3)
+    together = encoder.encode(batch, made.card.layers, whole)
+    alone = [encoder.encode(clip[None], made.card.layers, whole) for clip in batch]
+    for layer, vectors in together.items():
+        np.testing.assert_allclose(vectors, np.concatenate([one[layer] for one in alone]), rtol=0, atol=1e-5)
+
+
+def test_reduction_happens_on_every_layer_and_sees_pooled_features(publish, clips):
+    made = publish("timesformer-base")
+    encoder = catalog.load(catalog.resolve(made.card, checkpoint=str(made.folder)), device="cpu")
+    seen = []
+
+    def first_three(layer, features):
+        seen.append((layer, tuple(features.shape)))
+        return features[:, :3]
+
+    found = encoder.encode(clips(made.card, 2), made.card.layers, first_three)
+    assert seen == [(layer, (2, 32)) for layer in made.card.layers]
+    assert {vectors.shape for vectors in found.values()} == {(2, 3)}
+
+
+def test_frames_are_prepared_as_the_processor_says(publish):
+    made = publish("timesformer-base")
+    encoder = catalog.load(catalog.resolve(made.card, checkpoint=str(made.folder)), device="cpu")
+    frame = np.random.default_rng(0).integers(0, 256, (48, 80, 3), np.uint8)
+    prepared = encoder.prepare(frame)
+    assert prepared.shape == (3, 32, 32)
+    assert prepared.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("frames", [7, 16])
+def test_another_number_of_frames_is_refused_with_both(frames, publish, clips):
+    made = publish("timesformer-base")
+    encoder = catalog.load(catalog.resolve(made.card, checkpoint=str(made.folder)), device="cpu")
+    batch = clips(made.card, 2).repeat(1, 2, 1, 1, 1)[:, :frames]
+    with pytest.raises(VidsimError, match=f"takes 8 frames a clip, {frames} came"):
+        encoder.encode(batch, made.card.layers, whole)
+
+
+def test_frames_of_another_size_are_refused_with_both(publish, clips):
+    made = publish("timesformer-base")
+    encoder = catalog.load(catalog.resolve(made.card, checkpoint=str(made.folder)), device="cpu")
+    with pytest.raises(VidsimError, match="frames of 32x32 pixels, 24x32 came"):
+        encoder.encode(clips(made.card, 1)[..., :24, :], made.card.layers, whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_frames": 16}, "expects frames 8, the checkpoint in .* has 16"),
+        ({"image_size": 64}, "expects image size 32, the checkpoint in .* has 64"),
+        ({"num_hidden_layers": 3}, "expects blocks 2, the checkpoint in .* has 3"),
+        ({"intermediate_size": 48}, "expects parameters .*, the checkpoint in .* has"),
+    ],
+)
+def test_a_checkpoint_that_is_not_the_cards_is_refused_with_both(changes, message, publish):
+    right = publish("timesformer-base")
+    (right.folder).rename(right.folder.with_name("right"))
+    other = publish("timesformer-base", **changes)
+    with pytest.raises(VidsimError, match=message):
+        catalog.load(catalog.resolve(right.card, checkpoint=str(other.folder)), device="cpu")
