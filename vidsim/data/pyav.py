@@ -159,7 +159,7 @@ def _decoded(path: Path, frames: Iterator[VideoFrame], timeline: Timeline) -> It
     for count, frame in enumerate(frames):
         if timeline.counted:
             now = float(timeline.times[min(count, len(timeline.times) - 1)])
-        elif frame.pts is None or frame.time_base is None or (now := float(frame.pts * frame.time_base)) < last:
+        elif frame.time is None or (now := frame.time) < last:  # pyright: ignore[reportUnnecessaryComparison]
             raise _OutOfOrder
         if frame.is_corrupt:
             raise UnusableFile(

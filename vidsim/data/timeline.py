@@ -74,6 +74,7 @@ def from_packets(path: Path, container: InputContainer, stream: VideoStream) -> 
     end = _stream_end(container, stream)
     # without the video's own duration there is only that of the longest stream, so all of them are followed
     followed = [stream] if end is not None else list(container.streams)
+    ticks = {each.index: float(each.time_base or 0) for each in container.streams}
     shown: list[tuple[float, float]] = []
     first: tuple[int | None, int | None, int] | None = None
     reached, damaged, keyed, timed = 0.0, False, False, True
@@ -81,7 +82,7 @@ def from_packets(path: Path, container: InputContainer, stream: VideoStream) -> 
         if not packet.size:  # the end of a stream, or a frame dropped while recording
             continue
         damaged |= packet.is_corrupt
-        tick = float(packet.time_base)
+        tick = ticks[packet.stream_index]
         lasts = (packet.duration or 0) * tick
         when = packet.dts if packet.pts is None else packet.pts
         reached = max(reached, (when or 0) * tick + lasts)
