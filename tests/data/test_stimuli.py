@@ -118,10 +118,19 @@ def test_parquet_equals_csv(tmp_path):
     assert from_table(tmp_path / "s.parquet") == from_table(tmp_path / "s.csv")
 
 
+def test_columns_of_other_names_are_translated(tmp_path):
+    table = tmp_path / "captions.csv"
+    table.write_text("video_name,caption_index,caption\n007,1,first\n007,2,second\n")
+    (found,) = from_table(table, {"id": "video_name"})
+    assert (found.id, found.captions) == ("007", ("first", "second"))
+    with pytest.raises(VidsimError, match="no column 'name'; the columns are 'video_name'"):
+        from_table(table, {"id": "name"})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("name,path\na,b\n", "no column 'id'; the columns are name, path"),
+        ("name,path\na,b\n", "no column 'id'; the columns are 'name', 'path'; --columns id=NAME"),
         ("id,split\na,train\n", "expected a column 'path' or 'caption'"),
         ("id,path\n,b.mp4\n", "line 2: no id"),
         ("id,path\na,b.mp4\na,c.mp4\n", r"line 3: id 'a' has path .*c\.mp4, earlier .*b\.mp4"),

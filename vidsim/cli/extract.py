@@ -18,6 +18,7 @@ from vidsim.cli.options import (
     Precision,
     Revision,
     Root,
+    columns_of,
     root_of,
     shard_of,
 )
@@ -61,6 +62,11 @@ CaptionsOption = Annotated[
 ]
 
 
+ColumnsOption = Annotated[
+    str | None, typer.Option("--columns", help="What a table calls its columns, such as id=video_name,caption=text.")
+]
+
+
 def extract(
     source: Source,
     encoder: Encoder = DEFAULT_ENCODER,
@@ -81,6 +87,7 @@ def extract(
     dtype: Dtype = Precision.float32,
     decoder: DecoderOption = "pyav",
     captions: CaptionsOption = Captions.mean,
+    columns: ColumnsOption = None,
     json: Json = False,
 ) -> None:
     """Write every layer's embeddings of the stimuli to the store, without an index."""
@@ -112,6 +119,7 @@ def run(
     dtype: Precision,
     decoder: str,
     captions: Captions,
+    columns: str | None,
 ) -> "tuple[Report, Resolved, FeatureSpec]":
     """Run an extraction as the options of the command line say.
 
@@ -130,7 +138,12 @@ def run(
     part = shard_of(shard)
     catalog.resolve_device_name(device)
     card = catalog.card(encoder)
-    stimuli = sources.from_source(source, all_files=all_files, exclude=None if "://" in place else Path(place))
+    stimuli = sources.from_source(
+        source,
+        all_files=all_files,
+        exclude=None if "://" in place else Path(place),
+        columns=columns_of(columns, sources.COLUMNS),
+    )
     if part is not None:
         stimuli = stimuli.shard(*part)
     if limit is not None:

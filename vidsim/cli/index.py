@@ -9,6 +9,7 @@ from vidsim.cli.extract import (
     AllFiles,
     BatchSize,
     CaptionsOption,
+    ColumnsOption,
     DecoderOption,
     Dims,
     Dtype,
@@ -63,6 +64,7 @@ def index(
     dtype: Dtype = Precision.float32,
     decoder: DecoderOption = "pyav",
     captions: CaptionsOption = Captions.mean,
+    columns: ColumnsOption = None,
     json: Json = False,
 ) -> None:
     """Embed a folder of videos, keep every layer, and build the search index of the default layer."""

@@ -1,6 +1,7 @@
 """Options that several verbs share, each declared once."""
 
 import os
+from collections.abc import Collection
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -83,3 +84,32 @@ def shard_of(text: str | None) -> tuple[int, int] | None:
     if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
         raise VidsimError(f"--shard {text!r}: expected i/n with i from 1 to n, such as 2/4")
     return int(part), int(parts)
+
+
+def columns_of(text: str | None, known: Collection[str]) -> dict[str, str]:
+    """Read ``id=video_name,caption=text``.
+
+    Parameters
+    ----------
+    text : str or None
+        Pairs of our name and the table's.
+    known : collection of str
+        Our names.
+
+    Returns
+    -------
+    dict of str to str
+        The table's name for each of ours.
+
+    Raises
+    ------
+    VidsimError
+        If it is not of that form.
+    """
+    pairs = [part.partition("=") for part in text.split(",")] if text else []
+    for ours, _, theirs in pairs:
+        if ours.strip() not in known or not theirs.strip():
+            raise VidsimError(
+                f"--columns {text!r}: expected pairs such as id=video_name; left of = stands one of {', '.join(known)}"
+            )
+    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}

@@ -31,6 +31,9 @@ VIDEO_SUFFIXES = frozenset(
 )
 """Suffixes by which a folder's videos are known, in any case; ``all_files`` tries every file instead."""
 
+COLUMNS = ("id", "path", "caption", "split")
+"""Columns of a stimulus table that have a meaning of their own; other columns of numbers are ratings."""
+
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
 
 
@@ -215,7 +218,7 @@ def from_folder(folder: Path, *, all_files: bool = False, exclude: Path | None =
     return StimulusSet(tuple(sorted(stimuli, key=lambda s: s.id)), named=False, unreadable=tuple(unreadable))
 
 
-def from_table(path: Path) -> StimulusSet:
+def from_table(path: Path, columns: Mapping[str, str] | None = None) -> StimulusSet:
     """Read stimuli from a CSV, TSV or Parquet table.
 
     Columns: ``id`` (required), ``path`` (relative paths start at the table's folder), ``caption``, ``split``; every
@@ -226,6 +229,8 @@ def from_table(path: Path) -> StimulusSet:
     ----------
     path : Path
         The table, with a header.
+    columns : mapping of str to str, optional
+        What the table calls its columns, where it has names of its own: ``{"id": "video_name"}``.
 
     Returns
     -------
@@ -238,28 +243,29 @@ def from_table(path: Path) -> StimulusSet:
         If the table cannot be read, has no ``id`` column, neither paths nor captions, or contradicts itself; the
         message names file, row and column.
     """
-    columns = _read_columns(path)
-    if "id" not in columns:
-        raise VidsimError(f"{_show(path)}: no column 'id'; the columns are {', '.join(columns) or 'none'}")
-    if "path" not in columns and "caption" not in columns:
-        raise VidsimError(f"{_show(path)}: expected a column 'path' or 'caption'; the columns are {', '.join(columns)}")
-    rating_names = [
-        name for name in columns if name not in {"id", "path", "caption", "split"} and _numeric(columns[name])
-    ]
+    cells = _read_columns(path, columns or {})
+    listed = ", ".join(map(repr, cells)) or "none"
+    if "id" not in cells:
+        raise VidsimError(
+            f"{_show(path)}: no column 'id'; the columns are {listed}; --columns id=NAME says which it is"
+        )
+    if "path" not in cells and "caption" not in cells:
+        raise VidsimError(f"{_show(path)}: expected a column 'path' or 'caption'; the columns are {listed}")
+    rating_names = [name for name in cells if name not in COLUMNS and _numeric(cells[name])]
     base = path.resolve().parent
     merged: dict[str, Stimulus] = {}
-    for row, raw in enumerate(columns["id"]):
+    for row, raw in enumerate(cells["id"]):
         name = _text(raw)
         if not name:
             raise VidsimError(f"{_show(path)} line {row + 2}: no id; every row needs one")
-        place = _text(columns["path"][row]) if "path" in columns else ""
-        caption = _text(columns["caption"][row]) if "caption" in columns else ""
+        place = _text(cells["path"][row]) if "path" in cells else ""
+        caption = _text(cells["caption"][row]) if "caption" in cells else ""
         stimulus = Stimulus(
             name,
             (base / place).resolve() if place else None,
             (caption,) if caption else (),
-            {rating: _number(columns[rating][row]) for rating in rating_names},
-            (_text(columns["split"][row]) or None) if "split" in columns else None,
+            {rating: _number(cells[rating][row]) for rating in rating_names},
+            (_text(cells["split"][row]) or None) if "split" in cells else None,
         )
         known = merged.get(name)
         if known is None:
@@ -276,10 +282,12 @@ def from_table(path: Path) -> StimulusSet:
     return StimulusSet(tuple(merged.values()))
 
 
-def from_source(source: Path, *, all_files: bool = False, exclude: Path | None = None) -> StimulusSet:
+def from_source(
+    source: Path, *, all_files: bool = False, exclude: Path | None = None, columns: Mapping[str, str] | None = None
+) -> StimulusSet:
     """Read stimuli from whatever ``source`` is: a folder, a table, or a single video."""
     if source.suffix.lower() in TABLE_SUFFIXES and not source.is_dir():
-        return from_table(source)
+        return from_table(source, columns)
     return from_folder(source, all_files=all_files, exclude=exclude)
 
 
@@ -310,10 +318,11 @@ def _walk(
                 yield path, prefix + item.name
 
 
-def _read_columns(path: Path) -> dict[str, list[object]]:
+def _read_columns(path: Path, renamed: Mapping[str, str]) -> dict[str, list[object]]:
     import pyarrow as pa
     from pyarrow import csv, parquet
 
+    texts = [renamed.get(name, name) for name in COLUMNS]
     try:
         if path.suffix.lower() == ".parquet":
             table = parquet.read_table(path)
@@ -323,12 +332,15 @@ def _read_columns(path: Path) -> dict[str, list[object]]:
                 path,
                 parse_options=csv.ParseOptions(delimiter=separator, newlines_in_values=True),
                 # ids such as 007 are names, not numbers
-                convert_options=csv.ConvertOptions(
-                    column_types={"id": pa.string(), "path": pa.string(), "caption": pa.string(), "split": pa.string()}
-                ),
+                convert_options=csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string())),
             )
         names = table.column_names
-        columns = table.to_pydict()
+        absent = [name for name in renamed.values() if name not in names]
+        if absent:
+            raise VidsimError(f"{_show(path)}: no column {absent[0]!r}; the columns are {', '.join(map(repr, names))}")
+        standard = {theirs: ours for ours, theirs in renamed.items()}
+        names = [standard.get(name, name) for name in names]
+        columns = table.rename_columns(names).to_pydict()
     except FileNotFoundError:
         raise VidsimError(f"no table {_show(path)}") from None
     except (pa.ArrowInvalid, pa.ArrowException, OSError, UnicodeDecodeError) as error:
