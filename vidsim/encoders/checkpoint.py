@@ -360,7 +360,12 @@ def _packaged(card: EncoderCard) -> Path | None:
 
 def _download(card: EncoderCard, revision: str, alternatives: Sequence[str]) -> Path:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     hub_id = card.checkpoint
     assert hub_id is not None
@@ -369,6 +374,7 @@ def _download(card: EncoderCard, revision: str, alternatives: Sequence[str]) -> 
             # one request with a time limit: snapshot_download alone retries for a minute against a dead network
             info = HfApi().model_info(hub_id, revision=revision, timeout=HUB_TIMEOUT)
             names = [file.rfilename for file in info.siblings or []]
+            names = [name for name in names if not any(Path(name).match(other) for other in OTHER_RUNTIMES)]
             safe = [name for name in names if Path(name).name.startswith("model") and name.endswith(".safetensors")]
             pickled = [name for name in names if Path(name).match("pytorch_model*.bin")]
             # small files first: a folder with weights is then a complete one
@@ -389,8 +395,9 @@ def _download(card: EncoderCard, revision: str, alternatives: Sequence[str]) -> 
             _missing(card, revision, "the hub has no such repository or does not open it", alternatives)
         ) from error
     except Exception as error:  # whatever the HTTP client of this version raises, it is the network
-        lines = str(error).strip().splitlines()
-        reason = f"the hub cannot be reached ({lines[0] if lines else type(error).__name__})"
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        answered = isinstance(error, HfHubHTTPError)
+        reason = f"the hub {'answers' if answered else 'cannot be reached'} ({lines[0]})"
         raise CheckpointUnavailable(_missing(card, revision, reason, alternatives)) from error
     weights_of(Path(folder))
     return Path(folder)
