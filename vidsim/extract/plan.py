@@ -5,6 +5,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
@@ -174,8 +175,9 @@ class _Planner:
         result = Plan()
         wanted = set(stimuli.ids)
         if self.captions is None:
+            compare = partial(self._file, named=stimuli.named, wanted=wanted)
             with ThreadPoolExecutor(workers) as pool:
-                outcomes = list(pool.map(lambda s: self._file(s, stimuli.named, wanted), stimuli, chunksize=64))
+                outcomes = list(pool.map(compare, stimuli))
         else:
             outcomes = [self._caption(s) for s in stimuli]
         for outcome in outcomes:
