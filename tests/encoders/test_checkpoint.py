@@ -201,9 +201,10 @@ def test_the_hubs_cache_is_used_and_its_commit_told(publish, caches):
     json.dumps(cached.provenance)
 
 
-def test_an_interrupted_download_does_not_count_as_cached(publish, caches):
+@pytest.mark.parametrize("missing", ["model.safetensors", "preprocessor_config.json"])
+def test_a_partial_download_does_not_count_as_cached(missing, publish, caches):
     made = publish("dino-vitb16")
-    (in_hub_cache(made, caches) / "model.safetensors").unlink()
+    (in_hub_cache(made, caches) / missing).unlink()
     with pytest.raises(CheckpointUnavailable, match="is not in the cache"):
         catalog.resolve(made.card, offline=True)
 

@@ -166,9 +166,12 @@ def test_a_pipeline_may_not_import_what_it_likes(copied):
     (copied / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(VidsimError, match=r"names antigravity\.Fly"):
         catalog.load(catalog.resolve(NAME, checkpoint=str(copied)), device="cpu")
-    modules[2]["type"], modules[2]["path"] = "sentence_transformers.models.Normalize", "../elsewhere"
+    modules[2]["type"], modules[2]["path"] = "sentence_transformers.models.Normalize", "../minilm-elsewhere"
     (copied / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(VidsimError, match="names a module outside its folder"):
+        catalog.resolve(NAME, checkpoint=str(copied))
+    (copied / "modules.json").unlink()  # without it the library would guess the pooling
+    with pytest.raises(VidsimError, match=r"no modules\.json in"):
         catalog.resolve(NAME, checkpoint=str(copied))
 
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any, get_args
 
 from vidsim.encoders.base import Encoder, EncoderCard, Pooling, Sampling
-from vidsim.encoders.checkpoint import Resolved, hash_config, hash_weights, locate, read_json
+from vidsim.encoders.checkpoint import Resolved, hash_config, hash_weights, locate, needed_beside_weights, read_json
 from vidsim.errors import VidsimError
 
 __all__ = ["ALIASES", "CARDS", "Resolved", "card", "load", "resolve", "resolve_device", "select_layers"]
@@ -349,7 +349,7 @@ def resolve(
     source, folder, commit = locate(
         found, checkpoint=checkpoint, revision=revision, offline=offline, alternatives=alternatives
     )
-    config = folder / "config.json"
+    beside = read_json(folder / needed_beside_weights(found))
     return Resolved(
         card=found,
         version=version,
@@ -360,8 +360,7 @@ def resolve(
         revision=commit,
         weights_hash=hash_weights(folder),
         config_hash=hash_config(folder),
-        config=read_json(config) if found.modality != "text" or config.is_file() else {},
-        preprocess=read_json(folder / "preprocessor_config.json") if found.modality != "text" else {},
+        preprocess=beside if found.modality != "text" else {},
     )
 
 

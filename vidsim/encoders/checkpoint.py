@@ -68,8 +68,6 @@ class Resolved:
         SHA-256 of the weights as published; ``"none"`` for a model without weights.
     config_hash : str
         SHA-256 of the fields of the configuration that shape embeddings; ``"none"`` without a checkpoint.
-    config : mapping
-        The checkpoint's ``config.json``.
     preprocess : mapping
         The checkpoint's ``preprocessor_config.json``; empty for text and models without weights.
     """
@@ -83,7 +81,6 @@ class Resolved:
     revision: str | None = None
     weights_hash: str = "none"
     config_hash: str = "none"
-    config: Mapping[str, Any] = field(default_factory=dict)
     preprocess: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -163,7 +160,7 @@ def locate(
         return "folder", folder, _commit(folder)
     assert card.checkpoint is not None
     wanted = revision or card.revision or "main"
-    folder = _cached(card.checkpoint, wanted)
+    folder = _cached(card, wanted)
     if folder is not None:
         return "hub", folder, _commit(folder)
     if revision is None and (folder := _packaged(card)) is not None:
@@ -172,6 +169,22 @@ def locate(
         raise CheckpointUnavailable(_missing(card, wanted, "the hub was not to be asked", alternatives))
     folder = _download(card, wanted, alternatives)
     return "hub", folder, _commit(folder)
+
+
+def needed_beside_weights(card: EncoderCard) -> str:
+    """Name the file that says how stimuli become model inputs.
+
+    Parameters
+    ----------
+    card : EncoderCard
+        Row of the catalog; it names a checkpoint.
+
+    Returns
+    -------
+    str
+        The pipeline of a sentence encoder; else the frame processor's configuration.
+    """
+    return "modules.json" if card.modality == "text" else "preprocessor_config.json"
 
 
 def weights_of(folder: Path) -> tuple[Path, ...]:
@@ -231,7 +244,7 @@ def parts_of(folder: Path) -> tuple[Path, ...]:
         read_json(folder / "config.json")
         return (folder,)
     parts = [folder / str(module.get("path", "")) for module in read_json(folder / "modules.json")]
-    outside = [part for part in parts if not os.path.normpath(part).startswith(os.path.normpath(folder))]
+    outside = [part for part in parts if not Path(os.path.normpath(part)).is_relative_to(os.path.normpath(folder))]
     if outside:
         raise VidsimError(f"{os.fspath(folder / 'modules.json')!r} names a module outside its folder: {outside[0]}")
     return tuple(dict.fromkeys(parts))
@@ -337,18 +350,19 @@ def _commit(folder: Path) -> str | None:
     return folder.name if folder.parent.name == "snapshots" else None
 
 
-def _cached(hub_id: str, revision: str) -> Path | None:
+def _cached(card: EncoderCard, revision: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    for name in ("modules.json", "config.json"):
-        path = try_to_load_from_cache(hub_id, name, revision=revision)
-        if isinstance(path, str):
-            try:
-                weights_of(Path(path).parent)
-            except VidsimError:  # an interrupted download: weights come last
-                return None
-            return Path(path).parent
-    return None
+    assert card.checkpoint is not None
+    # another program may have fetched the weights alone; an interrupted download lacks them, as they come last
+    path = try_to_load_from_cache(card.checkpoint, needed_beside_weights(card), revision=revision)
+    if not isinstance(path, str):
+        return None
+    try:
+        weights_of(Path(path).parent)
+    except VidsimError:
+        return None
+    return Path(path).parent
 
 
 def _packaged(card: EncoderCard) -> Path | None:

@@ -38,7 +38,9 @@ class ImageEncoder:
         self.device = device
         self.preprocess = Preprocess.from_config(resolved.preprocess)
         options = card.options
-        model = load_strictly(card.architecture, safe_folder(resolved), heads=options["heads"], **options["init"])
+        model = load_strictly(
+            card.architecture, safe_folder(resolved), heads=options.get("heads", ()), **options.get("init", {})
+        )
         config = model.config
         check_fit(
             model,
@@ -96,7 +98,7 @@ class ImageEncoder:
         """
         check_frames(self.card, batch)
         clips, frames = batch.shape[:2]
-        prefix = int(self.card.options["prefix_tokens"])
+        prefix = int(self.card.options.get("prefix_tokens", 0))
 
         def features(tokens: Tensor) -> Tensor:
             return pool(tokens, self.resolved.pooling, prefix).unflatten(0, (clips, frames)).mean(1)

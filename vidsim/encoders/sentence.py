@@ -166,11 +166,13 @@ class SentenceEncoder:
 
 
 def _transformer_folder(folder: Path) -> Path:
-    if not (folder / "modules.json").is_file():
-        return folder
     modules = read_json(folder / "modules.json")
     # the type of a module is the path of a class to import: only the library's own are
-    odd = [module["type"] for module in modules if not module["type"].startswith("sentence_transformers.")]
-    if odd:
-        raise VidsimError(f"{os.fspath(folder / 'modules.json')!r} names {odd[0]}, which is not sentence-transformers'")
-    return folder / modules[0]["path"]
+    types = [str(module.get("type")) for module in modules]
+    odd = [name for name in types if not name.startswith("sentence_transformers.")]
+    if odd or not types:
+        what = odd[0] if odd else "no module"
+        raise VidsimError(
+            f"{os.fspath(folder / 'modules.json')!r} names {what}; expected those of sentence-transformers"
+        )
+    return folder / modules[0].get("path", "")

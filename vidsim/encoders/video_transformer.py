@@ -38,7 +38,7 @@ class VideoTransformer:
         self.resolved = resolved
         self.device = device
         self.preprocess = Preprocess.from_config(resolved.preprocess)
-        model = load_strictly(card.architecture, safe_folder(resolved), heads=card.options["heads"])
+        model = load_strictly(card.architecture, safe_folder(resolved), heads=card.options.get("heads", ()))
         config = model.config
         size = (card.size, card.size)
         check_fit(
@@ -97,7 +97,7 @@ class VideoTransformer:
             If the clips have another number of frames, or frames of another size, than the model was trained on.
         """
         check_frames(self.card, batch)
-        prefix = int(self.card.options["prefix_tokens"])
+        prefix = int(self.card.options.get("prefix_tokens", 0))
         return collect(
             self.model,
             layers,
