@@ -61,6 +61,8 @@ def main(arguments: list[str] | None = None) -> None:
     BaseException
         Whatever is a bug rather than the user's to mend.
     """
+    # OpenMP threads that spin while they wait take the cores from the decoding threads; read when torch is imported
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         status = typer.main.get_command(app).main(arguments, prog_name="vidsim", standalone_mode=False)
     except BrokenPipeError:  # the reader of our output has gone, as in `vidsim models | head -1`

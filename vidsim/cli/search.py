@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def search(
+    context: typer.Context,
     query: Annotated[str, typer.Argument(help="An indexed id, or a video file (indexed or not).", show_default=False)],
     n: Annotated[int, typer.Option("-n", help="How many results, at least 1.")] = 10,
     encoder: Annotated[
@@ -46,7 +47,8 @@ def search(
     else:
         rows = [(str(hit.rank), f"{hit.similarity:.4f}", hit.id, hit.path) for hit in hits]
         show.table(("rank", "similarity", "id", "path"), rows, right=("rank", "similarity"))
-    if len(hits) < n:
+    asked = getattr(context.get_parameter_source("n"), "name", "") != "DEFAULT"
+    if asked and len(hits) < n:
         typer.echo(f"vidsim: {n} were asked for, the index holds no more than {len(hits)} others", err=True)
 
 

@@ -145,7 +145,7 @@ class Encoder(Protocol):
         ...
 
     def prepare(self, stimulus: Any) -> Any:
-        """Turn decoded frames (t, h, w, 3) uint8, or captions, into what ``encode`` takes; runs in decoding threads."""
+        """Turn one decoded frame (h, w, 3) uint8, or captions, into what ``encode`` takes; runs in decoding threads."""
         ...
 
     def encode(self, batch: Sequence[Any], layers: Sequence[str], reduce: Reduce) -> dict[str, ndarray]:
