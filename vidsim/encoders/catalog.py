@@ -222,8 +222,8 @@ ROWS = (
             *("energy", "appearance", "combined"),
         ),
         default_layer="combined",
-        # three looks of 1.3 s, at a rate that resolves 4 Hz
-        sampling=Sampling(frames=48, fps=12.0, windows=3),
+        # three looks of 1 s; pymoten's rate, at which motion up to 12 Hz keeps its direction
+        sampling=Sampling(frames=72, fps=24.0, windows=3),
         source="Adelson and Bergen 1985; Nishimoto et al. 2011; control without weights",
     ),
 )
