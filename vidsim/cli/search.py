@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
     from vidsim.retrieval.index import Index
 
+RESULTS = 10
+
 
 def search(
-    context: typer.Context,
     query: Annotated[str, typer.Argument(help="An indexed id, or a video file (indexed or not).", show_default=False)],
-    n: Annotated[int, typer.Option("-n", help="How many results, at least 1.")] = 10,
+    n: Annotated[int | None, typer.Option("-n", help=f"How many results, at least 1; {RESULTS} by default.")] = None,
     encoder: Annotated[
         str | None, typer.Option("--encoder", "-e", help="Which index; needed only where there are several.")
     ] = None,
@@ -32,7 +33,7 @@ def search(
     json: Json = False,
 ) -> None:
     """Find the stimuli most similar to an indexed one or to a clip."""
-    if n < 1:
+    if n is not None and n < 1:
         raise VidsimError(f"-n {n}: expected at least 1 result")
     from vidsim.retrieval.index import load
 
@@ -40,15 +41,14 @@ def search(
     index = load(place, *_choose(place, encoder, layer))
     row = _row(index, query)
     vector = index.vector(row) if row is not None else _encode(index, Path(query), device)
-    hits = index.search(vector, n, exclude=None if include_self else row)
+    hits = index.search(vector, n or RESULTS, exclude=None if include_self else row)
     if json:
         for hit in hits:
             show.emit({"rank": hit.rank, "id": hit.id, "path": hit.path, "similarity": hit.similarity})
     else:
         rows = [(str(hit.rank), f"{hit.similarity:.4f}", hit.id, hit.path) for hit in hits]
         show.table(("rank", "similarity", "id", "path"), rows, right=("rank", "similarity"))
-    asked = getattr(context.get_parameter_source("n"), "name", "") != "DEFAULT"
-    if asked and len(hits) < n:
+    if n is not None and len(hits) < n:
         typer.echo(f"vidsim: {n} were asked for, the index holds no more than {len(hits)} others", err=True)
 
 
