@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import time
+import unicodedata
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,8 @@ ATTEMPTS = 8
 """How often a commit is tried when other writers get in its way."""
 
 _PAGE = 1000
-_CONFLICTS = ("conflict", "too many concurrent writers", "retry", "already exists")
+_CONFLICTS = ("conflict", "too many concurrent writers", "already exists")
+_UNREACHABLE = ("connecterror", "dns error", "kind: connect", "timed out", "resolve region")
 _DISK_FULL = ("no space left", "file too large", "quota exceeded")
 _ABSENT = "was not found"
 
@@ -275,6 +277,10 @@ def _line(place: str, error: BaseException) -> str:
         return f"access to {place} is denied; check the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
     if "nosuchbucket" in text.lower():
         return f"the bucket of {place} does not exist; create it first"
+    if any(sign in text.lower() for sign in _UNREACHABLE):
+        return (
+            f"{place} cannot be reached; check the network, the endpoint (AWS_ENDPOINT_URL) and the region (AWS_REGION)"
+        )
     # LanceDB appends the places of its own sources
     text = text.split(", /")[0].removeprefix("lance error: ")
     return f"{place} cannot be used: {text[:300]}; see: vidsim doctor"
@@ -292,6 +298,13 @@ def folder(root: str | os.PathLike[str]) -> str:
     -------
     str
         An absolute path, or the URI without a trailing slash.
+
+    Raises
+    ------
+    StoreError
+        If it holds a line break or another control character, which Lance refuses.
     """
     text = os.fspath(root)
+    if any(unicodedata.category(character) == "Cc" for character in os.path.abspath(text)):
+        raise StoreError(f"the store's folder {text!r} has a control character in its name; choose another --root")
     return text.rstrip("/") if is_remote(text) else os.fspath(Path(text).expanduser().absolute())

@@ -1,6 +1,8 @@
 """Named Arrow tables: captions, ratings and splits of a stimulus set, judgments."""
 
+import re
 from collections.abc import Iterator, Mapping
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -51,7 +53,7 @@ class NamedTables(Mapping[str, pa.Table]):
         with told(f"{self._kind} {name!r} in {self._root!r}", quoted=True):
             table: pa.Table = handle.search().to_arrow()
         kept = {k: v for k, v in (table.schema.metadata or {}).items() if not k.startswith(PREFIX)}
-        return table.rename_columns([_unescaped(c) for c in table.column_names]).replace_schema_metadata(kept or None)
+        return table.rename_columns([unquote(c) for c in table.column_names]).replace_schema_metadata(kept or None)
 
     def put(self, name: str, table: pa.Table) -> None:
         """Store a table, in place of an earlier one of that name; readers see the old one or the new one.
@@ -93,8 +95,5 @@ class NamedTables(Mapping[str, pa.Table]):
 
 
 def _escaped(column: str) -> str:
-    return column.replace("%", "%25").replace(".", "%2E")  # Lance takes a dot for a path into a struct
-
-
-def _unescaped(column: str) -> str:
-    return column.replace("%2E", ".").replace("%25", "%")
+    """Percent-encode what Lance takes for syntax (a dot, quotes) or for a column of its own (``_rowid``)."""
+    return re.sub(r"^_|[^\w -]", lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), column)

@@ -143,7 +143,7 @@ class EmbeddingTable:
         """
         return self._log.rows([f.name for f in ENTRY]).combine_chunks()
 
-    def write(self, entries: Sequence[Entry], vectors: Mapping[str, Shaped[ndarray, "n d"]]) -> None:
+    def write(self, entries: Sequence[Entry], vectors: Mapping[str, Shaped[ndarray, "n _"]]) -> None:
         """Write rows in one commit: all of them or, if anything is wrong, none.
 
         A row takes the place of an earlier row of the same id.
@@ -245,7 +245,7 @@ class EmbeddingTable:
         return [slice(start, start + size) for start in range(0, total, size)]
 
     def _checked(
-        self, entries: Sequence[Entry], vectors: Mapping[str, Shaped[ndarray, "n d"]]
+        self, entries: Sequence[Entry], vectors: Mapping[str, Shaped[ndarray, "n _"]]
     ) -> list[Shaped[ndarray, "n d"]]:
         """Return the vectors in the order of the columns, in the table's precision."""
         if set(vectors) != set(self.layers):
