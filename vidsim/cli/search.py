@@ -46,7 +46,7 @@ def search(
         for hit in hits:
             show.emit({"rank": hit.rank, "id": hit.id, "path": hit.path, "similarity": hit.similarity})
     else:
-        rows = [(str(hit.rank), f"{hit.similarity:.4f}", hit.id, hit.path) for hit in hits]
+        rows = [(str(hit.rank), f"{hit.similarity:.4f}", hit.id, show.place(hit.path)) for hit in hits]
         show.table(("rank", "similarity", "id", "path"), rows, right=("rank", "similarity"))
     if n is not None and len(hits) < n:
         typer.echo(f"vidsim: {n} were asked for, the index holds no more than {len(hits)} others", err=True)

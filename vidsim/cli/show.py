@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -11,6 +12,12 @@ import typer
 def printable(name: str) -> str:
     """Escape control characters, so that a name stays on its line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def place(path: str) -> str:
+    """Shorten a path that lies below the current folder."""
+    here = f"{Path.cwd().as_posix()}/"
+    return path.removeprefix(here)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:

@@ -62,7 +62,7 @@ def failures(root: Root = "indexes", json: Json = False) -> None:
     if not entries:
         typer.echo("no failures")
         return
-    show.table(("kind", "reason", "path"), [(entry.kind, entry.reason, entry.path) for entry in entries])
+    show.table(("kind", "reason", "path"), [(entry.kind, entry.reason, show.place(entry.path)) for entry in entries])
     typer.echo("they are tried again when they change, or with --retry")
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from vidsim.projection import MATRIX_VERSION
+
 PAPER_DIMS = 4732
 """Johnson-Lindenstrauss dimension for 250 clips at eps = 0.1; as in the paper, one projection serves all clips."""
 
@@ -50,7 +52,8 @@ class FeatureSpec:
         facts = asdict(self)
         facts.pop("captions" if modality != "text" else "decoder")
         facts["projection"] = {
-            "kind": "sparse",
+            "kind": "sparse, stratified",
+            "version": MATRIX_VERSION,
             "density": "1/sqrt(d)",
             "dims": facts.pop("dims"),
             "seed": facts.pop("seed"),

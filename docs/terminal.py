@@ -1,0 +1,33 @@
+"""Draw docs/terminal.svg: what a terminal shows when a folder of clips is indexed and searched.
+
+python docs/terminal.py FOLDER ID
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+
+def main(folder: Path, query: str) -> None:
+    """Run the commands on a folder and draw what they print."""
+    console = Console(record=True, width=100, file=Path(os.devnull).open("w"))
+    with tempfile.TemporaryDirectory() as place:
+        Path(place, "Videos").symlink_to(folder.resolve())
+        for command in ("vidsim index Videos --encoder motion-energy", f"vidsim search {query} -n 5"):
+            run = [sys.executable, "-c", "from vidsim.cli import main; main()", *command.split()[1:]]
+            out = subprocess.run(run, capture_output=True, text=True, check=True, cwd=place).stdout
+            console.print(Text(f"$ {command}", style="bold"))
+            console.print(
+                Text("\n".join(line.rstrip() for line in out.replace(f"{folder.resolve()}/", "").splitlines()))
+            )
+            console.print()
+    Path(__file__).with_name("terminal.svg").write_text(console.export_svg(title="vidsim"))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
