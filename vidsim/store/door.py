@@ -305,6 +305,7 @@ def folder(root: str | os.PathLike[str]) -> str:
         If it holds a line break or another control character, which Lance refuses.
     """
     text = os.fspath(root)
-    if any(unicodedata.category(character) == "Cc" for character in os.path.abspath(text)):
+    text = text.rstrip("/") if is_remote(text) else os.fspath(Path(text).expanduser().absolute())
+    if any(unicodedata.category(character) == "Cc" for character in text):
         raise StoreError(f"the store's folder {text!r} has a control character in its name; choose another --root")
-    return text.rstrip("/") if is_remote(text) else os.fspath(Path(text).expanduser().absolute())
+    return text
