@@ -3,7 +3,7 @@
 python docs/terminal.py FOLDER ID
 """
 
-import os
+import io
 import subprocess
 import sys
 import tempfile
@@ -15,7 +15,7 @@ from rich.text import Text
 
 def main(folder: Path, query: str) -> None:
     """Run the commands on a folder and draw what they print."""
-    console = Console(record=True, width=100, file=Path(os.devnull).open("w"))
+    console = Console(record=True, width=100, file=io.StringIO())
     with tempfile.TemporaryDirectory() as place:
         Path(place, "Videos").symlink_to(folder.resolve())
         for command in ("vidsim index Videos --encoder motion-energy", f"vidsim search {query} -n 5"):
