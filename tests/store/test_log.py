@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidsim.store.log import living
@@ -29,6 +29,7 @@ def as_table(rows: Sequence[Row], chunk: int) -> pa.Table:
     return pa.concat_tables(tables)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abcd"), st.integers(1, 4), st.sampled_from([None, None, *"abcd"])), max_size=12

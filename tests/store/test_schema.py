@@ -1,6 +1,6 @@
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidsim.errors import StoreError
@@ -14,6 +14,7 @@ JSON = st.recursive(
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
 
+@settings(deadline=None)
 @given(
     TEXT,
     st.dictionaries(st.text(), JSON, max_size=3),
@@ -31,6 +32,7 @@ def test_header_survives_the_schema_whatever_the_names(encoder, identity, layers
     assert not any("." in column for column in columns)
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_table_names_hold_safe_characters_only(encoder: str) -> None:
     name = table_name(encoder, {}, {"l": 1}, "float32")

