@@ -23,6 +23,9 @@ pc: Any = pyarrow.compute  # makes its functions at import, where type checkers 
 
 KEY, WRITTEN, ROW, REPLACES = "id", "written", "row", "replaces"
 
+PLACE = "_rowid"
+"""Lance's own number of a row: quick to find, but good for one version of the table only."""
+
 BOOKKEEPING = (
     pa.field(WRITTEN, pa.int64(), nullable=False),  # nanoseconds since 1970, later than any earlier row of the key
     pa.field(ROW, pa.int64(), nullable=False),  # random, unique: names this very row
@@ -78,7 +81,7 @@ class Log:
         Parameters
         ----------
         columns : sequence of str
-            Columns to read; vectors that are not named are not touched.
+            Columns to read, `PLACE` among them or not; vectors that are not named are not touched.
         handle : lancedb.table.Table, optional
             Snapshot to read; the latest by default.
 
@@ -138,13 +141,13 @@ class Log:
             return table[KEY].to_pylist(), matrix
         return table[KEY].filter(pa.array(alive)).to_pylist(), matrix[alive]
 
-    def fetch(self, rows: Collection[int], columns: Sequence[str], handle: Handle) -> pa.Table:
-        """Read whole rows by their number.
+    def fetch(self, places: Sequence[int], columns: Sequence[str], handle: Handle) -> pa.Table:
+        """Read whole rows by their place on disk.
 
         Parameters
         ----------
-        rows : collection of int
-            Values of the column ``row``.
+        places : sequence of int
+            Values of the column ``_rowid``, read through the same handle; may repeat.
         columns : sequence of str
             Columns to read.
         handle : lancedb.table.Table
@@ -153,17 +156,18 @@ class Log:
         Returns
         -------
         pyarrow.Table
-            The rows, in no particular order.
+            One row per place, in the order of the places.
 
         Raises
         ------
         StoreError
             If the table cannot be read.
         """
-        from lancedb import col
-
         with self._told():
-            return handle.search().where(col(ROW).isin(list(rows))).select(list(columns)).to_arrow()
+            found = handle.take_row_ids(list(set(places))).select([*columns, PLACE]).to_arrow()
+        # they come in the order of the disk
+        order = pc.index_in(pa.array(places, pa.uint64()), found[PLACE].combine_chunks())
+        return found.select(list(columns)).take(order)
 
     def stamp(self) -> int:
         """Return a time in ns that is later than that of every row seen so far, even where clocks disagree."""
@@ -246,7 +250,8 @@ class Log:
     def _scan(self, handle: Handle, columns: Sequence[str]) -> pa.Table:
         names = dict.fromkeys((KEY, WRITTEN, ROW, REPLACES, *columns))
         with self._told():
-            return handle.search().select(list(names)).to_arrow()
+            query = handle.search().select([name for name in names if name != PLACE])
+            return query.with_row_id(PLACE in names).to_arrow()
 
 
 def living(table: pa.Table) -> Bool[ndarray, " n"]:

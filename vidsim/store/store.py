@@ -15,7 +15,6 @@ from vidsim.embeddings import Embeddings
 from vidsim.errors import StoreError
 from vidsim.store import ledger
 from vidsim.store.door import (
-    Handle,
     committed,
     connect,
     create_table,
@@ -265,7 +264,7 @@ class Store(Mapping[str, Mapping[str, Embeddings]]):
         return report
 
     def check(self) -> list[str]:
-        """Look for problems, reading ids and the first vectors of every table.
+        """Look for problems, reading the entries and the first vectors of every table.
 
         Returns
         -------
@@ -283,23 +282,14 @@ class Store(Mapping[str, Mapping[str, Embeddings]]):
                     )
                     continue
                 read_metadata(handle.schema, name)
-                problems += self._examine(name, handle)
+                if not name.startswith("_"):
+                    EmbeddingTable(Log(self._connection, self.root, name), handle.schema).entries()
+                    handle = handle.search().limit(1)
+                with told(f"table {name!r} in {self.root!r}", quoted=True):
+                    handle.to_arrow()
             except StoreError as error:
                 problems.append(str(error))
         return problems
-
-    def _examine(self, name: str, handle: Handle) -> list[str]:
-        if name.startswith("_"):
-            with told(f"table {name!r} in {self.root!r}", quoted=True):
-                handle.search().to_arrow()
-            return []
-        table = EmbeddingTable(Log(self._connection, self.root, name), handle.schema)
-        ids = table.entries()[KEY]
-        with told(f"table {name!r} in {self.root!r}", quoted=True):
-            handle.search().limit(1).to_arrow()
-        if len(ids) != len(ids.unique()):
-            return [f"table {name!r} in {self.root!r} holds ids twice; run: vidsim store optimize"]
-        return []
 
     def _describe(self, table: EmbeddingTable) -> dict[str, Any]:
         rows = len(table)

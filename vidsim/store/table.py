@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from vidsim.embeddings import Embeddings
 from vidsim.errors import StoreError
-from vidsim.store.log import KEY, ROW, Log, pc
+from vidsim.store.log import KEY, PLACE, Log, pc
 from vidsim.store.missing import NotStored, nearest
 from vidsim.store.schema import ENTRY, Header, layer_columns, parse
 
@@ -186,21 +186,18 @@ class EmbeddingTable:
             If a source is not stored, a new id stands twice, or a commit fails.
         """
         handle = self._log.snapshot()
-        keys = self._log.rows([KEY, ROW], handle)
+        keys = self._log.rows([KEY, PLACE], handle)
         position = pc.index_in(pa.array([source for source, _ in pairs], pa.string()), keys[KEY].combine_chunks())
         if position.null_count:
             source = next(s for (s, _), found in zip(pairs, position, strict=True) if not found.is_valid)
             raise StoreError(f"{source!r} has no embeddings in table {self.name!r} that could be copied")
-        numbers = keys[ROW].take(position).to_pylist()
-        _entry_columns([entry for _, entry in pairs])
-        columns = list(self._columns.values())
+        places = keys[PLACE].take(position).to_pylist()
+        _entry_columns([entry for _, entry in pairs])  # before anything is written
         stamp = self._log.stamp()
         for part in self._parts(len(pairs)):
-            found = self._log.fetch(set(numbers[part]), [ROW, *columns], handle)
-            vectors = found.take(pc.index_in(pa.array(numbers[part], pa.int64()), found[ROW].combine_chunks()))
-            entries = [entry for _, entry in pairs[part]]
-            table = pa.Table.from_arrays(_entry_columns(entries), schema=pa.schema(ENTRY))
-            for column in columns:
+            table = pa.Table.from_arrays(_entry_columns([entry for _, entry in pairs[part]]), schema=pa.schema(ENTRY))
+            vectors = self._log.fetch(places[part], list(self._columns.values()), handle)
+            for column in vectors.column_names:
                 table = table.append_column(self._schema.field(column), vectors[column])
             self._log.append(table, stamp, [source for source, _ in pairs[part]] if remove_sources else None)
 
