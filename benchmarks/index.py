@@ -1,6 +1,6 @@
 """Whole extraction of TimeSformer-base geometry (random weights), beside the bare model and beside a naive script.
 
-    python benchmarks/index.py ../shared/data/clips/people [--clips 27] [--many 10000]
+    python benchmarks/index.py ../shared/data/clips/people [--clips 64] [--many 10000]
 
 Prints, from one run: the share of the bare forward's throughput on decoded tensors that extraction reaches; wall time
 and peak memory of the naive script over those of `vidsim index`, every layer flattened and projected in both. With
@@ -48,26 +48,34 @@ def write_checkpoint(folder: Path) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
 
 
+WATCH = """
+import json, resource, subprocess, sys, time
+start = time.perf_counter()
+printed = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
+seconds = time.perf_counter() - start
+print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, printed]))
+"""
+
+
 def measured(command: list[str]) -> tuple[float, float, str]:
-    """Run a command; return wall seconds, peak memory in MB, and what it printed."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    printed = process.stdout.read() if process.stdout else ""
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024, printed
+    """Run a command; return wall seconds, peak memory in MB, and what it printed.
+
+    A small process in between watches it: a child's peak would otherwise begin at this process's own.
+    """
+    run = subprocess.run([sys.executable, "-c", WATCH, *command], stdout=subprocess.PIPE, check=True)
+    seconds, megabytes, printed = json.loads(run.stdout)
+    return seconds, megabytes, printed
 
 
 def throughput(folder: Path, checkpoint: Path, batch_size: int, repeats: int) -> list[tuple[float, float]]:
     """Return clips per second of the bare forward and of extraction, repeat by repeat."""
     import torch
-    from vidsim.store import Store
 
     from vidsim.data.stimuli import from_folder
     from vidsim.data.video import decoder
     from vidsim.encoders import catalog
     from vidsim.extract import extract
+    from vidsim.store import Store
 
     class Clock:
         """Time from the moment the model is loaded."""
@@ -103,8 +111,8 @@ def throughput(folder: Path, checkpoint: Path, batch_size: int, repeats: int) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--clips", type=int, default=27)
-    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
         "--many", type=int, default=0, help="short clips for the memory and rerun figures; 0 leaves them out"
@@ -122,11 +130,13 @@ def main() -> None:
 
 def against_model(arguments: argparse.Namespace, work: Path, vidsim: list[str]) -> None:
     folder, checkpoint = work / "clips", work / "checkpoint"
-    folder.mkdir()
-    for path in sorted(arguments.folder.iterdir())[: arguments.clips]:
-        shutil.copy(path, folder)
+    make(arguments.folder, folder, arguments.clips, frames=60, height=360, width=480)
+    few = work / "few"
+    few.mkdir()
+    for path in sorted(folder.iterdir())[:16]:
+        shutil.copy(path, few)
     write_checkpoint(checkpoint)
-    results = throughput(folder, checkpoint, arguments.batch_size, arguments.repeats)
+    results = throughput(few, checkpoint, arguments.batch_size, arguments.repeats)
     shares = [whole / bare for bare, whole in results]
     bare = statistics.median(b for b, _ in results)
     print(

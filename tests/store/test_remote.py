@@ -1,33 +1,11 @@
 """The store on an object store: a local server that speaks S3."""
 
-import urllib.request
-from collections.abc import Iterator
-
 import pyarrow as pa
 import pytest
-from moto.server import ThreadedMotoServer
 from store import worker
 
 from vidsim.errors import StoreError
 from vidsim.store import Entry, Failure, Store
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """Serve an empty bucket on the loopback interface."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    endpoint = f"http://127.0.0.1:{port}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", endpoint)
-        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        for name in ("AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
-            patch.delenv(name, raising=False)
-        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/bucket", method="PUT")).close()
-        yield "s3://bucket"
-    server.stop()
 
 
 def test_a_remote_store_is_written_read_reopened_and_optimized(bucket: str) -> None:

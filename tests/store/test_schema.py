@@ -22,7 +22,9 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
     st.sampled_from(["float16", "float32"]),
 )
 def test_header_survives_the_schema_whatever_the_names(encoder, identity, layers, dtype) -> None:
-    header = Header(encoder, identity, layers, next(iter(layers)), dtype, {"torch": "2.13"}, "2026-01-01")
+    header = Header(
+        encoder, identity, layers, next(iter(layers)), dtype, {"torch": "2.13"}, {"revision": "a"}, "2026-01-01"
+    )
     schema = build(header)
     restored = parse(pa.ipc.read_schema(schema.serialize()), "t")
     assert restored == header

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.options import Json, Root, root_of
+from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
 
 LIBRARIES = (
     *("vidsim", "numpy", "pyarrow", "lancedb", "torch", "transformers", "safetensors", "av", "faiss-cpu", "faiss-gpu"),
@@ -16,7 +16,7 @@ LIBRARIES = (
 CODECS = ("h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "prores", "gif", "wmv3")
 
 
-def doctor(root: Root = "indexes", json: Json = False) -> None:
+def doctor(root: Root = DEFAULT_ROOT, json: Json = False) -> None:
     """Check versions, torch build, GPU, video codecs, store health and known-bad combinations."""
     problems = [*combinations(installed_packages()), *_outdated()]
     facts: dict[str, Any] = {
@@ -153,13 +153,14 @@ def _store(root: str, problems: list[str]) -> dict[str, Any]:
 
     try:
         store = Store(root)
+        problems += store.check()
+        tables = f"{len(store.tables())} tables"
     except VidsimError as error:
-        return {"store": str(error)}
-    problems += store.check()
+        tables = str(error)
     indexes: list[str] = []
     try:
         for encoder, layer in built(root):
             indexes.append(f"{encoder} {layer} ({len(load(root, encoder, layer))} rows)")
     except VidsimError as error:
         problems.append(str(error))
-    return {"store": f"{root}, {len(store.tables())} tables", "indexes": indexes or ["none"]}
+    return {"root": root, "store": tables, "indexes": indexes or ["none"]}

@@ -8,6 +8,7 @@ import typer
 from vidsim.cli import show
 from vidsim.cli.options import (
     DEFAULT_ENCODER,
+    DEFAULT_ROOT,
     Captions,
     Checkpoint,
     Device,
@@ -34,7 +35,10 @@ Source = Annotated[
         show_default=False,
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Stimuli per forward pass.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(min=1, help="Stimuli per forward pass; by default 64 captions, or 8 clips on a GPU, 1 on a CPU."),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Decoding threads; by default one per core, at most 8.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many stimuli.")]
 AllFiles = Annotated[bool, typer.Option("--all-files", help="Try every file, whatever its suffix, hidden ones too.")]
@@ -72,9 +76,9 @@ def extract(
     encoder: Encoder = DEFAULT_ENCODER,
     layers: Layers = None,
     device: Device = "auto",
-    batch_size: BatchSize = 8,
+    batch_size: BatchSize = None,
     workers: Workers = None,
-    root: Root = "indexes",
+    root: Root = DEFAULT_ROOT,
     limit: Limit = None,
     all_files: AllFiles = False,
     retry: Retry = False,
@@ -104,7 +108,7 @@ def run(
     encoder: str,
     layers: str | None,
     device: str,
-    batch_size: int,
+    batch_size: int | None,
     workers: int | None,
     root: str,
     limit: int | None,

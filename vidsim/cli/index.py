@@ -26,6 +26,7 @@ from vidsim.cli.extract import (
 )
 from vidsim.cli.options import (
     DEFAULT_ENCODER,
+    DEFAULT_ROOT,
     Captions,
     Checkpoint,
     Device,
@@ -49,9 +50,9 @@ def index(
     encoder: Encoder = DEFAULT_ENCODER,
     layers: Layers = None,
     device: Device = "auto",
-    batch_size: BatchSize = 8,
+    batch_size: BatchSize = None,
     workers: Workers = None,
-    root: Root = "indexes",
+    root: Root = DEFAULT_ROOT,
     limit: Limit = None,
     all_files: AllFiles = False,
     retry: Retry = False,
@@ -84,7 +85,7 @@ def index(
         found = answer["index"]
         state = "built" if found["built"] else "up to date"
         typer.echo(f"index of {found['layer']}: {found['rows']} x {found['dims']}, cosine, {state}")
-        typer.echo(f"search it: vidsim search ID_OR_CLIP --root {place}")
+        typer.echo(f"search it: vidsim search ID_OR_CLIP{'' if place == DEFAULT_ROOT else f' --root {place}'}")
 
 
 def bring_up_to_date(

@@ -11,6 +11,7 @@ import typer
 from vidsim.errors import VidsimError
 
 DEFAULT_ENCODER = "timesformer-base"
+DEFAULT_ROOT = "indexes"
 
 
 class Pooling(StrEnum):

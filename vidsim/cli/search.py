@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.options import Device, Json, Root, root_of
+from vidsim.cli.options import DEFAULT_ROOT, Device, Json, Root, root_of
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def search(
         bool, typer.Option("--include-self", help="Keep the query itself among the results.")
     ] = False,
     device: Device = "auto",
-    root: Root = "indexes",
+    root: Root = DEFAULT_ROOT,
     json: Json = False,
 ) -> None:
     """Find the stimuli most similar to an indexed one or to a clip."""

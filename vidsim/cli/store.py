@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.options import Json, Root, root_of
+from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
 
 app = typer.Typer(help="Look after the embedding store.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
-def info(root: Root = "indexes", json: Json = False) -> None:
+def info(root: Root = DEFAULT_ROOT, json: Json = False) -> None:
     """Show the tables: encoder, rows, layers, dimensions, size."""
     from vidsim.store import Store
 
@@ -40,7 +40,7 @@ def info(root: Root = "indexes", json: Json = False) -> None:
 
 
 @app.command()
-def failures(root: Root = "indexes", json: Json = False) -> None:
+def failures(root: Root = DEFAULT_ROOT, json: Json = False) -> None:
     """List the files that could not be used, with reasons."""
     from vidsim.store import Store
 
@@ -71,7 +71,7 @@ def optimize(
     keep: Annotated[
         float, typer.Option(min=0, help="Hours for which old versions stay readable for running readers.")
     ] = 1.0,
-    root: Root = "indexes",
+    root: Root = DEFAULT_ROOT,
     json: Json = False,
 ) -> None:
     """Merge small fragments and drop old versions, to save space and time."""

@@ -11,10 +11,9 @@ from numpy import ndarray
 from vidsim.store import EmbeddingTable, Entry, Failure, InvalidVectors, Store
 
 COMMIT_ROWS = 64
-"""Rows per commit: fewer make the store slow to read (one fragment a commit)."""
-
-COMMIT_SECONDS = 20.0
-"""A slow model's rows are committed at least this often, so that little is lost when it is killed."""
+COMMIT_SECONDS = (2.0, 20.0)
+COMMIT_BYTES = 256 * 2**20
+"""When to commit: many rows, but not so often that the store is left in splinters; or long since; or much in memory."""
 
 
 class Writer:
@@ -56,6 +55,7 @@ class Writer:
         self._entries: list[Entry] = []
         self._vectors: list[Mapping[str, ndarray]] = []
         self._failures: list[Failure] = []
+        self._bytes = 0
         self._last = time.monotonic()
         self._thread = ThreadPoolExecutor(1, "commit")
         self._commit: Future[None] | None = None
@@ -84,6 +84,7 @@ class Writer:
         """
         self._entries += entries
         self._vectors.append(vectors)
+        self._bytes += sum(rows.nbytes for rows in vectors.values())
         self.written += len(entries)
         self._flush_if_due()
 
@@ -94,8 +95,10 @@ class Writer:
         self._flush_if_due()
 
     def _flush_if_due(self) -> None:
-        full = len(self._entries) + len(self._failures) >= COMMIT_ROWS
-        if full or time.monotonic() - self._last > COMMIT_SECONDS:
+        rows = len(self._entries) + len(self._failures)
+        since = time.monotonic() - self._last
+        soonest, latest = COMMIT_SECONDS
+        if (rows >= COMMIT_ROWS and since >= soonest) or since >= latest or self._bytes >= COMMIT_BYTES:
             self._flush()
 
     def _flush(self) -> None:
@@ -103,7 +106,7 @@ class Writer:
         if not self._entries and not self._failures:
             return
         self._commit = self._thread.submit(self._write, self._entries, self._vectors, self._failures)
-        self._entries, self._vectors, self._failures = [], [], []
+        self._entries, self._vectors, self._failures, self._bytes = [], [], [], 0
         self._last = time.monotonic()
 
     def _wait(self) -> None:

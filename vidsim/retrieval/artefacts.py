@@ -8,6 +8,7 @@ from hashlib import file_digest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from urllib.parse import quote
 
 from vidsim.errors import VidsimError
 
@@ -56,8 +57,9 @@ def artefacts(root: str, *parts: str) -> Artefacts:
     if "://" in root:
         from pyarrow.fs import FileSystem
 
-        system, base = FileSystem.from_uri(root)
-        return _Remote(system, "/".join([base.rstrip("/"), *parts]), "/".join([root.rstrip("/"), *parts]))
+        # quoted: a bucket's folders may have names that a URI may not
+        system, base = FileSystem.from_uri(quote(root.rstrip("/"), safe=":/?=&@%"))
+        return _Remote(system, "/".join([base, *parts]), "/".join([root.rstrip("/"), *parts]))
     return _Local(Path(root, *parts))
 
 

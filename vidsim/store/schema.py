@@ -47,6 +47,8 @@ class Header:
         ``"float32"`` or ``"float16"``.
     versions : mapping of str to str
         Library versions at creation.
+    provenance : mapping
+        Further facts about where the embeddings come from, which do not determine them; JSON-able.
     created : str
         Moment of creation, ISO 8601, UTC.
     """
@@ -57,6 +59,7 @@ class Header:
     default_layer: str
     dtype: str
     versions: Mapping[str, str]
+    provenance: Mapping[str, object]
     created: str
 
 
@@ -171,6 +174,7 @@ def build(header: Header) -> pa.Schema:
         "identity": header.identity,
         "default_layer": header.default_layer,
         "versions": header.versions,
+        "provenance": header.provenance,
         "created": header.created,
     }
     return pa.schema([*ENTRY, *BOOKKEEPING, *columns], metadata(facts))
@@ -213,6 +217,7 @@ def parse(schema: pa.Schema, name: str) -> Header:
             default_layer=facts["default_layer"],
             dtype="float16" if first == pa.float16() else "float32",
             versions=facts["versions"],
+            provenance=facts["provenance"],
             created=facts["created"],
         )
     except (KeyError, StopIteration) as error:

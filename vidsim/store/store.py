@@ -162,6 +162,7 @@ class Store(Mapping[str, Mapping[str, Embeddings]]):
         default_layer: str,
         dtype: Literal["float16", "float32"] = "float32",
         versions: Mapping[str, str],
+        provenance: Mapping[str, object] | None = None,
     ) -> EmbeddingTable:
         """Create a table, or open the one that is equal in encoder, identity, layers and precision.
 
@@ -179,6 +180,8 @@ class Store(Mapping[str, Mapping[str, Embeddings]]):
             Precision.
         versions : mapping of str to str
             Versions of the libraries, for provenance.
+        provenance : mapping, optional
+            Further facts about where the embeddings come from, which do not determine them; JSON-able.
 
         Returns
         -------
@@ -194,7 +197,7 @@ class Store(Mapping[str, Mapping[str, Embeddings]]):
             raise StoreError(f"default layer {default_layer!r} of {encoder!r} is none of its layers: {list(layers)}")
         if min(layers.values()) < 1:
             raise StoreError(f"layers of {encoder!r} must be at least 1 wide, got {dict(layers)}")
-        header = Header(encoder, identity, layers, default_layer, dtype, versions, now())
+        header = Header(encoder, identity, layers, default_layer, dtype, versions, provenance or {}, now())
         name = table_name(encoder, identity, layers, dtype)
         handle = create_table(self._connection, self.root, name, build(header))
         return EmbeddingTable(Log(self._connection, self.root, name), handle.schema)
@@ -208,7 +211,7 @@ class Store(Mapping[str, Mapping[str, Embeddings]]):
             JSON-able: ``root``, ``format``, ``created``, ``failures`` (how many), ``stimuli`` (names), and ``tables``,
             a list of dicts with ``encoder``, ``table``, ``rows``, ``superseded`` (rows that wait for `optimize`),
             ``layers``, ``default_layer``, ``dtype``, ``bytes``, ``version``, ``fragments``, ``created``,
-            ``versions`` (of the libraries) and ``identity``.
+            ``versions`` (of the libraries), ``provenance`` and ``identity``.
 
         Raises
         ------
@@ -307,6 +310,7 @@ class Store(Mapping[str, Mapping[str, Embeddings]]):
             "fragments": stats["fragment_stats"]["num_fragments"],
             "created": table.created,
             "versions": dict(table.versions),
+            "provenance": dict(table.provenance),
             "identity": dict(table.identity),
         }
 

@@ -93,6 +93,8 @@ class EmbeddingTable:
         ``"float32"`` or ``"float16"``.
     versions : mapping of str to str
         Library versions at creation.
+    provenance : mapping
+        Further facts about where the embeddings come from: revision, source of the weights.
     created : str
         Moment of creation, ISO 8601, UTC.
     """
@@ -109,6 +111,7 @@ class EmbeddingTable:
         self.default_layer = header.default_layer
         self.dtype = header.dtype
         self.versions = header.versions
+        self.provenance = header.provenance
         self.created = header.created
 
     def __repr__(self) -> str:

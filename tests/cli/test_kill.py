@@ -1,0 +1,82 @@
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from clips import moving_square, write_clip
+
+from vidsim.errors import VidsimError
+from vidsim.store import Store
+
+COMMAND = [sys.executable, "-c", "from vidsim.cli import main; main()"]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(90):
+        write_clip(folder / f"{number}.mp4", moving_square(frames=6 + number % 7, step=1 + number, start=number))
+    (folder / "broken.mp4").write_bytes(b"")
+    return folder
+
+
+def index(folder, root):
+    return [*COMMAND, "index", str(folder), "--encoder", "motion-energy", "--json", "--root", str(root)]
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(30, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_the_store_ends_as_if_nothing_had_happened(many, tmp_path, kills):
+    start = time.monotonic()
+    subprocess.run(index(many, tmp_path / "whole"), check=True, capture_output=True)
+    length = time.monotonic() - start
+    whole = Store(tmp_path / "whole")["motion-energy"]
+    moments = random.Random(kills)
+    killed = finished = 0
+    while killed < kills or not finished:
+        root = tmp_path / f"killed {finished}"
+        process = subprocess.Popen(index(many, root), stdout=subprocess.PIPE, text=True)
+        try:
+            # later than the last kill asked for, the run may finish
+            out, _ = process.communicate(timeout=moments.uniform(0.1, 1.0) * length if killed < kills else 60)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            killed += 1
+            if (root / "store").exists():
+                assert_no_doubles(root)
+            continue
+        finished += 1
+        assert process.returncode == 0
+        assert (json.loads(out)["stimuli"], json.loads(out)["failures"]) == (90, 1)
+        resumed = Store(root)["motion-energy"]
+        assert list(whole) == list(resumed)
+        for layer in whole:
+            assert len(resumed[layer]) == 90
+            np.testing.assert_array_equal(resumed[layer].take(whole[layer].ids).matrix, whole[layer].matrix)
+        assert Store(root).check() == []
+
+
+def assert_no_doubles(root):
+    try:
+        tables = Store(root).tables()
+    except VidsimError:
+        return  # killed before there was a store
+    for table in tables:
+        ids = table.entries()["id"].to_pylist()
+        assert len(set(ids)) == len(ids)
+
+
+def test_shards_run_at_the_same_time(many, tmp_path):
+    parts = [subprocess.Popen([*index(many, tmp_path), "--shard", f"{n}/3"], stdout=subprocess.PIPE) for n in (1, 2, 3)]
+    answers = [json.loads(part.communicate()[0]) for part in parts]
+    assert [part.returncode for part in parts] == [0, 0, 0]
+    assert sum(answer["encoded"] for answer in answers) == 90
+    layers = Store(tmp_path)["motion-energy"]
+    assert sorted(layers["combined"].ids) == sorted(f"{n}.mp4" for n in range(90))
+    # whoever finished last indexed everything
+    again = json.loads(subprocess.run(index(many, tmp_path), check=True, capture_output=True).stdout)
+    assert (again["encoded"], again["index"]["rows"]) == (0, 90)
