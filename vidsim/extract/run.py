@@ -184,6 +184,8 @@ def extract(
                 if batch:
                     vectors = _encode(encoder, [item for _, item in batch], wanted, spec)
                     writer.add([entry for entry, _ in batch], vectors)
+                for failure in failures:
+                    log.info("%s: %s", failure.kind, failure.reason)
                 writer.fail(failures)
                 progress.advance(writer.written, len(writer.failed))
         table, encoded, failed = writer.table, writer.written, writer.failed

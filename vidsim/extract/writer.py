@@ -1,5 +1,6 @@
 """The writer: commits embeddings and failures in the background, a batch at a time."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,6 +10,8 @@ import numpy as np
 from numpy import ndarray
 
 from vidsim.store import EmbeddingTable, Entry, Failure, InvalidVectors, Store
+
+log = logging.getLogger(__name__)
 
 COMMIT_ROWS = 64
 COMMIT_SECONDS = (2.0, 20.0)
@@ -117,6 +120,7 @@ class Writer:
     def _write(
         self, entries: Sequence[Entry], vectors: Sequence[Mapping[str, ndarray]], failures: Sequence[Failure]
     ) -> None:
+        log.debug("commit of %d rows and %d failures", len(entries), len(failures))
         if entries:
             self._write_rows(entries, {layer: np.concatenate([v[layer] for v in vectors]) for layer in vectors[0]})
         if failures:
