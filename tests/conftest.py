@@ -6,9 +6,10 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from clips import moving_square, write_clip
 
 from vidsim.cli import main
+
+from clips import moving_square, write_clip
 
 Run = Callable[..., tuple[int, str, str]]
 

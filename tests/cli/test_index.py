@@ -3,8 +3,10 @@ import os
 import shutil
 
 import pytest
-from clips import moving_square, write_clip
+
 from vidsim.store import Store
+
+from clips import moving_square, write_clip
 
 ENCODER = ("--encoder", "motion-energy")
 

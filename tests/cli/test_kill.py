@@ -7,10 +7,11 @@ import time
 
 import numpy as np
 import pytest
-from clips import moving_square, write_clip
 
 from vidsim.errors import VidsimError
 from vidsim.store import Store
+
+from clips import moving_square, write_clip
 
 COMMAND = [sys.executable, "-c", "from vidsim.cli import main; main()"]
 

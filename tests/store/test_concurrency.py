@@ -3,9 +3,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-from store import worker
 
 from vidsim.store import Store
+
+from store import worker
 
 
 def test_processes_write_at_once_while_others_read_and_optimize(tmp_path: Path) -> None:

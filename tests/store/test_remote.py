@@ -2,10 +2,11 @@
 
 import pyarrow as pa
 import pytest
-from store import worker
 
 from vidsim.errors import StoreError
 from vidsim.store import Entry, Failure, Store
+
+from store import worker
 
 
 def test_a_remote_store_is_written_read_reopened_and_optimized(bucket: str) -> None:

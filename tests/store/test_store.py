@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store.worker import environment
 
 from vidsim.errors import StoreError
 from vidsim.store import EmbeddingTable, Entry, Failure, NotStored, Store, schema
+
+from store.worker import environment
 
 ONE = {"l": 1}
 
