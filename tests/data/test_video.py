@@ -397,3 +397,54 @@ def test_an_unknown_decoder_gets_a_suggestion(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(__import__("sys").modules, "decord", None)
     with pytest.raises(VidsimError, match=r"pip install 'vidsim\[decord\]'"):
         decoder("decord")
+
+
+def titled(path: Path, title: str) -> Path:
+    """Write a short video whose container carries a title."""
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = title
+        stream = container.add_stream("libx264", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for k in range(12):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((72, 64), 20 * k, np.uint8), "yuv420p")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov", "avi", "flv"])
+def test_metadata_that_is_not_utf8_does_not_matter(tmp_path: Path, suffix: str) -> None:
+    path = titled(tmp_path / f"clip.{suffix}", "cafe")
+    plain = decode(path).images
+    content = path.read_bytes()
+    assert b"cafe" in content
+    path.write_bytes(content.replace(b"cafe", b"caf\xe9"))
+    np.testing.assert_array_equal(decode(path).images, plain)
+
+
+@pytest.mark.parametrize("flags", [0, 1])
+def test_streams_that_appear_while_reading_do_not_matter(tmp_path: Path, flags: int) -> None:
+    path = tmp_path / "late.flv"
+    with av.open(str(path), "w") as container:
+        video, audio = container.add_stream("libx264", rate=RATE), container.add_stream("aac", rate=44100)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for k in range(100):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(np.full((72, 64), 2 * k, np.uint8), "yuv420p")))
+        container.mux(video.encode(None))
+        for k in range(20):  # sound from the ninth second on
+            sound = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+            sound.sample_rate, sound.pts = 44100, 9 * 44100 + 1024 * k
+            container.mux(audio.encode(sound))
+        container.mux(audio.encode(None))
+    content = bytearray(path.read_bytes())
+    content[4] = flags  # the header promises no sound
+    path.write_bytes(content)
+    found = decode(path, 5)
+    assert np.abs(found.images[:, 24, 32, 0].astype(float) - [18, 65, 111, 158, 204]).max() < 40
+    assert np.all(np.diff(found.images[:, 24, 32, 0].astype(float)) > 20)
+
+
+def test_a_frame_of_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidsim.data.container.MOST_PIXELS", 100)
+    with pytest.raises(UnusableFile, match="pixels; it is probably damaged") as caught:
+        decode(titled(tmp_path / "clip.mp4", "a"))
+    assert caught.value.kind == "too-large"

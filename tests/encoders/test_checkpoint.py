@@ -191,7 +191,7 @@ def in_hub_cache(made, caches, revision=COMMIT):
 def test_the_hubs_cache_is_used_and_its_commit_told(publish, caches):
     made = publish("dino-vitb16")
     folder = in_hub_cache(made, caches)
-    cached = catalog.resolve(made.card)
+    cached = catalog.resolve(made.card, revision="main")
     assert (cached.source, cached.revision, cached.folder, cached.local) == ("hub", COMMIT, folder, None)
     local = catalog.resolve(made.card, checkpoint=str(made.folder))
     assert local.identity == cached.identity
@@ -325,7 +325,7 @@ def test_what_is_needed_is_downloaded_once_and_no_more(kind, publish, hub, tmp_p
         files["pytorch_model.bin"] = b"not this"
     others = {"README.md": b"hello", "tf_model.h5": b"x", "onnx/model.safetensors": b"x", ".gitattributes": b"x"}
     monkeypatch.setattr(Hub, "files", {**files, **others})
-    identity, source, revision, folder = ask(tmp_path, hub, "'dino-vitb16'")
+    identity, source, revision, folder = ask(tmp_path, hub, "'dino-vitb16', revision='main'")
     assert (source, revision) == ("hub", COMMIT)
     got = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
     assert got == set(files) - ({"pytorch_model.bin"} if kind == "safetensors" else set())
@@ -338,9 +338,30 @@ def test_what_is_needed_is_downloaded_once_and_no_more(kind, publish, hub, tmp_p
 
 def test_the_hubs_refusals_are_told_apart(hub, tmp_path):
     assert ask(tmp_path, hub, "'dino-vitb16', revision='v9'") == (
-        "no revision 'v9' of facebook/dino-vitb16 on the hub; leave --revision out for main"
+        "no revision 'v9' of facebook/dino-vitb16 on the hub; leave --revision out for f205d5d8e640"
     )
     assert "the hub has no such repository or does not open it" in ask(tmp_path, hub, "'clip-vit-b-32'")
+
+
+def test_a_processor_of_another_spelling_is_the_same_identity(publish):
+    made = publish("videomae-base-finetuned-kinetics")
+    path = made.folder / "preprocessor_config.json"
+    spellings = [
+        {"feature_extractor_type": "VideoMAEFeatureExtractor", "size": 224},
+        {"image_processor_type": "VideoMAEImageProcessor", "size": {"shortest_edge": 224}, "crop_size": 224},
+        {"do_normalize": True, "do_resize": True, "size": 224, "resample": 2},  # the oldest files name no class
+    ]
+    identities = []
+    for spelling in spellings:
+        path.write_text(json.dumps(spelling))
+        identities.append(catalog.resolve(made.card, checkpoint=str(made.folder)).identity)
+    assert identities[0] == identities[1] == identities[2]
+
+
+def test_a_folder_and_a_revision_contradict_each_other(publish):
+    made = publish("dino-vitb16")
+    with pytest.raises(VidsimError, match="leave it out"):
+        catalog.resolve(made.card, checkpoint=str(made.folder), revision="v1")
 
 
 def test_identity_knows_what_matters(publish):

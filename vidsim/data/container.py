@@ -1,6 +1,7 @@
 """Container: a video file opened through PyAV, without trusting its name or letting it open other files."""
 
-from collections.abc import Generator
+import logging
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +9,16 @@ from typing import Any, BinaryIO
 
 import av
 from av.container import InputContainer
-from av.error import FFmpegError
+from av.error import DecoderNotFoundError, FFmpegError, PatchWelcomeError
+from av.packet import Packet
 from av.stream import Disposition
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vidsim.data.video import open_bytes, show, why_unreadable
-from vidsim.errors import UnusableFile
+from vidsim.errors import UnusableFile, VidsimError
+
+log = logging.getLogger(__name__)
 
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]")
 """First bytes of files that only point at other files."""
@@ -21,8 +26,14 @@ PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]")
 MATROSKA = b"\x1a\x45\xdf\xa3"
 """First bytes of Matroska and WebM."""
 
-NOT_MOVING = frozenset({"image2", "tty", "ansi", "bin", "xbin", "idf", "adf"})
+NOT_MOVING = frozenset({"image2", "tty", "ansi", "bin", "xbin", "idf", "adf", "ico"})
 """Formats that FFmpeg opens as video but that hold a still picture or text art; ``*_pipe`` are still pictures too."""
+
+STILL_BRANDS = frozenset({b"avif", b"heic", b"heix", b"mif1"})
+"""Brands of mp4-like files that hold a still picture (ISO 23008-12)."""
+
+MOST_PIXELS = 2**27
+"""Pixels of a frame beyond which a file is taken for damaged: 8K is a quarter of it."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +85,72 @@ def opened(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
                 try:
                     yield container, stream
                 except FFmpegError as error:
-                    raise UnusableFile(
-                        "corrupted", f"{show(path)} is damaged: {_words(error)}; get an intact copy"
-                    ) from None
+                    kind, reason = _told(path, error)
+                    raise UnusableFile(kind, reason) from None
         except OSError as error:
             raise UnusableFile(*why_unreadable(path, error)) from None
+
+
+def packets(container: InputContainer, streams: Any) -> "Iterator[Packet[VideoStream]]":
+    """Read the packets of streams to the end.
+
+    Parameters
+    ----------
+    container : InputContainer
+        Where to read.
+    streams : stream or list of streams
+        What to read.
+
+    Yields
+    ------
+    Packet
+        In the order of the file; the empty packets that end each stream come last.
+    """
+    try:
+        yield from container.demux(streams)
+    except IndexError:
+        # PyAV 18 stumbles at the end of a file where streams have appeared on the way; ours are through by then
+        log.debug("streams appeared while reading %s", container.name)
+
+
+def frames(path: Path, arriving: "Iterable[Packet[VideoStream]]") -> Iterator[VideoFrame]:
+    """Decode packets.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for the error.
+    arriving : iterable of Packet
+        Packets of one video stream.
+
+    Yields
+    ------
+    VideoFrame
+        In the order of the decoder.
+
+    Raises
+    ------
+    FFmpegError
+        If FFmpeg finds the file damaged.
+    UnusableFile
+        If the decoder breaks in a way that FFmpeg has no word for.
+    """
+    try:
+        for packet in arriving:
+            yield from packet.decode()
+    except FFmpegError:
+        raise
+    except (ValueError, LookupError, RuntimeError) as error:
+        log.debug("%s", show(path), exc_info=True)
+        raise UnusableFile("decoder", f"{show(path)} breaks the decoder ({error}); convert it to H.264") from error
+
+
+def _told(path: Path, error: FFmpegError) -> tuple[str, str]:
+    if isinstance(error, MemoryError):  # no fault of the file
+        raise VidsimError(f"out of memory while decoding {show(path)}; use fewer --workers") from error
+    if isinstance(error, PatchWelcomeError | NotImplementedError | DecoderNotFoundError):
+        return "no-codec", f"{show(path)} uses what this FFmpeg cannot decode; convert it to H.264"
+    return "corrupted", f"{show(path)} is damaged: {_words(error)}; get an intact copy"
 
 
 def _demuxer(path: Path, file: BinaryIO) -> InputContainer:
@@ -89,11 +161,11 @@ def _demuxer(path: Path, file: BinaryIO) -> InputContainer:
         raise UnusableFile("playlist", f"{show(path)} is a playlist, not a video; give the files it names instead")
     file.seek(0)
     try:
-        container = av.open(Anonymous(file), mode="r", io_open=_refuse)
+        container = av.open(Anonymous(file), mode="r", io_open=_refuse, metadata_errors="replace")
     except FFmpegError as error:
         raise _unopened(path, file, head, error) from None
     name = container.format.name
-    if name in NOT_MOVING or name.endswith("_pipe"):
+    if name in NOT_MOVING or name.endswith("_pipe") or (head[4:8] == b"ftyp" and head[8:12] in STILL_BRANDS):
         container.close()
         raise UnusableFile("not-a-video", f"{show(path)} is a still picture or text ({name}); expected a video")
     return container
@@ -141,6 +213,9 @@ def _moving_picture(path: Path, container: InputContainer) -> VideoStream:
     stream = streams[0]
     if stream.codec_context is None:  # pyright: ignore[reportUnnecessaryComparison]
         raise UnusableFile("no-codec", f"{show(path)} uses a codec that this FFmpeg cannot decode; convert it to H.264")
+    if stream.width * stream.height > MOST_PIXELS:
+        size = f"{stream.width} x {stream.height}"
+        raise UnusableFile("too-large", f"{show(path)} says that its frames have {size} pixels; it is probably damaged")
     return stream
 
 

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from vidsim.data.container import opened
+from vidsim.data.container import frames, opened, packets
 from vidsim.data.timeline import SLACK, Timeline, from_decoding, from_packets, no_frames
 from vidsim.data.video import INSTANT, Frames, FrameTransform, TimesOf, show, stack
 from vidsim.errors import UnusableFile
@@ -60,7 +60,7 @@ class PyAV:
         with opened(path) as (container, stream):
             timeline = from_decoding(path, container, stream)
         with opened(path) as (container, stream):
-            return _pick(path, container.decode(stream), timeline, times, transform)
+            return _pick(path, frames(path, packets(container, stream)), timeline, times, transform)
 
 
 def upright(image: UInt8[ndarray, "h w 3"], matrix: Sequence[int]) -> UInt8[ndarray, "h2 w2 3"]:
@@ -100,18 +100,17 @@ class _OutOfOrder(Exception):
 
 def _from_start(path: Path, container: InputContainer, stream: VideoStream, timeline: Timeline) -> Iterator[VideoFrame]:
     """Decode from the first packet on, in a container read to its end."""
-    packets = container.demux(stream)
+    arriving = packets(container, stream)
     try:
         container.seek(min(stamp for stamp in timeline.first[:2] if stamp is not None), stream=stream)
-        head = next(packets)
+        head = next(arriving)
     except (FFmpegError, StopIteration):
         head = None
     if head is None or (head.pts, head.dts, head.size) != timeline.first:
         with opened(path) as (again, same):  # winding back is quicker, but not every format leads back to its start
-            yield from again.decode(same)
+            yield from frames(path, packets(again, same))
         return
-    for packet in chain([head], packets):
-        yield from packet.decode()
+    yield from frames(path, chain([head], arriving))
 
 
 def _pick(

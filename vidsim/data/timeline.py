@@ -9,6 +9,7 @@ from av.video.stream import VideoStream
 from jaxtyping import Float
 from numpy import ndarray
 
+from vidsim.data.container import frames, packets
 from vidsim.data.video import show
 from vidsim.errors import UnusableFile
 
@@ -78,7 +79,7 @@ def from_packets(path: Path, container: InputContainer, stream: VideoStream) -> 
     shown: list[tuple[float, float]] = []
     first: tuple[int | None, int | None, int] | None = None
     reached, damaged, keyed, timed = 0.0, False, False, True
-    for packet in container.demux(followed):
+    for packet in packets(container, followed):
         if not packet.size:  # the end of a stream, or a frame dropped while recording
             continue
         damaged |= packet.is_corrupt
@@ -131,7 +132,7 @@ def from_decoding(path: Path, container: InputContainer, stream: VideoStream) ->
         If no frame can be decoded.
     """
     tick = float(stream.time_base or 0)
-    stamps = [frame.pts for frame in container.decode(stream)]
+    stamps = [frame.pts for frame in frames(path, packets(container, stream))]
     if not stamps:
         raise UnusableFile(*no_frames(path))
     times = np.sort([pts * tick for pts in stamps if pts is not None])

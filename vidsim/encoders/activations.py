@@ -113,7 +113,11 @@ def collect(
         small = reduce(layer, features(output))
         found[layer] = small.to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format).numpy()
 
-    with torch.inference_mode(), capture(model, layers, sink, stop=stop):
+    # float32 means float32 on a GPU too: convolutions would use TF32 there, and give other embeddings than a CPU
+    exact = torch.backends.cudnn.flags(
+        enabled=torch.backends.cudnn.enabled, benchmark=torch.backends.cudnn.benchmark, allow_tf32=False
+    )
+    with torch.inference_mode(), exact, capture(model, layers, sink, stop=stop):
         forward()
     return {layer: found[layer] for layer in layers}
 

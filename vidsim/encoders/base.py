@@ -20,8 +20,9 @@ class Sampling:
     """Say which moments of a clip become frames.
 
     ``windows`` runs of ``frames // windows`` frames each. With ``fps=None`` the frames stand at the midpoints of
-    equal segments of the whole clip; with a rate, each window is centred on the midpoint of its segment
-    and its frames are ``1 / fps`` seconds apart.
+    equal segments of the whole clip; with a rate, each window is centred on the midpoint of its segment, as far as the
+    clip's ends allow, and its frames are ``1 / fps`` seconds apart. Only a clip shorter than a window has its last
+    frame repeated.
 
     Parameters
     ----------
@@ -60,9 +61,10 @@ class Sampling:
         if self.fps is None:
             return (np.arange(self.frames) + 0.5) / self.frames * duration
         run = self.frames // self.windows
+        span = (run - 1) / self.fps
         centres = (np.arange(self.windows) + 0.5) / self.windows * duration
-        offsets = (np.arange(run) - (run - 1) / 2) / self.fps
-        return np.clip(centres[:, None] + offsets, 0.0, duration).ravel()
+        starts = np.clip(centres - span / 2, 0.0, max(duration - span, 0.0))
+        return np.minimum(starts[:, None] + np.arange(run) / self.fps, duration).ravel()
 
 
 @dataclass(frozen=True, kw_only=True)

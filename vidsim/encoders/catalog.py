@@ -190,7 +190,7 @@ ROWS = (
     _image(
         "dino-vitb16",
         "facebook/dino-vitb16",
-        "main",
+        "f205d5d8e640a89a2b8ef0369670dfc37cc07fc2",
         parameters=85_798_656,
         architecture="ViTModel",
         blocks="layers.{i}",

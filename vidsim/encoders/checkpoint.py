@@ -1,5 +1,6 @@
 """Checkpoints: where an encoder's files are, and what in them determines its embeddings. Imports no torch."""
 
+import errno
 import hashlib
 import json
 import os
@@ -11,9 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidsim.encoders.base import EncoderCard, Pooling
+from vidsim.encoders.preprocess import Preprocess
 from vidsim.errors import CheckpointUnavailable, VidsimError
 
 Source = Literal["none", "folder", "hub", "package"]
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+"""Troubles of the disk, which are not the network's."""
 
 HUB_TIMEOUT = 5.0
 """Seconds to wait for the hub's answer before saying that it cannot be reached."""
@@ -23,13 +28,6 @@ SMALL_FILES = ("*.json", "*.txt", "*.model")
 
 OTHER_RUNTIMES = ("onnx/*", "openvino/*")
 """Folders of a hub repository that hold the same weights for other runtimes."""
-
-PREPROCESSING = (
-    *("do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor", "offset"),
-    *("do_normalize", "image_mean", "image_std", "do_pad", "default_to_square"),
-    *("image_processor_type", "feature_extractor_type"),
-)
-"""Fields of ``preprocessor_config.json`` that change pixels; the class names say what missing fields mean."""
 
 TEXT_FILES = (
     *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "tokenizer.json"),
@@ -99,7 +97,10 @@ class Resolved:
             if sampling is None
             else {"frames": sampling.frames, "fps": sampling.fps, "windows": sampling.windows},
             "size": card.size,
-            "preprocess": {name: self.preprocess[name] for name in PREPROCESSING if name in self.preprocess},
+            # the steps, not the spelling: processors are saved again under other names
+            "preprocess": dict(Preprocess.from_config(self.preprocess, card.architecture).provenance)
+            if card.modality != "text" and self.preprocess
+            else {},
             "pooling": self.pooling,
         }
 
@@ -151,6 +152,8 @@ def locate(
         If the folder given has not got the files.
     """
     if checkpoint is not None:
+        if revision is not None:
+            raise VidsimError("--revision names a commit on the hub; with --checkpoint FOLDER leave it out")
         folder = Path(checkpoint).expanduser()
         if not folder.is_dir():
             raise VidsimError(
@@ -402,13 +405,17 @@ def _download(card: EncoderCard, revision: str, alternatives: Sequence[str]) -> 
                 )
     except RevisionNotFoundError as error:
         raise CheckpointUnavailable(
-            f"no revision {revision!r} of {hub_id} on the hub; leave --revision out for {card.revision or 'main'}"
+            f"no revision {revision!r} of {hub_id} on the hub; "
+            f"leave --revision out for {(card.revision or 'main')[:12]}"
         ) from error
     except (GatedRepoError, RepositoryNotFoundError) as error:
         raise CheckpointUnavailable(
             _missing(card, revision, "the hub has no such repository or does not open it", alternatives)
         ) from error
-    except Exception as error:  # whatever the HTTP client of this version raises, it is the network
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise
+        # whatever else the HTTP client of this version raises, it is the network
         lines = str(error).strip().splitlines() or [type(error).__name__]
         answered = isinstance(error, HfHubHTTPError)
         reason = f"the hub {'answers' if answered else 'cannot be reached'} ({lines[0]})"

@@ -36,7 +36,7 @@ class ImageEncoder:
         self.card: EncoderCard = card
         self.resolved = resolved
         self.device = device
-        self.preprocess = Preprocess.from_config(resolved.preprocess)
+        self.preprocess = Preprocess.from_config(resolved.preprocess, card.architecture)
         options = card.options
         model = load_strictly(
             card.architecture, safe_folder(resolved), heads=options.get("heads", ()), **options.get("init", {})

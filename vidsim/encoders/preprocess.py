@@ -1,17 +1,20 @@
-"""Preprocess: turn decoded frames into what a checkpoint was trained on, exactly as its own processor does."""
+"""Preprocess: turn decoded frames into what a checkpoint was trained on, exactly as its own processor does.
+
+Reading a configuration imports no torch: the steps are part of an encoder's identity.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 from numpy import ndarray
-from PIL import Image
-from torch import Tensor
 
 from vidsim.errors import VidsimError
+
+if TYPE_CHECKING:
+    import torch
 
 STANDARD = (0.5, 0.5, 0.5)
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -43,7 +46,14 @@ DEFAULTS: Mapping[str, object] = {
 
 HARMLESS = frozenset(
     {
-        *("image_processor_type", "feature_extractor_type", "processor_class", "_processor_class", "auto_map"),
+        *(
+            "image_processor_type",
+            "feature_extractor_type",
+            "video_processor_type",
+            "processor_class",
+            "_processor_class",
+            "auto_map",
+        ),
         *("_valid_processor_keys", "data_format", "input_data_format", "return_tensors", "device", "disable_grouping"),
         *("do_convert_rgb", "default_to_square", "do_sample_frames", "model_input_names"),
     }
@@ -58,7 +68,15 @@ USED = frozenset(
 )
 """Keys that are followed."""
 
-SUFFIXES = ("FeatureExtractor", "ImageProcessorFast", "ImageProcessorPil", "ImageProcessor")
+ARCHITECTURES: Mapping[str, str] = {
+    "TimesformerModel": "VideoMAE",
+    "VideoMAEModel": "VideoMAE",
+    "CLIPVisionModel": "CLIP",
+    "ViTModel": "ViT",
+}
+"""Processor class of an architecture, for old files that name none."""
+
+SUFFIXES = ("VideoProcessor", "FeatureExtractor", "ImageProcessorFast", "ImageProcessorPil", "ImageProcessor")
 """What names of processor classes end in, old and new."""
 
 
@@ -106,14 +124,17 @@ class Preprocess:
             raise VidsimError("preprocessing resizes to a shortest edge and to a fixed size; expected either")
 
     @classmethod
-    def from_config(cls, config: Mapping[str, object]) -> "Preprocess":
+    def from_config(cls, config: Mapping[str, object], architecture: str | None = None) -> "Preprocess":
         """Read a checkpoint's ``preprocessor_config.json``, in its old and new spellings.
 
         Parameters
         ----------
         config : mapping
             The parsed file. The class it names (``image_processor_type`` or ``feature_extractor_type``) says what
-            missing keys mean; without a name every key must be there.
+            missing keys mean.
+        architecture : str, optional
+            The model's class: tells the processor's class where the file names none. Without either every key must
+            be there.
 
         Returns
         -------
@@ -125,7 +146,7 @@ class Preprocess:
         VidsimError
             If it names a class that is not known here, or asks for a step that is not done here.
         """
-        family = _family(config)
+        family = _family(config, architecture)
         odd = sorted(k for k, v in config.items() if k not in USED | HARMLESS and v is not None and v is not False)
         if odd:
             raise VidsimError(
@@ -156,7 +177,7 @@ class Preprocess:
         facts = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         return {"resizer": "pillow", **facts}
 
-    def frame(self, image: UInt8[ndarray, "h w 3"]) -> UInt8[Tensor, "3 h2 w2"]:
+    def frame(self, image: UInt8[ndarray, "h w 3"]) -> "torch.Tensor":
         """Resize and crop one frame; meant for decoding threads: Pillow lets others run and starts no threads.
 
         Parameters
@@ -169,6 +190,9 @@ class Preprocess:
         tensor of shape (3, H, W)
             The frame at ``size``, still 0..255 in uint8.
         """
+        import torch
+        from PIL import Image
+
         target = self._target(image.shape[0], image.shape[1])
         if target is not None and target != image.shape[:2]:
             picture = Image.fromarray(np.ascontiguousarray(image))
@@ -178,19 +202,21 @@ class Preprocess:
             image = _crop(image, self.crop)
         return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
-    def normalise(self, frames: UInt8[Tensor, "*batch 3 h w"]) -> Float32[Tensor, "*batch 3 h w"]:
+    def normalise(self, frames: "torch.Tensor") -> "torch.Tensor":
         """Rescale and standardise prepared frames, on the device they are on.
 
         Parameters
         ----------
-        frames : tensor of shape (..., 3, H, W)
+        frames : tensor of shape (..., 3, H, W), uint8
             What ``frame`` returned, stacked.
 
         Returns
         -------
-        tensor of shape (..., 3, H, W)
+        tensor of shape (..., 3, H, W), float32
             ``(value * factor - mean) / std`` per colour.
         """
+        import torch
+
         mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (self.mean, self.std))
         return frames.float().mul_(self.factor).sub_(mean).div_(std)
 
@@ -216,8 +242,9 @@ def _crop(image: UInt8[ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[ndarra
     return image
 
 
-def _family(config: Mapping[str, object]) -> Mapping[str, object]:
-    name = config.get("image_processor_type") or config.get("feature_extractor_type")
+def _family(config: Mapping[str, object], architecture: str | None) -> Mapping[str, object]:
+    named = (config.get(key) for key in ("image_processor_type", "feature_extractor_type", "video_processor_type"))
+    name = next(filter(None, named), ARCHITECTURES.get(architecture or ""))
     if name is None:
         missing = sorted(USED - config.keys())
         if missing:

@@ -37,7 +37,7 @@ class VideoTransformer:
         self.card: EncoderCard = card
         self.resolved = resolved
         self.device = device
-        self.preprocess = Preprocess.from_config(resolved.preprocess)
+        self.preprocess = Preprocess.from_config(resolved.preprocess, card.architecture)
         model = load_strictly(card.architecture, safe_folder(resolved), heads=card.options.get("heads", ()))
         config = model.config
         size = (card.size, card.size)

@@ -268,7 +268,7 @@ def _captioned(stimuli: Sequence[Stimulus], spec: FeatureSpec) -> Iterator[Item 
 def _decoded(
     stimuli: Sequence[Stimulus], encoder: Encoder, spec: FeatureSpec, batch_size: int, workers: int
 ) -> Iterator[Item | Failure]:
-    from torch import set_num_threads
+    import torch
 
     reader = decoder(spec.decoder)
 
@@ -295,7 +295,8 @@ def _decoded(
     # one batch in the model, one ready, and one clip in each thread: memory does not grow with the number of clips
     ahead = 2 * batch_size + workers
     waiting = iter(stimuli)
-    pool = ThreadPoolExecutor(workers, "decode", initializer=set_num_threads, initargs=(1,))
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers, "decode", initializer=torch.set_num_threads, initargs=(1,))
     try:
         pending: deque[Future[Item | Failure]] = deque(pool.submit(job, s) for s in islice(waiting, ahead))
         while pending:
@@ -304,6 +305,7 @@ def _decoded(
             yield outcome
     finally:
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # the decoding threads have set what later threads begin with
 
 
 def _prepare(stimulus: Stimulus, encoder: Encoder, reader: Decoder) -> Item:
