@@ -30,5 +30,9 @@ class StoreError(VidsimError):
     """Report a store that cannot be read or written as asked."""
 
 
+class NoStore(StoreError):
+    """Report a place where no store has been made yet."""
+
+
 class IndexCorrupted(VidsimError):
     """Report an index whose files are missing, truncated, altered, or of a newer version."""

@@ -119,11 +119,90 @@ def test_same_names_in_two_folders_do_not_overwrite_each_other(vidsim, clips, tm
     index(vidsim, clips, root)
     before = rows(root)
     write_clip(tmp_path / "other" / "clip 0.mp4", moving_square(frames=30, step=9))
-    status, out, err = vidsim("index", tmp_path / "other", *ENCODER, "--root", root)
-    assert (status, out) == (2, "")
-    assert "already names" in err
-    assert err.count("\n") == 1
-    assert rows(root) == before
+    for encoded in (1, 0):
+        answer = index(vidsim, tmp_path / "other", root)
+        assert (answer["stimuli"], answer["encoded"], answer["rows"]) == (1, encoded, 7)
+    after = rows(root)
+    for layer in before:
+        assert after[layer].keys() - before[layer].keys() == {"other/clip 0.mp4"}
+        assert all(after[layer][name] == vector for name, vector in before[layer].items())
+
+
+def test_a_folder_and_a_folder_inside_it_share_their_stimuli(vidsim, clips, tmp_path):
+    folder, root = tmp_path / "p", tmp_path / "root"
+    write_clip(folder / "x.mp4", moving_square(frames=8))
+    write_clip(folder / "sub" / "x.mp4", moving_square(frames=9))
+    assert index(vidsim, folder, root)["encoded"] == 2
+    write_clip(folder / "sub" / "x.mp4", moving_square(frames=30, step=5))
+    answer = index(vidsim, folder / "sub", root)
+    assert (answer["encoded"], answer["rows"]) == (1, 2)
+    assert set(rows(root)["combined"]) == {"x.mp4", "sub/x.mp4"}
+
+
+def test_a_table_that_names_another_file_is_followed(vidsim, clips, tmp_path):
+    table, root = tmp_path / "t.csv", tmp_path / "root"
+    for number in (1, 2):
+        table.write_text(f"id,path\ns1,{clips / f'clip {number}.mp4'}\n")
+        assert index(vidsim, table, root)["rows"] == 1
+    plain = tmp_path / "plain"
+    index(vidsim, clips, plain)
+    for layer, vectors in rows(root).items():
+        assert vectors["s1"] == rows(plain)[layer]["clip 2.mp4"]
+
+
+def test_a_file_that_has_become_unusable_leaves_the_results(vidsim, clips, tmp_path):
+    folder, root = tmp_path / "folder", tmp_path / "root"
+    shutil.copytree(clips, folder)
+    index(vidsim, folder, root)
+    (folder / "clip 3.mp4").write_text("garbage")
+    answer = index(vidsim, folder, root)
+    assert (answer["stimuli"], answer["failures"], answer["rows"], answer["index"]["rows"]) == (5, 1, 5, 5)
+    assert "clip 3.mp4" not in rows(root)["combined"]
+
+
+def test_ledger_entries_end_with_their_cause(vidsim, clips, tmp_path):
+    folder, root = tmp_path / "folder", tmp_path / "root"
+    shutil.copytree(clips, folder)
+    index(vidsim, folder, root)
+    (folder / "clip 1.mp4").rename(tmp_path / "aside")
+    (folder / "clip 1.mp4").symlink_to("nowhere")
+    (folder / "new.mp4").write_text("not yet a video")
+    first = index(vidsim, folder, root)
+    assert (first["failures"], first["new_failures"]) == (2, 2)
+    assert index(vidsim, folder, root)["new_failures"] == 0
+    (folder / "clip 1.mp4").unlink()
+    (tmp_path / "aside").rename(folder / "clip 1.mp4")
+    shutil.copy(folder / "clip 2.mp4", folder / "new.mp4")
+    assert index(vidsim, folder, root)["failures"] == 0
+    assert vidsim("store", "failures", "--root", root)[1] == "no failures\n"
+
+
+@pytest.mark.parametrize("damage", ["manifest.json", "vectors"])
+def test_a_damaged_index_is_rebuilt_by_the_same_command(vidsim, clips, tmp_path, damage):
+    index(vidsim, clips, tmp_path)
+    next(p for p in (tmp_path / "faiss").rglob("*") if p.name.startswith(damage)).write_bytes(b"{")
+    status, _, err = vidsim("search", "clip 1", "--root", tmp_path)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "rebuild" in err
+    assert index(vidsim, clips, tmp_path)["index"]["built"]
+    assert vidsim("search", "clip 1", "--root", tmp_path)[0] == 0
+
+
+def test_fewer_layers_of_a_fuller_table_lose_nothing(vidsim, clips, tmp_path):
+    folder, root = tmp_path / "folder", tmp_path / "root"
+    shutil.copytree(clips, folder)
+    full = index(vidsim, folder, root)
+    write_clip(folder / "more.mp4", moving_square(frames=25, step=4))
+    answer = index(vidsim, folder, root, "--layers", "energy")
+    assert (answer["encoded"], answer["layers"], answer["index"]["layer"]) == (1, full["layers"], "energy")
+    assert vidsim("search", "more", "--layer", "energy", "--root", root, "-n", "6")[0] == 0
+
+
+def test_the_root_may_be_the_folder_itself(vidsim, clips, tmp_path, monkeypatch):
+    shutil.copytree(clips, tmp_path / "folder")
+    monkeypatch.chdir(tmp_path / "folder")
+    assert index(vidsim, ".", ".", "--all-files")["stimuli"] == 6
+    assert index(vidsim, ".", ".", "--all-files")["stimuli"] == 6
 
 
 def test_results_depend_on_neither_batch_nor_workers_nor_order(vidsim, clips, tmp_path):
@@ -213,6 +292,10 @@ def test_only_bad_files_build_nothing_and_say_so(vidsim, tmp_path):
         (["search", "x", "-n", "0"], "at least 1"),
         (["store", "info"], "vidsim index"),
         (["frobnicate"], "frobnicate"),
+        (["index", "x" * 300], "name too long"),
+        (["search", "x" * 300], "no index in"),
+        (["index", "CLIPS", "--columns", "id=x"], "goes with a table"),
+        (["search", "x", "--root", "bogus://y"], "bogus"),
     ],
 )
 def test_every_mistake_is_one_line_and_exit_2(vidsim, clips, tmp_path, arguments, message):
@@ -223,11 +306,11 @@ def test_every_mistake_is_one_line_and_exit_2(vidsim, clips, tmp_path, arguments
     arguments = [places.get(a, a) for a in arguments]
     if arguments[0] == "index" and "--encoder" not in arguments:
         arguments += ENCODER
-    if arguments[0] in {"index", "search", "store"}:
+    if arguments[0] in {"index", "search", "store"} and "--root" not in arguments:
         arguments += ["--root", tmp_path / "root"]
     status, out, err = vidsim(*arguments)
     assert (status, out) == (2, "")
-    assert re.search(message, err), err
+    assert re.search(message, err, re.IGNORECASE), err
     assert err.startswith("vidsim: ")
     assert err.count("\n") == 1
 

@@ -72,6 +72,22 @@ def test_asking_for_more_than_there_is_gives_all_and_says_so(vidsim, root):
     assert err.count("\n") == 1
 
 
+def test_a_file_that_has_changed_is_searched_as_it_is_now(vidsim, clips, tmp_path):
+    folder = tmp_path / "folder"
+    shutil.copytree(clips, folder)
+    vidsim("index", folder, "--encoder", "motion-energy", "--root", tmp_path / "root")
+    shutil.copy(folder / "clip 2.mp4", folder / "clip 4.mp4")
+    first, *_ = hits(vidsim, tmp_path / "root", folder / "clip 4.mp4", "--include-self")
+    assert (first["id"], first["similarity"]) == ("clip 2.mp4", pytest.approx(1.0, abs=1e-5))
+
+
+@pytest.mark.parametrize("query", ["x" * 300, "bad\udcff", "a\nb"])
+def test_impossible_names_are_one_line(vidsim, root, query):
+    status, out, err = vidsim("search", query, "--root", root)
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+
+
 def test_unknown_queries_name_the_nearest_ids(vidsim, root):
     status, out, err = vidsim("search", "clip 11.mp4", "--root", root)
     assert (status, out) == (2, "")

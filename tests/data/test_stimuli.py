@@ -26,8 +26,9 @@ def test_folder_is_searched_at_any_depth_and_by_suffix(tmp_path):
 
 
 def test_all_files_takes_every_file_but_not_the_artefact_root(tmp_path):
-    touch(tmp_path / "clip", tmp_path / ".hidden.mp4", tmp_path / "indexes" / "store.lance")
-    assert from_folder(tmp_path, all_files=True, exclude=tmp_path / "indexes").ids == (".hidden.mp4", "clip")
+    touch(tmp_path / "clip", tmp_path / ".hidden.mp4", tmp_path / "store" / "t.lance", tmp_path / "faiss" / "x")
+    exclude = (tmp_path / "store", tmp_path / "faiss")
+    assert from_folder(tmp_path, all_files=True, exclude=exclude).ids == (".hidden.mp4", "clip")
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,27 @@ def test_link_loops_end_and_broken_links_are_told_of(tmp_path):
     (tmp_path / "self.mp4").symlink_to(tmp_path / "self.mp4")
     (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
     assert from_folder(tmp_path).ids == ("gone.mp4", "self.mp4", "sub/a.mp4")
+
+
+def test_a_link_to_a_folder_inside_changes_nothing(tmp_path):
+    touch(tmp_path / "a" / "clip.mp4")
+    (tmp_path / "zz").symlink_to(tmp_path / "a", target_is_directory=True)
+    assert from_folder(tmp_path).ids == ("a/clip.mp4",)
+
+
+def test_a_link_with_an_impossible_target_is_told_of(tmp_path):
+    touch(tmp_path / "a.mp4")
+    (tmp_path / "long.mp4").symlink_to("x" * 300)
+    found = from_folder(tmp_path)
+    assert found.ids == ("a.mp4",)
+    assert [path.name for path, _ in found.unreadable] == ["long.mp4"]
+
+
+def test_a_folder_whose_own_name_is_not_utf8_is_refused_before_any_work(tmp_path):
+    folder = tmp_path / os.fsdecode(b"bad\xff")
+    touch(folder / "a.mp4")
+    with pytest.raises(VidsimError, match=r"name of the folder .* rename it"):
+        from_folder(folder)
 
 
 def test_pipes_are_no_stimuli(tmp_path):
@@ -137,6 +159,7 @@ def test_columns_of_other_names_are_translated(tmp_path):
         ("id,path\n", "a header but no rows"),
         ("id,id,path\na,b,c\n", "column 'id' stands more than once"),
         ("id,path\na\n", "cannot be read as a table"),
+        ("id,path\na,b\0.mp4\n", "line 2: a NUL character"),
         ("", "cannot be read as a table"),
     ],
 )

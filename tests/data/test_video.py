@@ -435,12 +435,11 @@ def test_streams_that_appear_while_reading_do_not_matter(tmp_path: Path, flags: 
             sound.sample_rate, sound.pts = 44100, 9 * 44100 + 1024 * k
             container.mux(audio.encode(sound))
         container.mux(audio.encode(None))
+    announced = decode(path, 5)
     content = bytearray(path.read_bytes())
     content[4] = flags  # the header promises no sound
     path.write_bytes(content)
-    found = decode(path, 5)
-    assert np.abs(found.images[:, 24, 32, 0].astype(float) - [18, 65, 111, 158, 204]).max() < 40
-    assert np.all(np.diff(found.images[:, 24, 32, 0].astype(float)) > 20)
+    np.testing.assert_array_equal(decode(path, 5).images, announced.images)
 
 
 def test_a_frame_of_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,7 @@ def test_damaged_files_are_refused_by_name(tmp_path, what, damage):
         ("{", "not JSON"),
         ("{}", "lacks entries"),
         ("[]", "lacks entries"),
-        ('{"format": 99}', "format 99.*upgrade vidsim"),
+        ('{"format": 1, "files": {}}', "lacks entries"),
     ],
 )
 def test_damaged_manifests_are_refused(tmp_path, content, message):
@@ -109,6 +109,40 @@ def test_damaged_manifests_are_refused(tmp_path, content, message):
     files(tmp_path)["manifest.json"].write_text(content)
     with pytest.raises(IndexCorrupted, match=message):
         indexes.load(str(tmp_path), "some/model", "block.1")
+
+
+def test_an_index_of_a_newer_vidsim_is_refused(tmp_path):
+    build(tmp_path, np.eye(3, dtype=np.float32))
+    files(tmp_path)["manifest.json"].write_text('{"format": 99}')
+    for use in (indexes.load, indexes.intact):
+        with pytest.raises(VidsimError, match=r"format 99.*upgrade vidsim"):
+            use(str(tmp_path), "some/model", "block.1")
+
+
+@pytest.mark.parametrize("damage", ["vectors", "entries", "manifest.json"])
+def test_a_damaged_index_is_not_taken_for_intact_and_can_be_rebuilt(tmp_path, damage):
+    built = build(tmp_path, np.eye(3, dtype=np.float32))
+    assert indexes.intact(str(tmp_path), "some/model", "block.1") == built.manifest
+    files(tmp_path)[damage].write_bytes(b"{")
+    assert indexes.intact(str(tmp_path), "some/model", "block.1") is None
+    again = build(tmp_path, np.eye(4, dtype=np.float32))
+    assert indexes.intact(str(tmp_path), "some/model", "block.1") == again.manifest
+
+
+def test_two_builders_at_once_leave_one_whole_index(tmp_path, monkeypatch):
+    """The second builds, from start to end, just before the first publishes."""
+    put = indexes._write_json
+    second = []
+
+    def late(path, content):
+        if not second:
+            second.append(True)
+            build(tmp_path, np.eye(4, dtype=np.float32))
+        put(path, content)
+
+    monkeypatch.setattr(indexes, "_write_json", late)
+    first = build(tmp_path, np.eye(3, dtype=np.float32))
+    assert indexes.load(str(tmp_path), "some/model", "block.1").manifest == first.manifest
 
 
 def test_missing_index_names_the_command(tmp_path):

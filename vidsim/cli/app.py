@@ -1,6 +1,7 @@
 """The command-line application: its verbs, and how errors end."""
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -63,6 +64,9 @@ def main(arguments: list[str] | None = None) -> None:
     """
     # OpenMP threads that spin while they wait take the cores from the decoding threads; read when torch is imported
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name is printed whatever the terminal's encoding
     try:
         status = typer.main.get_command(app).main(arguments, prog_name="vidsim", standalone_mode=False)
     except BrokenPipeError:  # the reader of our output has gone, as in `vidsim models | head -1`
@@ -91,9 +95,10 @@ def _explain(error: BaseException) -> tuple[str | None, int]:
         return str(error), 2
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return "interrupted; what was committed stays, the same command goes on from there", 130
-    if isinstance(error, OSError) and error.errno in DISK:
-        place = f": {error.filename!r}" if error.filename else ""
-        return f"{DISK[error.errno]}{place}; nothing committed is lost, run again when mended", 2
+    if isinstance(error, OSError):
+        place = f": {os.fsdecode(error.filename)!r}" if error.filename else ""
+        what = DISK.get(error.errno or 0, error.strerror or str(error))
+        return f"{what}{place}; nothing committed is lost, run again when mended", 2
     if hasattr(error, "format_message"):  # the parser's own errors know how to say themselves
         return _usage(error), 2
     return None, 1

@@ -147,7 +147,7 @@ def _codecs(problems: list[str]) -> dict[str, Any]:
 
 
 def _store(root: str, problems: list[str]) -> dict[str, Any]:
-    from vidsim.errors import VidsimError
+    from vidsim.errors import NoStore, VidsimError
     from vidsim.retrieval.index import built, load
     from vidsim.store import Store
 
@@ -155,12 +155,20 @@ def _store(root: str, problems: list[str]) -> dict[str, Any]:
         store = Store(root)
         problems += store.check()
         tables = f"{len(store.tables())} tables"
-    except VidsimError as error:
+    except NoStore as error:
         tables = str(error)
+    except VidsimError as error:
+        tables = "cannot be opened"
+        problems.append(str(error))
     indexes: list[str] = []
     try:
-        for encoder, layer in built(root):
+        there = built(root)
+    except (VidsimError, OSError) as error:
+        there = []
+        problems.append(f"the indexes in {root!r} cannot be listed: {error}")
+    for encoder, layer in there:
+        try:
             indexes.append(f"{encoder} {layer} ({len(load(root, encoder, layer))} rows)")
-    except VidsimError as error:
-        problems.append(str(error))
+        except (VidsimError, OSError) as error:
+            problems.append(str(error))
     return {"root": root, "store": tables, "indexes": indexes or ["none"]}

@@ -1,6 +1,7 @@
 """``vidsim extract``: stimuli -> embeddings in the store."""
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -140,12 +141,13 @@ def run(
 
     place = root_of(root)
     part = shard_of(shard)
+    source = source.expanduser()
     catalog.resolve_device_name(device)
     card = catalog.card(encoder)
     stimuli = sources.from_source(
         source,
         all_files=all_files,
-        exclude=None if "://" in place else Path(place),
+        exclude=() if "://" in place else (Path(place, "store"), Path(place, "faiss")),
         columns=columns_of(columns, sources.COLUMNS),
     )
     if part is not None:
@@ -222,4 +224,4 @@ def tell(answer: dict[str, Any]) -> None:
             typer.echo("none was wide enough to be projected; all are stored as they are")
     if answer["failures"]:
         files = "1 file" if answer["failures"] == 1 else f"{answer['failures']} files"
-        typer.echo(f"{files} cannot be used; why: vidsim store failures --root {answer['root']}")
+        typer.echo(f"{files} cannot be used; why: vidsim store failures --root {quote(answer['root'])}")

@@ -1,5 +1,6 @@
 """``vidsim index``: a folder of videos becomes embeddings, an index, and something to search."""
 
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -74,7 +75,8 @@ def index(
     report, resolved, spec = run(**options)
     place = root_of(root)
     answer = summary(report, resolved, dims, place)
-    answer["index"] = bring_up_to_date(report.table, resolved, spec, place) if report.table is not None else None
+    table = report.table
+    answer["index"] = None if table is None else bring_up_to_date(table, report.layer, resolved, spec, place)
     if as_json:
         show.emit(answer)
         return
@@ -85,18 +87,20 @@ def index(
         found = answer["index"]
         state = "built" if found["built"] else "up to date"
         typer.echo(f"index of {found['layer']}: {found['rows']} x {found['dims']}, cosine, {state}")
-        typer.echo(f"search it: vidsim search ID_OR_CLIP{'' if place == DEFAULT_ROOT else f' --root {place}'}")
+        typer.echo(f"search it: vidsim search ID_OR_CLIP{'' if place == DEFAULT_ROOT else f' --root {quote(place)}'}")
 
 
 def bring_up_to_date(
-    table: "EmbeddingTable", resolved: "Resolved", spec: "FeatureSpec", root: str
+    table: "EmbeddingTable", layer: str, resolved: "Resolved", spec: "FeatureSpec", root: str
 ) -> dict[str, Any] | None:
-    """Build the index of a table's default layer, unless the one that is there was built from the same version.
+    """Build the index of a layer, unless the one that is there is intact and was built from the same version.
 
     Parameters
     ----------
     table : EmbeddingTable
         Table to index.
+    layer : str
+        Its layer.
     resolved : Resolved
         Its encoder.
     spec : FeatureSpec
@@ -113,24 +117,24 @@ def bring_up_to_date(
 
     from vidsim.retrieval import index as indexes
 
-    layer = table.default_layer
-    provenance = {
+    provenance: dict[str, Any] = {
         "table": table.name,
-        "version": table.version,
         "identity": dict(table.identity),
         "spec": asdict(spec),
         "checkpoint": resolved.local,
         "revision": resolved.revision,
         "pooling": resolved.pooling,
     }
-    manifest = indexes.read_manifest(root, table.encoder, layer)
-    built = manifest is None or manifest["provenance"] != provenance
-    if built:
-        embeddings = table[layer]  # before the entries: another process may be adding rows
+    manifest = indexes.intact(root, table.encoder, layer)
+    built = False
+    while manifest is None or manifest["provenance"] != {**provenance, "version": table.version}:
+        # again if another process has written meanwhile: whoever ends last must have indexed everything
+        embeddings, entries, version = table.snapshot(layer)
         if not len(embeddings):
             return None
+        facts = {**provenance, "version": version}
         manifest = indexes.build(
-            root, embeddings, table.entries(), encoder=table.encoder, layer=layer, provenance=provenance
+            root, embeddings, entries, encoder=table.encoder, layer=layer, provenance=facts
         ).manifest
-    assert manifest is not None
+        built = True
     return {"layer": layer, "rows": manifest["rows"], "dims": manifest["dims"], "built": built}

@@ -16,8 +16,10 @@ def printable(name: str) -> str:
 
 def place(path: str) -> str:
     """Shorten a path that lies below the current folder."""
-    here = f"{Path.cwd().as_posix()}/"
-    return path.removeprefix(here)
+    try:
+        return path.removeprefix(f"{Path.cwd().as_posix()}/")
+    except FileNotFoundError:  # the current folder has been deleted
+        return path
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:

@@ -69,7 +69,7 @@ def failures(root: Root = DEFAULT_ROOT, json: Json = False) -> None:
 @app.command()
 def optimize(
     keep: Annotated[
-        float, typer.Option(min=0, help="Hours for which old versions stay readable for running readers.")
+        float, typer.Option(min=0, max=1e6, help="Hours for which old versions stay readable for running readers.")
     ] = 1.0,
     root: Root = DEFAULT_ROOT,
     json: Json = False,

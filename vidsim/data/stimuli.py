@@ -1,7 +1,8 @@
 """Stimuli: what is shown to people and models, found in a folder or listed in a table."""
 
+import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
@@ -167,7 +168,7 @@ class StimulusSet:
         return StimulusSet(tuple(s for s in self.stimuli if keep(s)), self.named, self.unreadable)
 
 
-def from_folder(folder: Path, *, all_files: bool = False, exclude: Path | None = None) -> StimulusSet:
+def from_folder(folder: Path, *, all_files: bool = False, exclude: Collection[Path] = ()) -> StimulusSet:
     """Find the videos below a folder.
 
     Links are followed, each folder once, so link loops end. Hidden files and folders are passed over unless
@@ -179,8 +180,8 @@ def from_folder(folder: Path, *, all_files: bool = False, exclude: Path | None =
         Where to look, at any depth; or one video file.
     all_files : bool
         Try every file, whatever its suffix.
-    exclude : Path, optional
-        A folder to leave out: the artefact root, should it lie inside.
+    exclude : collection of Path
+        Folders to leave out: those of the artefact root, should they lie inside.
 
     Returns
     -------
@@ -194,13 +195,17 @@ def from_folder(folder: Path, *, all_files: bool = False, exclude: Path | None =
     """
     if folder.is_file():
         return StimulusSet((Stimulus(folder.name, folder.resolve()),), named=False)
+    try:
+        os.fspath(folder.resolve()).encode()
+    except UnicodeEncodeError:
+        raise VidsimError(f"the name of the folder {_show(folder)} is not valid UTF-8; rename it") from None
     if not folder.is_dir():
         raise VidsimError(
             f"no folder {_show(folder)}: expected a folder of videos, a video, or a .csv or .parquet table"
         )
     unreadable: list[tuple[Path, str]] = []
     stimuli: list[Stimulus] = []
-    for path, relative in _walk(folder.resolve(), exclude and exclude.resolve(), all_files, unreadable):
+    for path, relative in _walk(folder.resolve(), {place.resolve() for place in exclude}, all_files, unreadable):
         if not all_files and path.suffix.lower() not in VIDEO_SUFFIXES:
             continue
         try:
@@ -259,6 +264,8 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
         if not name:
             raise VidsimError(f"{_show(path)} line {row + 2}: no id; every row needs one")
         place = _text(cells["path"][row]) if "path" in cells else ""
+        if "\0" in place or "\0" in name:
+            raise VidsimError(f"{_show(path)} line {row + 2}: a NUL character; expected text")
         caption = _text(cells["caption"][row]) if "caption" in cells else ""
         stimulus = Stimulus(
             name,
@@ -283,24 +290,27 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
 
 
 def from_source(
-    source: Path, *, all_files: bool = False, exclude: Path | None = None, columns: Mapping[str, str] | None = None
+    source: Path, *, all_files: bool = False, exclude: Collection[Path] = (), columns: Mapping[str, str] | None = None
 ) -> StimulusSet:
     """Read stimuli from whatever ``source`` is: a folder, a table, or a single video."""
     if source.suffix.lower() in TABLE_SUFFIXES and not source.is_dir():
         return from_table(source, columns)
+    if columns:
+        raise VidsimError(f"--columns goes with a table (.csv, .tsv, .parquet); {_show(source)} is none")
     return from_folder(source, all_files=all_files, exclude=exclude)
 
 
 def _walk(
-    folder: Path, exclude: Path | None, hidden: bool, unreadable: list[tuple[Path, str]]
+    folder: Path, exclude: Collection[Path], hidden: bool, unreadable: list[tuple[Path, str]]
 ) -> Iterable[tuple[Path, str]]:
     visited: set[tuple[int, int]] = set()
-    pending = [(folder, "")]
-    while pending:
-        place, prefix = pending.pop()
+    folders: list[tuple[Path, str]] = [(folder, "")]
+    links: list[tuple[Path, str]] = []  # last: a folder keeps its own name if a link leads to it too
+    while folders or links:
+        place, prefix = (folders or links).pop()
         try:
             status = place.stat()
-            if (status.st_dev, status.st_ino) in visited or place == exclude:
+            if (status.st_dev, status.st_ino) in visited or place in exclude:
                 continue
             visited.add((status.st_dev, status.st_ino))
             with os.scandir(place) as listing:
@@ -312,10 +322,29 @@ def _walk(
             if item.name.startswith(".") and not hidden:
                 continue
             path = Path(item.path)
-            if path.is_dir():
-                pending.append((path, f"{prefix}{item.name}/"))
-            elif path.is_file() or not path.exists():  # a broken link is told of; pipes and devices are not stimuli
+            try:
+                kind = _kind(item)
+            except OSError as error:
+                kind = None
+                if hidden or path.suffix.lower() in VIDEO_SUFFIXES:
+                    unreadable.append((path, f"cannot be looked at: {error.strerror}"))
+            if kind == "folder":
+                (links if item.is_symlink() else folders).append((path, f"{prefix}{item.name}/"))
+            elif kind == "file":
                 yield path, prefix + item.name
+
+
+def _kind(item: "os.DirEntry[str]") -> str | None:
+    """Tell folders from files; a broken link is a file, to be told of; pipes and devices are neither."""
+    try:
+        if item.is_dir():
+            return "folder"
+        broken = item.is_symlink() and not Path(item.path).exists()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "file"
+        raise
+    return "file" if broken or item.is_file() else None
 
 
 def _read_columns(path: Path, renamed: Mapping[str, str]) -> dict[str, list[object]]:

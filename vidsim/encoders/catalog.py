@@ -1,5 +1,6 @@
 """The catalog: one row a model. Imports no torch, so that listing models is quick."""
 
+import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
@@ -356,7 +357,7 @@ def resolve(
         pooling=rule,
         source=source,
         folder=folder,
-        local=checkpoint,
+        local=None if checkpoint is None else os.fspath(folder.resolve()),
         revision=commit,
         weights_hash=hash_weights(folder),
         config_hash=hash_config(folder),

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from vidsim.data.stimuli import Stimulus, StimulusSet
 from vidsim.data.video import content_hash
-from vidsim.errors import UnusableFile, VidsimError
+from vidsim.errors import UnusableFile
 from vidsim.store import Entry, Failure
 
 FILES = "files"
@@ -34,7 +34,7 @@ class Plan:
     known_failures : list of Failure
         Ledger entries that still hold.
     new_failures : list of Failure
-        Files that cannot even be read.
+        Files that cannot even be read, or not for the reason that is known.
     todo : list of Stimulus
         Stimuli to encode.
     """
@@ -145,10 +145,6 @@ def plan(
     Plan
         What to do.
 
-    Raises
-    ------
-    VidsimError
-        If an id already names another file that still exists with other content.
     """
     return _Planner(stored, failures, [*scopes, FILES], captions, retry).plan(stimuli, workers)
 
@@ -187,15 +183,16 @@ class _Planner:
                 result.done.append(outcome)
             elif isinstance(outcome, tuple):
                 result.copies.append(outcome)
-            elif outcome.when:
-                result.known_failures.append(outcome)
             else:
-                result.new_failures.append(outcome)
-        result.new_failures += [
-            Failure(path=_printable(path), id="", scope=FILES, kind="unreadable", reason=reason)
-            for path, reason in stimuli.unreadable
-        ]
+                self._sort(outcome, result)
+        for path, reason in stimuli.unreadable:
+            self._sort(Failure(path=_printable(path), scope=FILES, kind="unreadable", reason=reason), result)
         return result
+
+    def _sort(self, failure: Failure, result: Plan) -> None:
+        known = self.failed.get(failure.path)
+        same = known is not None and (known.kind, known.reason) == (failure.kind, failure.reason)
+        (result.known_failures if same else result.new_failures).append(failure)
 
     def _caption(self, stimulus: Stimulus) -> "Outcome":
         try:
@@ -214,34 +211,45 @@ class _Planner:
 
     def _compare(self, stimulus: Stimulus, entry: Entry, named: bool, wanted: set[str]) -> "Outcome":
         row = self.by_id.get(entry.id)
-        at_path = row if row is not None and row.path == entry.path else None
-        if at_path is None and not named:
-            # the file was indexed from another folder, so under another id: it is the same stimulus
-            at_path = self.by_path.get(entry.path)
-        if at_path is not None and (at_path.size, at_path.mtime_ns) == (entry.size, entry.mtime_ns):
-            return at_path.id
+        if not named and (row is None or row.path != entry.path):
+            # the file may have been indexed from another folder, under another id: it is the same stimulus
+            row = self.by_path.get(entry.path, row)
+        here = row is not None and row.path == entry.path
+        if row is not None and here and (row.size, row.mtime_ns) == (entry.size, entry.mtime_ns):
+            return row.id
         failure = self.failed.get(entry.path)
         if failure is not None and (failure.size, failure.mtime_ns) == (entry.size, entry.mtime_ns):
             return failure
-        collides = row is not None and row.path != entry.path and row.path != "" and Path(row.path).exists()
-        changed = replace(stimulus, id=at_path.id) if at_path is not None else stimulus
-        if not (entry.size in self.sizes or collides or (failure is not None and failure.size == entry.size)):
-            return changed
-        content = content_hash(Path(entry.path))
+        content = ""
+        if entry.size in self.sizes or (failure is not None and failure.size == entry.size):
+            content = content_hash(Path(entry.path))
         if failure is not None and failure.content == content:
             return failure
-        if at_path is not None and at_path.content == content:  # touched, not changed
-            return at_path.id, replace(at_path, mtime_ns=entry.mtime_ns), False
-        if row is not None and collides and row.content != content:
-            raise VidsimError(
-                f"id {entry.id!r} of {entry.path!r} already names {row.path!r}, which has other content; "
-                "index one folder above both, or use another --root"
-            )
-        twin = row if row is not None and row.content == content else self.by_content.get(content)
+        if row is not None and row.content == content:  # touched, or moved with its folder
+            name = row.id if here else entry.id
+            return row.id, replace(entry, id=name, content=content, duration=row.duration), False
+        if row is None:
+            name = entry.id
+        elif here:  # changed
+            name = row.id
+        else:  # another file has this id; a table says itself which file is meant
+            name = entry.id if named else self._free_id(stimulus, wanted)
+        twin = self.by_content.get(content)
         if twin is None:
-            return changed
+            return replace(stimulus, id=name)
         gone = twin.id not in wanted and not Path(twin.path).exists()
-        return twin.id, replace(entry, id=changed.id, content=content, duration=twin.duration), gone
+        return twin.id, replace(entry, id=name, content=content, duration=twin.duration), gone
+
+    def _free_id(self, stimulus: Stimulus, wanted: set[str]) -> str:
+        """Put folder names before an id until it is nobody else's; depends on the path alone, so a rerun agrees."""
+        path = (stimulus.path or Path(stimulus.id)).as_posix()
+        folders = path.removesuffix(stimulus.id).rstrip("/").split("/")
+        name = stimulus.id
+        for folder in reversed(folders):
+            name = f"{folder}/{name}"
+            if name not in wanted and name not in self.by_id:
+                return name
+        return path
 
 
 Outcome = str | tuple[str, Entry, bool] | Failure | Stimulus

@@ -63,6 +63,8 @@ class Report:
     ----------
     table : EmbeddingTable or None
         The table written or found; None if no stimulus could be encoded and there was no table before.
+    layer : str
+        Layer to index: the card's default, or the last of those asked for.
     encoded, skipped, moved : int
         Stimuli encoded now, found done, and recognised under a new path.
     failures : tuple of Failure
@@ -74,6 +76,7 @@ class Report:
     """
 
     table: EmbeddingTable | None
+    layer: str
     encoded: int
     skipped: int
     moved: int
@@ -145,6 +148,9 @@ def extract(
     wanted = catalog.select_layers(card, layers)
     identity = spec.identity(resolved.identity, card.modality)
     table = store.table(card.name, identity, wanted)
+    layer = card.default_layer if card.default_layer in wanted else wanted[-1]
+    if table is not None:
+        wanted = tuple(table.layers)  # rows are written whole
     known = list(store.failures)
     todo = plan(
         stimuli,
@@ -161,8 +167,7 @@ def extract(
             pairs = [(source, entry) for source, entry, gone in todo.copies if gone is remove]
             if pairs:
                 table.copy(pairs, remove_sources=remove)
-    if todo.new_failures:
-        store.failures.record(todo.new_failures)
+    _settle(store, table, todo, known)
     progress = progress or Quiet()
     encoded, failed = 0, []
     if todo.todo:
@@ -172,12 +177,14 @@ def extract(
             store.create,
             card.name,
             identity,
-            default_layer=card.default_layer if card.default_layer in wanted else wanted[-1],
+            default_layer=layer,
             dtype=spec.dtype,
             versions=library_versions(),
             provenance=dict(encoder.provenance),
         )
-        writer = Writer(store, table, create, scope=card.name, known_failures={f.path for f in known})
+        writer = Writer(
+            store, table, create, scope=card.name, known_failures={f.path for f in known} | {f.id for f in known}
+        )
         progress.begin(len(todo.todo), card.name)
         with writer:
             for batch, failures in _batches(todo, encoder, spec, size, workers):
@@ -191,6 +198,7 @@ def extract(
         table, encoded, failed = writer.table, writer.written, writer.failed
     return Report(
         table,
+        layer,
         encoded,
         len(todo.done),
         len(todo.copies),
@@ -198,6 +206,29 @@ def extract(
         len(todo.new_failures) + len(failed),
         time.perf_counter() - start,
     )
+
+
+def _settle(store: Store, table: EmbeddingTable | None, todo: Plan, known: Sequence[Failure]) -> None:
+    """Bring ledger and table in line with what the plan has found: new failures, mended ones, and rows out of date."""
+    if todo.new_failures:
+        store.failures.record(todo.new_failures)
+    fine = {*todo.done, *(entry.id for _, entry, _ in todo.copies)}
+    paths = {entry.path for _, entry, _ in todo.copies}
+    failing = {f.path for f in (*todo.known_failures, *todo.new_failures)}
+    mended = [
+        f.path
+        for f in known
+        if f.path not in failing and (f.id in fine or f.path in paths or (not f.id and Path(f.path).is_dir()))
+    ]
+    if mended:
+        store.failures.forget(mended)
+    if table is not None and failing:
+        entries = table.entries()
+        rows = zip(*(entries[column].to_pylist() for column in ("id", "path", "content")), strict=True)
+        contents = {f.path: f.content for f in (*todo.known_failures, *todo.new_failures) if f.content}
+        stale = [name for name, path, content in rows if contents.get(path, content) != content]
+        if stale:
+            table.delete(stale)
 
 
 def embed_file(

@@ -36,7 +36,7 @@ class Writer:
     scope : str
         Ledger scope of embeddings that cannot be stored.
     known_failures : set of str
-        Paths that stand in the ledger; an entry is struck out when its file succeeds.
+        Paths and ids that stand in the ledger; an entry is struck out when its file succeeds.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Writer:
         self._bytes = 0
         self._last = time.monotonic()
         self._thread = ThreadPoolExecutor(1, "commit")
-        self._commit: Future[None] | None = None
+        self._commit: Future[list[Failure]] | None = None
 
     def __enter__(self) -> "Writer":
         return self
@@ -115,21 +115,31 @@ class Writer:
     def _wait(self) -> None:
         if self._commit is not None:
             commit, self._commit = self._commit, None
-            commit.result()
+            refused = commit.result()
+            self.failed += refused
+            self.written -= len(refused)
 
     def _write(
         self, entries: Sequence[Entry], vectors: Sequence[Mapping[str, ndarray]], failures: Sequence[Failure]
-    ) -> None:
+    ) -> list[Failure]:
+        refused: list[Failure] = []
         log.debug("commit of %d rows and %d failures", len(entries), len(failures))
         if entries:
-            self._write_rows(entries, {layer: np.concatenate([v[layer] for v in vectors]) for layer in vectors[0]})
-        if failures:
-            self._store.failures.record(failures)
-        mended = [e.path for e in entries if e.path in self._known_failures]
+            refused = self._write_rows(
+                entries, {layer: np.concatenate([v[layer] for v in vectors]) for layer in vectors[0]}
+            )
+        if failures or refused:
+            self._store.failures.record([*failures, *refused])
+        if failures and self.table is not None:
+            self.table.delete([failure.id for failure in failures])  # what an unusable file held before is out of date
+        broken = {failure.id for failure in refused}
+        mended = {name for e in entries if e.id not in broken for name in (e.path, e.id)} & self._known_failures
         if mended:
             self._store.failures.forget(mended)
+        return refused
 
-    def _write_rows(self, entries: Sequence[Entry], vectors: Mapping[str, ndarray]) -> None:
+    def _write_rows(self, entries: Sequence[Entry], vectors: Mapping[str, ndarray]) -> list[Failure]:
+        """Write rows, and return as failures those whose vectors cannot be stored."""
         if self.table is None:
             self.table = self._create({layer: rows.shape[1] for layer, rows in vectors.items()})
         try:
@@ -150,9 +160,8 @@ class Writer:
                 for e in entries
                 if e.id in bad
             ]
-            self._store.failures.record(failures)
-            self.failed += failures
-            self.written -= len(failures)
             keep = [row for row, entry in enumerate(entries) if entry.id not in bad]
             if keep:
                 self.table.write([entries[row] for row in keep], {layer: rows[keep] for layer, rows in vectors.items()})
+            return failures
+        return []

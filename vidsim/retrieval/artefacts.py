@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import file_digest
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,8 +35,8 @@ class Artefacts(Protocol):
         """Delete a file, if it is there."""
         ...
 
-    def names(self) -> list[str]:
-        """List the files at any depth, relative to the folder."""
+    def files(self) -> dict[str, float]:
+        """Map the files at any depth, by their path relative to the folder, to their age in seconds."""
         ...
 
 
@@ -57,8 +58,11 @@ def artefacts(root: str, *parts: str) -> Artefacts:
     if "://" in root:
         from pyarrow.fs import FileSystem
 
-        # quoted: a bucket's folders may have names that a URI may not
-        system, base = FileSystem.from_uri(quote(root.rstrip("/"), safe=":/?=&@%"))
+        endpoint = os.environ.get("AWS_ENDPOINT")  # as the store understands it; AWS_ENDPOINT_URL is known to Arrow
+        override = f"?endpoint_override={quote(endpoint, safe='')}" if endpoint and root.startswith("s3://") else ""
+        with _told(root):
+            # quoted: a bucket's folders may have names that a URI may not
+            system, base = FileSystem.from_uri(quote(root.rstrip("/"), safe=":/?=&@%") + override)
         return _Remote(system, "/".join([base, *parts]), "/".join([root.rstrip("/"), *parts]))
     return _Local(Path(root, *parts))
 
@@ -100,8 +104,9 @@ class _Local:
     def remove(self, name: str) -> None:
         (self._folder / name).unlink(missing_ok=True)
 
-    def names(self) -> list[str]:
-        return [p.relative_to(self._folder).as_posix() for p in sorted(self._folder.rglob("*")) if p.is_file()]
+    def files(self) -> dict[str, float]:
+        found = (p for p in sorted(self._folder.rglob("*")) if p.is_file())
+        return {p.relative_to(self._folder).as_posix(): time.time() - p.stat().st_mtime for p in found}
 
 
 class _Remote:
@@ -114,7 +119,11 @@ class _Remote:
     def get(self, name: str) -> Generator[Path]:
         with TemporaryDirectory() as folder:
             path = Path(folder, "file")
-            with self._system.open_input_stream(f"{self._base}/{name}") as stream, path.open("wb") as file:
+            with (
+                _told(self.place),
+                self._system.open_input_stream(f"{self._base}/{name}") as stream,
+                path.open("wb") as file,
+            ):
                 shutil.copyfileobj(stream, file, 1 << 24)
             yield path
 
@@ -122,18 +131,35 @@ class _Remote:
         with TemporaryDirectory() as folder:
             path = Path(folder, "file")
             write(path)
-            try:
-                with path.open("rb") as file, self._system.open_output_stream(f"{self._base}/{name}") as stream:
-                    shutil.copyfileobj(file, stream, 1 << 24)
-            except OSError as error:
-                raise VidsimError(f"cannot write to {self.place!r}: {' '.join(str(error).split())}") from error
+            with (
+                _told(self.place),
+                path.open("rb") as file,
+                self._system.open_output_stream(f"{self._base}/{name}") as stream,
+            ):
+                shutil.copyfileobj(file, stream, 1 << 24)
             return digest(path)
 
     def remove(self, name: str) -> None:
-        self._system.delete_file(f"{self._base}/{name}")
+        with _told(self.place), suppress(FileNotFoundError):
+            self._system.delete_file(f"{self._base}/{name}")
 
-    def names(self) -> list[str]:
+    def files(self) -> dict[str, float]:
         from pyarrow.fs import FileSelector
 
-        found = self._system.get_file_info(FileSelector(self._base, recursive=True, allow_not_found=True))
-        return sorted(info.path.removeprefix(self._base + "/") for info in found if info.is_file)
+        with _told(self.place):
+            found = self._system.get_file_info(FileSelector(self._base, recursive=True, allow_not_found=True))
+        files = {i.path.removeprefix(self._base + "/"): time.time() - i.mtime_ns / 1e9 for i in found if i.is_file}
+        return dict(sorted(files.items()))
+
+
+@contextmanager
+def _told(place: str) -> Generator[None]:
+    """Turn what an object store answers into one line; a missing file stays FileNotFoundError."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise VidsimError(f"cannot use {place!r}: {' '.join(str(error).split())}") from error

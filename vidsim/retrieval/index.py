@@ -25,6 +25,7 @@ from vidsim.retrieval.artefacts import Artefacts, artefacts, digest
 FORMAT = 1
 MANIFEST = "manifest.json"
 CHUNK = 8192
+ABANDONED_SECONDS = 3600.0
 MANIFEST_KEYS = {"format", "encoder", "layer", "kind", "metric", "rows", "dims", "files", "provenance"}
 
 
@@ -76,8 +77,15 @@ class Index:
 
     def find(self, column: str, value: str) -> int | None:
         """Return the first row whose ``id``, ``path`` or ``content`` is ``value``; None if there is none."""
-        row = pc.index(self._entries[column], value).as_py()
+        try:
+            row = pc.index(self._entries[column], value).as_py()
+        except UnicodeEncodeError:  # an argument that is not valid UTF-8 names nothing that is stored
+            return None
         return None if row < 0 else row
+
+    def value(self, column: str, row: int) -> str:
+        """Return the ``id``, ``path`` or ``content`` of a row."""
+        return self._entries[column][row].as_py()
 
     def vector(self, row: int) -> Float[ndarray, " d"]:
         """Return the unit vector of a row."""
@@ -121,7 +129,7 @@ class Index:
         return [self._hit(rank, row, similarity) for rank, (row, similarity) in enumerate(found[:n], 1)]
 
     def _hit(self, rank: int, row: int, similarity: float) -> Hit:
-        return Hit(rank, self._entries["id"][row].as_py(), self._entries["path"][row].as_py(), similarity)
+        return Hit(rank, self.value("id", row), self.value("path", row), similarity)
 
 
 def build(
@@ -170,7 +178,6 @@ def build(
     for start in range(0, len(embeddings), CHUNK):
         vectors.add(unit_rows(embeddings.matrix[start : start + CHUNK]).astype(np.float32, copy=False))
     folder = _folder(root, encoder, layer)
-    old = folder.names()
     generation = token_hex(4)
     writers: dict[str, Callable[[Path], None]] = {
         "vectors": lambda path: faiss.write_index(vectors, os.fspath(path)),
@@ -192,11 +199,46 @@ def build(
         "files": files,
         "provenance": dict(provenance),
     }
+    replaced = _files(_manifest_or_none(root, encoder, layer))
     folder.put(MANIFEST, lambda path: _write_json(path, manifest))
-    for name in old:
-        if name != MANIFEST:
-            folder.remove(name)
+    # another process may be building too: what is its own stays, unless it has been left behind long ago
+    abandoned = {name for name, age in folder.files().items() if age > ABANDONED_SECONDS}
+    for name in (replaced | abandoned) - _files(manifest) - {MANIFEST}:
+        folder.remove(name)
     return Index(vectors, table, manifest)
+
+
+def intact(root: str, encoder: str, layer: str) -> dict[str, Any] | None:
+    """Return the manifest of an index whose files are all there and unaltered; imports no faiss.
+
+    Parameters
+    ----------
+    root : str
+        Artefact root.
+    encoder, layer : str
+        Names of the index.
+
+    Returns
+    -------
+    dict or None
+        The manifest; None where there is no index, or a damaged one.
+
+    Raises
+    ------
+    VidsimError
+        If a newer vidsim has made the index.
+    """
+    manifest = _manifest_or_none(root, encoder, layer)
+    if manifest is None:
+        return None
+    folder = _folder(root, encoder, layer)
+    try:
+        for file in manifest["files"].values():
+            with folder.get(file["name"]) as path:
+                _verify(path, file, folder.place, encoder)
+    except (FileNotFoundError, IndexCorrupted):
+        return None
+    return manifest
 
 
 def load(root: str, encoder: str, layer: str) -> Index:
@@ -261,6 +303,8 @@ def read_manifest(root: str, encoder: str, layer: str) -> dict[str, Any] | None:
     ------
     IndexCorrupted
         If the manifest cannot be understood.
+    VidsimError
+        If a newer vidsim has made it.
     """
     folder = _folder(root, encoder, layer)
     try:
@@ -273,22 +317,43 @@ def read_manifest(root: str, encoder: str, layer: str) -> dict[str, Any] | None:
         raise IndexCorrupted(message) from error
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if isinstance(found, int) and found > FORMAT:
-        raise IndexCorrupted(
+        raise VidsimError(
             f"the index in {folder.place!r} has format {found}, this vidsim reads up to {FORMAT}; upgrade vidsim"
         )
-    if not isinstance(manifest, dict) or not manifest.keys() >= MANIFEST_KEYS:
+    if not isinstance(manifest, dict) or not manifest.keys() >= MANIFEST_KEYS or len(_files(manifest)) < 2:
         raise IndexCorrupted(f"the manifest in {folder.place!r} lacks entries; rebuild the index: {_command(encoder)}")
     return manifest
 
 
 def built(root: str) -> Sequence[tuple[str, str]]:
     """List the (encoder, layer) pairs that have an index, in alphabetical order."""
-    found = (name.split("/") for name in artefacts(root, "faiss").names() if name.endswith(f"/{MANIFEST}"))
-    return [(unquote(encoder), unquote(layer)) for encoder, layer, _ in sorted(found)]
+    found = (name.split("/") for name in artefacts(root, "faiss").files())
+    return sorted((unquote(f[0]), unquote(f[1])) for f in found if len(f) == 3 and f[2] == MANIFEST)
 
 
 def _folder(root: str, encoder: str, layer: str) -> Artefacts:
     return artefacts(root, "faiss", quote(encoder, safe=""), quote(layer, safe=""))
+
+
+def _manifest_or_none(root: str, encoder: str, layer: str) -> dict[str, Any] | None:
+    try:
+        return read_manifest(root, encoder, layer)
+    except IndexCorrupted:
+        return None
+
+
+def _files(manifest: Mapping[str, Any] | None) -> set[str]:
+    """Name the files of a manifest; fewer than two where it is damaged."""
+    match manifest:
+        case {
+            "files": {
+                "vectors": {"name": str(vectors), "sha256": str()},
+                "entries": {"name": str(entries), "sha256": str()},
+            }
+        }:
+            return {vectors, entries}
+        case _:
+            return set()
 
 
 def _command(encoder: str) -> str:

@@ -100,7 +100,7 @@ class Log:
         table = table if alive.all() else table.filter(pa.array(alive))
         return table.select(list(columns))
 
-    def stream(self, column: str, width: int, dtype: str) -> tuple[list[str], ndarray]:
+    def stream(self, column: str, width: int, dtype: str, handle: Handle | None = None) -> tuple[list[str], ndarray]:
         """Read the living rows of one vector column.
 
         Parameters
@@ -111,6 +111,8 @@ class Log:
             Length of the lists.
         dtype : str
             Precision of the column.
+        handle : lancedb.table.Table, optional
+            Snapshot to read; the latest by default.
 
         Returns
         -------
@@ -122,13 +124,13 @@ class Log:
         StoreError
             If the table cannot be read.
         """
-        handle = self.snapshot()
+        source: Handle = handle or self.snapshot()
         with self._told():
             # filled batch by batch, so that the vectors are in memory once
-            matrix = np.empty((handle.count_rows(), width), dtype)
+            matrix = np.empty((source.count_rows(), width), dtype)
             keys: list[pa.RecordBatch] = []
             filled = 0
-            query = handle.search().select([KEY, WRITTEN, ROW, REPLACES, column])
+            query = source.search().select([KEY, WRITTEN, ROW, REPLACES, column])
             for batch in query.to_batches():
                 matrix[filled : filled + len(batch)] = batch[column].flatten().to_numpy().reshape(-1, width)
                 filled += len(batch)

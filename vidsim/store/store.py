@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from vidsim.embeddings import Embeddings
-from vidsim.errors import StoreError
+from vidsim.errors import NoStore, StoreError
 from vidsim.store import ledger
 from vidsim.store.door import (
     committed,
@@ -395,5 +395,5 @@ def _check_folder(root: Path, *, create: bool) -> None:
         raise StoreError(f"no permission to read the store in {str(root)!r}; check its owner and mode")
 
 
-def _no_store(root: str) -> StoreError:
-    return StoreError(f"there is no store in {root!r}; make one: vidsim index FOLDER --root {shlex.quote(root)}")
+def _no_store(root: str) -> NoStore:
+    return NoStore(f"there is no store in {root!r}; make one: vidsim index FOLDER --root {shlex.quote(root)}")

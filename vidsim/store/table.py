@@ -146,6 +146,29 @@ class EmbeddingTable:
         """
         return self._log.rows([f.name for f in ENTRY]).combine_chunks()
 
+    def snapshot(self, layer: str) -> tuple[Embeddings, pa.Table, int]:
+        """Read one layer and the entries of the same moment, whatever is committed meanwhile.
+
+        Parameters
+        ----------
+        layer : str
+            A layer of the table.
+
+        Returns
+        -------
+        tuple of Embeddings, pyarrow.Table and int
+            The layer, the entries as `entries` gives them, and the number of the commit.
+
+        Raises
+        ------
+        StoreError
+            If the table cannot be read.
+        """
+        handle = self._log.snapshot()
+        ids, matrix = self._log.stream(self._columns[layer], self.layers[layer], self.dtype, handle)
+        entries = self._log.rows([f.name for f in ENTRY], handle).combine_chunks()
+        return Embeddings(ids, matrix), entries, handle.version
+
     def write(self, entries: Sequence[Entry], vectors: Mapping[str, Shaped[ndarray, "n _"]]) -> None:
         """Write rows in one commit: all of them or, if anything is wrong, none.
 
