@@ -29,6 +29,12 @@ def test_captions_of_a_table_go_to_the_store(vidsim, tmp_path):
         np.testing.assert_allclose(stored.take([name]).matrix[0], vector, atol=1e-6)
     _, out, _ = vidsim("store", "failures", "--root", tmp_path / "root", "--json")
     assert json.loads(out)["kind"] == "no-caption"
+    kept = Store(tmp_path / "root").stimuli["captions"].to_pylist()
+    assert [(row["id"], row["captions"]) for row in kept] == [
+        ("b", ["two people talk", "a conversation"]),
+        ("a", ["a dog runs"]),
+        ("c", []),
+    ]
     _, out, _ = vidsim("extract", table, *options)
     assert (json.loads(out)["skipped"], json.loads(out)["encoded"]) == (2, 0)
 

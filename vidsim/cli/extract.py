@@ -150,10 +150,6 @@ def run(
         exclude=() if "://" in place else (Path(place, "store"), Path(place, "faiss")),
         columns=columns_of(columns, sources.COLUMNS),
     )
-    if part is not None:
-        stimuli = stimuli.shard(*part)
-    if limit is not None:
-        stimuli = stimuli.first(limit)
     resolved = catalog.resolve(
         card.name,
         checkpoint=os.fspath(checkpoint) if checkpoint else None,
@@ -165,12 +161,19 @@ def run(
     from vidsim.extract import extract as extract_all
     from vidsim.store import Store
 
+    store = Store(place, create=True)
+    if stimuli.name and (stimuli.name not in store.stimuli or store.stimuli[stimuli.name] != stimuli.table()):
+        store.stimuli.put(stimuli.name, stimuli.table())
+    if part is not None:
+        stimuli = stimuli.shard(*part)
+    if limit is not None:
+        stimuli = stimuli.first(limit)
     spec = FeatureSpec(dims=dims or None, seed=seed, dtype=dtype.value, decoder=decoder, captions=captions.value)
     with Bar() as bar:
         report = extract_all(
             stimuli,
             resolved,
-            Store(place, create=True),
+            store,
             spec=spec,
             layers=[name.strip() for name in layers.split(",")] if layers else None,
             device=device,

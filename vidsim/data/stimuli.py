@@ -5,9 +5,13 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 from vidsim.errors import VidsimError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -75,6 +79,8 @@ class StimulusSet:
         True where the source gave the ids; False where they were derived from file names.
     unreadable : tuple of (Path, str)
         Folders and files that could not even be listed, each with its reason.
+    name : str
+        Name of a whole table's set; empty for folders and for parts.
 
     Raises
     ------
@@ -85,6 +91,7 @@ class StimulusSet:
     stimuli: tuple[Stimulus, ...]
     named: bool = True
     unreadable: tuple[tuple[Path, str], ...] = ()
+    name: str = ""
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -139,6 +146,26 @@ class StimulusSet:
                 f"{len(missing)} of {len(ids)} ids are not among the stimuli, the first is {missing[0]!r}"
             )
         return StimulusSet(tuple(by_id[i] for i in ids), self.named)
+
+    def table(self) -> "pa.Table":
+        """Return the set as an Arrow table.
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns ``id``, ``path``, ``captions`` (lists), ``split``, and one of float64 per rating.
+        """
+        import pyarrow as pa
+
+        columns = {
+            "id": pa.array(self.ids, pa.string()),
+            "path": pa.array([None if s.path is None else s.path.as_posix() for s in self.stimuli], pa.string()),
+            "captions": pa.array([list(s.captions) for s in self.stimuli], pa.list_(pa.string())),
+            "split": pa.array([s.split for s in self.stimuli], pa.string()),
+        }
+        for name in dict.fromkeys(name for s in self.stimuli for name in s.ratings):
+            columns[name] = pa.array([s.ratings.get(name) for s in self.stimuli], pa.float64(), from_pandas=True)
+        return pa.table(columns)
 
     def first(self, limit: int) -> "StimulusSet":
         """Return the first ``limit`` stimuli."""
@@ -227,8 +254,8 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
     """Read stimuli from a CSV, TSV or Parquet table.
 
     Columns: ``id`` (required), ``path`` (relative paths start at the table's folder), ``caption``, ``split``; every
-    other column of numbers is a rating. A stimulus with several captions has one row a caption; its other cells
-    must not contradict each other.
+    other column of numbers is a rating. A stimulus with several captions has one row a caption; path and
+    split must then agree, and its ratings are those of its first row.
 
     Parameters
     ----------
@@ -286,7 +313,7 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
         merged[name] = Stimulus(name, known.path, known.captions + stimulus.captions, known.ratings, known.split)
     if not merged:
         raise VidsimError(f"{_show(path)}: the table has a header but no rows")
-    return StimulusSet(tuple(merged.values()))
+    return StimulusSet(tuple(merged.values()), name=path.stem)
 
 
 def from_source(
