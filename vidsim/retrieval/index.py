@@ -24,7 +24,7 @@ from vidsim.retrieval.artefacts import Artefacts, artefacts, digest
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-CHUNK = 8192
+CHUNK_BYTES = 2**24
 ABANDONED_SECONDS = 3600.0
 MANIFEST_KEYS = {"format", "encoder", "layer", "kind", "metric", "rows", "dims", "files", "provenance"}
 
@@ -175,8 +175,9 @@ def build(
     position = {name: row for row, name in enumerate(entries["id"].to_pylist())}
     table = entries.select(["id", "path", "content"]).take([position[i] for i in embeddings.ids]).combine_chunks()
     vectors = faiss.IndexFlatIP(embeddings.matrix.shape[1])
-    for start in range(0, len(embeddings), CHUNK):
-        vectors.add(unit_rows(embeddings.matrix[start : start + CHUNK]).astype(np.float32, copy=False))
+    rows = max(1, CHUNK_BYTES // (4 * embeddings.matrix.shape[1]))
+    for start in range(0, len(embeddings), rows):
+        vectors.add(unit_rows(embeddings.matrix[start : start + rows]).astype(np.float32, copy=False))
     folder = _folder(root, encoder, layer)
     generation = token_hex(4)
     writers: dict[str, Callable[[Path], None]] = {
