@@ -1,76 +1,18 @@
 """Image encoders of the transformers library: every frame on its own, embeddings averaged over the clip."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from vidsim.encoders.activations import collect, find_modules, pool
-from vidsim.encoders.base import EncoderCard, Reduce
-from vidsim.encoders.checkpoint import Resolved
-from vidsim.encoders.preprocess import Preprocess
-from vidsim.encoders.video_transformer import check_frames
-from vidsim.encoders.weights import check_fit, load_strictly, safe_folder
+from vidsim.encoders.activations import collect, pool
+from vidsim.encoders.base import Reduce
+from vidsim.encoders.frame_encoder import FrameEncoder
 
 
-class ImageEncoder:
-    """Encode clips with CLIP's vision tower, DINO and their like (paper: seven frames, embeddings averaged).
-
-    Parameters
-    ----------
-    resolved : Resolved
-        Encoder whose files have been found.
-    device : str
-        Device as torch names it.
-
-    Raises
-    ------
-    VidsimError
-        If the checkpoint does not fit the card.
-    """
-
-    def __init__(self, resolved: Resolved, device: str) -> None:
-        card = resolved.card
-        assert card.architecture is not None
-        self.card: EncoderCard = card
-        self.resolved = resolved
-        self.device = device
-        self.preprocess = Preprocess.from_config(resolved.preprocess, card.architecture)
-        options = card.options
-        model = load_strictly(
-            card.architecture, safe_folder(resolved), heads=options.get("heads", ()), **options.get("init", {})
-        )
-        config = model.config
-        check_fit(
-            model,
-            resolved,
-            image_size=(card.size, config.image_size),
-            frames_prepared_at=((card.size, card.size), self.preprocess.size),
-            blocks=(len([name for name in card.layers if name[-1].isdigit()]), config.num_hidden_layers),
-        )
-        find_modules(model, card.layers)
-        self.model = model.to(device)
-
-    @property
-    def provenance(self) -> Mapping[str, object]:
-        """Return what determines the embeddings, and where the weights came from."""
-        return self.resolved.provenance
-
-    def prepare(self, stimulus: UInt8[ndarray, "h w 3"]) -> UInt8[Tensor, "3 size size"]:
-        """Resize and crop one decoded frame.
-
-        Parameters
-        ----------
-        stimulus : array of shape (h, w, 3)
-            RGB frame.
-
-        Returns
-        -------
-        tensor of shape (3, size, size)
-            What a batch is stacked from.
-        """
-        return self.preprocess.frame(stimulus)
+class ImageEncoder(FrameEncoder):
+    """Encode clips with CLIP's vision tower, DINO and their like (paper: seven frames, embeddings averaged)."""
 
     def encode(
         self, batch: UInt8[Tensor, "b t 3 h w"], layers: Sequence[str], reduce: Reduce
@@ -96,7 +38,7 @@ class ImageEncoder:
         VidsimError
             If the clips have another number of frames than the card says, or frames of another size.
         """
-        check_frames(self.card, batch)
+        self.check_frames(batch)
         clips, frames = batch.shape[:2]
         prefix = int(self.card.options.get("prefix_tokens", 0))
 

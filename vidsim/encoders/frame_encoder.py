@@ -1,0 +1,96 @@
+"""Frame encoders: what models of the transformers library that take decoded frames have in common."""
+
+from collections.abc import Mapping
+
+from jaxtyping import UInt8
+from numpy import ndarray
+from torch import Tensor
+
+from vidsim.encoders.activations import find_modules
+from vidsim.encoders.base import EncoderCard
+from vidsim.encoders.checkpoint import Resolved
+from vidsim.encoders.preprocess import Preprocess
+from vidsim.encoders.weights import check_fit, load_strictly, safe_folder
+from vidsim.errors import VidsimError
+
+
+class FrameEncoder:
+    """Load a checkpoint that fits its card, and prepare frames for it; ``encode`` is the family's.
+
+    Parameters
+    ----------
+    resolved : Resolved
+        Encoder whose files have been found.
+    device : str
+        Device as torch names it.
+
+    Raises
+    ------
+    VidsimError
+        If the checkpoint does not fit the card.
+    """
+
+    def __init__(self, resolved: Resolved, device: str) -> None:
+        card, options = resolved.card, resolved.card.options
+        assert card.sampling is not None
+        assert card.architecture is not None
+        self.card: EncoderCard = card
+        self.resolved = resolved
+        self.device = device
+        self.preprocess = Preprocess.from_config(resolved.preprocess, card.architecture)
+        model = load_strictly(
+            card.architecture, safe_folder(resolved), heads=options.get("heads", ()), **options.get("init", {})
+        )
+        config = model.config
+        frames = {"frames": (card.sampling.frames, config.num_frames)} if card.modality == "video" else {}
+        check_fit(
+            model,
+            resolved,
+            **frames,
+            image_size=(card.size, config.image_size),
+            frames_prepared_at=((card.size, card.size), self.preprocess.size),
+            blocks=(len([name for name in card.layers if name[-1].isdigit()]), config.num_hidden_layers),
+        )
+        find_modules(model, card.layers)
+        self.model = model.to(device)
+
+    @property
+    def provenance(self) -> Mapping[str, object]:
+        """Return what determines the embeddings, and where the weights came from."""
+        return self.resolved.provenance
+
+    def prepare(self, stimulus: UInt8[ndarray, "h w 3"]) -> UInt8[Tensor, "3 size size"]:
+        """Resize and crop one decoded frame.
+
+        Parameters
+        ----------
+        stimulus : array of shape (h, w, 3)
+            RGB frame.
+
+        Returns
+        -------
+        tensor of shape (3, size, size)
+            What a batch is stacked from.
+        """
+        return self.preprocess.frame(stimulus)
+
+    def check_frames(self, batch: UInt8[Tensor, "b t 3 h w"]) -> None:
+        """Refuse a batch that the model was not trained for.
+
+        Parameters
+        ----------
+        batch : tensor of shape (b, t, 3, h, w)
+            Prepared frames.
+
+        Raises
+        ------
+        VidsimError
+            If the number or the size of frames differs; both values are told.
+        """
+        card = self.card
+        assert card.sampling is not None
+        if batch.shape[1] != card.sampling.frames:
+            raise VidsimError(f"{card.name} takes {card.sampling.frames} frames a clip, {batch.shape[1]} came")
+        if tuple(batch.shape[-2:]) != (card.size, card.size):
+            came = "x".join(map(str, batch.shape[-2:]))
+            raise VidsimError(f"{card.name} takes frames of {card.size}x{card.size} pixels, {came} came")
