@@ -255,7 +255,7 @@ class TableAgainstDict(RuleBasedStateMachine):
     def update(self, data: st.DataObject) -> None:
         names = data.draw(st.lists(st.sampled_from(sorted(self.model)), unique=True, min_size=1))
         entries = [self.entry(name) for name in names]
-        self.table.update_entries(entries)
+        self.table.copy([(entry.id, entry) for entry in entries], remove_sources=False)
         self.model |= {e.id: (e.path, self.model[e.id][1]) for e in entries}
 
     @rule(names=st.lists(NAMES))

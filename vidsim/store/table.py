@@ -227,21 +227,6 @@ class EmbeddingTable:
                 table = table.append_column(self._schema.field(column), vectors[column])
             self._log.append(table, stamp, [source for source, _ in pairs[part]] if remove_sources else None)
 
-    def update_entries(self, entries: Sequence[Entry]) -> None:
-        """Give stored stimuli new paths or modification times; their vectors stay.
-
-        Parameters
-        ----------
-        entries : sequence of Entry
-            Entries of stored ids.
-
-        Raises
-        ------
-        StoreError
-            If an id is not stored, stands twice, or a commit fails.
-        """
-        self.copy([(entry.id, entry) for entry in entries], remove_sources=False)
-
     def delete(self, ids: Collection[str]) -> int:
         """Remove stimuli in one commit.
 
