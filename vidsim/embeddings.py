@@ -1,6 +1,6 @@
 """Embeddings: ids and a matrix, the currency between floors."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,15 +45,12 @@ class Embeddings:
             raise VidsimError(
                 f"{len(self.ids)} ids were given for {len(self.matrix)} embeddings; expected one id a row"
             )
-        if len(self.position) != len(self.ids):
-            seen: set[str] = set()
-            twice = next(i for i in self.ids if i in seen or seen.add(i))
-            raise VidsimError(f"id {twice!r} stands more than once; expected every id once")
+        _ = self.position  # refuses ids that repeat
 
     @cached_property
     def position(self) -> dict[str, int]:
         """Map each id to its row."""
-        return {name: row for row, name in enumerate(self.ids)}
+        return positions(self.ids)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,15 +73,71 @@ class Embeddings:
         VidsimError
             If an id is not here.
         """
-        missing = [i for i in ids if i not in self.position]
-        if missing:
-            raise VidsimError(f"{len(missing)} of {len(ids)} ids have no embedding here, the first is {missing[0]!r}")
-        return Embeddings(tuple(ids), self.matrix[[self.position[i] for i in ids]])
+        return Embeddings(tuple(ids), self.matrix[rows_of(ids, self.position, "among the embeddings")])
 
     @property
     def unit(self) -> "Embeddings":
         """Scale every row to length 1, so that inner products are cosines (Eq. 1)."""
         return Embeddings(self.ids, unit_rows(self.matrix))
+
+
+def positions(ids: Sequence[str]) -> dict[str, int]:
+    """Map each id to its position.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Ids in order.
+
+    Returns
+    -------
+    dict of str to int
+        In the order of ``ids``.
+
+    Raises
+    ------
+    VidsimError
+        If an id stands twice.
+
+    Examples
+    --------
+    >>> positions(["a", "b"])
+    {'a': 0, 'b': 1}
+    """
+    found = {name: row for row, name in enumerate(ids)}
+    if len(found) != len(ids):
+        seen: set[str] = set()
+        twice = next(i for i in ids if i in seen or seen.add(i))
+        raise VidsimError(f"id {twice!r} stands more than once; expected every id once")
+    return found
+
+
+def rows_of(ids: Sequence[str], position: Mapping[str, int], where: str) -> list[int]:
+    """Look ids up.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Ids wanted.
+    position : mapping of str to int
+        Position of every known id.
+    where : str
+        Where they were looked for, such as ``"among the embeddings"``; for the error.
+
+    Returns
+    -------
+    list of int
+        One position per id.
+
+    Raises
+    ------
+    VidsimError
+        If an id is not known.
+    """
+    missing = [i for i in ids if i not in position]
+    if missing:
+        raise VidsimError(f"{len(missing)} of {len(ids)} ids are not {where}, the first is {missing[0]!r}")
+    return [position[i] for i in ids]
 
 
 def unit_rows(matrix: Shaped[ndarray, "n d"]) -> Float[ndarray, "n d"]:

@@ -1,0 +1,1 @@
+"""Analysis: arithmetic on similarities and judgments; knows neither torch nor the store."""

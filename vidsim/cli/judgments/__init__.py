@@ -1,0 +1,7 @@
+"""``vidsim judgments``: bring people's odd-one-out judgments in, look at them, and plan the next."""
+
+import typer
+
+app = typer.Typer(
+    help="Import, inspect, plan and model people's odd-one-out judgments.", no_args_is_help=True, rich_markup_mode=None
+)

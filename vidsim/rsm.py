@@ -1,0 +1,220 @@
+"""RSM: a representational similarity matrix with its ids and, where people judged, the counts behind it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from vidsim.embeddings import Embeddings, positions, rows_of
+from vidsim.errors import VidsimError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, eq=False)
+class RSM:
+    """Hold the similarity of every pair of stimuli, together with the stimulus ids.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        One id per row and column, all distinct.
+    similarities : array of shape (n, n)
+        Symmetric; for judgments the share of trials in which a pair stayed together, 0 to 1. NaN means never judged.
+    counts : array of shape (n, n), optional
+        How often each pair was judged; 0 on the diagonal. None where nothing was judged: a model's RSM.
+
+    Raises
+    ------
+    VidsimError
+        If ids repeat, or a matrix is not square in their number or not symmetric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> human = RSM(("a", "b", "c"), np.array([[1, 0.25, np.nan], [0.25, 1, 0.5], [np.nan, 0.5, 1]]))
+    >>> human.take(["c", "b"]).distances
+    array([[0. , 0.5],
+           [0.5, 0. ]])
+    >>> human.upper
+    array([0.25,  nan, 0.5 ])
+    """
+
+    ids: Sequence[str]
+    similarities: Float[ndarray, "n n"]
+    counts: Int[ndarray, "n n"] | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.position)
+        for what, matrix in (("similarities", self.similarities), ("counts", self.counts)):
+            if matrix is None:
+                continue
+            if matrix.shape != (n, n):
+                raise VidsimError(f"{what} of shape {matrix.shape} were given for {n} ids; expected ({n}, {n})")
+            for block in _blocks(n):
+                if not np.array_equal(matrix[block], matrix[:, block].T, equal_nan=matrix.dtype.kind == "f"):
+                    raise VidsimError(f"the {what} are not symmetric; expected the same value for (i, j) and (j, i)")
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """Map each id to its row."""
+        return positions(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def distances(self) -> Float[ndarray, "n n"]:
+        """Return the dissimilarities, 1 - similarity."""
+        return 1 - self.similarities
+
+    @property
+    def upper(self) -> Float[ndarray, " p"]:
+        """Return the similarities of the n (n - 1) / 2 pairs above the diagonal, row by row."""
+        return self.similarities[np.triu_indices(len(self), 1)]
+
+    @property
+    def upper_counts(self) -> Int[ndarray, " p"]:
+        """Return the counts of the pairs, in the order of `upper`; all 0 where nothing was judged."""
+        where = np.triu_indices(len(self), 1)
+        return np.zeros(len(where[0]), np.int64) if self.counts is None else self.counts[where]
+
+    def take(self, ids: Sequence[str]) -> "RSM":
+        """Select stimuli by id, in the order asked for.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Ids to keep.
+
+        Returns
+        -------
+        RSM
+            Rows and columns of ``ids``.
+
+        Raises
+        ------
+        VidsimError
+            If an id is not here.
+        """
+        rows = rows_of(ids, self.position, "in the similarity matrix")
+        where = np.ix_(rows, rows)
+        return RSM(tuple(ids), self.similarities[where], None if self.counts is None else self.counts[where])
+
+    def table(self) -> "pa.Table":
+        """Return the matrix as an Arrow table.
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns ``id``, ``similarity`` (a list per row) and, where there are counts, ``count`` (likewise).
+        """
+        import pyarrow as pa
+
+        def rows(matrix: ndarray) -> pa.Array:
+            return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), len(self))
+
+        columns = {"id": pa.array(self.ids, pa.string()), "similarity": rows(self.similarities)}
+        if self.counts is not None:
+            columns["count"] = rows(self.counts)
+        return pa.table(columns)
+
+    @classmethod
+    def from_table(cls, table: "pa.Table") -> "RSM":
+        """Read back what `table` gives.
+
+        Parameters
+        ----------
+        table : pyarrow.Table
+            Columns ``id``, ``similarity`` and perhaps ``count``.
+
+        Returns
+        -------
+        RSM
+            The matrix.
+        """
+
+        def matrix(name: str) -> ndarray:
+            # Lance gives null for an item that is NaN
+            values = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            return values.reshape(table.num_rows, table.num_rows)
+
+        counts = matrix("count") if "count" in table.column_names else None
+        return cls(tuple(table["id"].to_pylist()), matrix("similarity"), counts)
+
+
+def cosine_rsm(embeddings: Embeddings) -> RSM:
+    """Compute the cosine similarity of every pair of embeddings (Eq. 1).
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+        One vector per stimulus; a zero vector has similarity 0 to all others.
+
+    Returns
+    -------
+    RSM
+        Similarities from -1 to 1, in float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cosine_rsm(Embeddings(("a", "b"), np.array([[1.0, 0.0], [3.0, 4.0]]))).similarities
+    array([[1. , 0.6],
+           [0.6, 1. ]])
+    """
+    unit = Embeddings(embeddings.ids, embeddings.matrix.astype(np.float64)).unit.matrix
+    similarities = unit @ unit.T
+    similarities = (similarities + similarities.T) / 2  # a product of blocks need not be symmetric to the last bit
+    np.fill_diagonal(similarities, 1.0)
+    return RSM(embeddings.ids, similarities)
+
+
+def square(upper: ndarray, n: int, diagonal: float) -> ndarray:
+    """Lay pair values out as a symmetric matrix.
+
+    Parameters
+    ----------
+    upper : array of shape (n (n - 1) / 2,)
+        One value per pair, row by row above the diagonal.
+    n : int
+        Rows of the matrix.
+    diagonal : float
+        Value of the diagonal.
+
+    Returns
+    -------
+    array of shape (n, n)
+        In the precision of ``upper``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> square(np.array([1, 2, 3]), 3, 0)
+    array([[0, 1, 2],
+           [1, 0, 3],
+           [2, 3, 0]])
+    """
+    matrix = np.full((n, n), diagonal, upper.dtype)
+    start = 0
+    for row in range(n - 1):  # no index arrays: they would be twice as large as the matrix
+        stop = start + n - 1 - row
+        matrix[row, row + 1 :] = upper[start:stop]
+        start = stop
+    for block in _blocks(n):
+        for other in _blocks(n):
+            if other.start < block.start:
+                matrix[block, other] = matrix[other, block].T
+        inner = matrix[block, block]
+        below = np.tril_indices(len(inner), -1)
+        inner[below] = inner.T[below]
+    return matrix
+
+
+def _blocks(n: int, size: int = 1024) -> Iterator[slice]:
+    return (slice(start, min(n, start + size)) for start in range(0, n, size))
