@@ -43,5 +43,5 @@ def test_ids_that_do_not_fit_are_refused(ids, message):
 
 
 def test_unknown_ids_are_counted_and_named():
-    with pytest.raises(VidsimError, match="2 of 3 ids have no embedding here, the first is 'x'"):
+    with pytest.raises(VidsimError, match="2 of 3 ids are not among the embeddings, the first is 'x'"):
         Embeddings(("a",), np.zeros((1, 1))).take(("a", "x", "y"))

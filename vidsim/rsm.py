@@ -175,7 +175,7 @@ def cosine_rsm(embeddings: Embeddings) -> RSM:
     return RSM(embeddings.ids, similarities)
 
 
-def square(upper: ndarray, n: int, diagonal: float) -> ndarray:
+def square(upper: ndarray, n: int, diagonal: float | int) -> ndarray:
     """Lay pair values out as a symmetric matrix.
 
     Parameters
@@ -184,7 +184,7 @@ def square(upper: ndarray, n: int, diagonal: float) -> ndarray:
         One value per pair, row by row above the diagonal.
     n : int
         Rows of the matrix.
-    diagonal : float
+    diagonal : number
         Value of the diagonal.
 
     Returns

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -13,7 +12,7 @@ from vidsim.embeddings import positions, rows_of
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM, square
 
-Context = Literal["split", "any"]
+CONTEXTS = ("split", "any")
 """Which trials count for a pair: those wholly among the ids, or also those whose third item lies outside."""
 
 CHUNK = 1 << 20
@@ -33,8 +32,8 @@ class Triplets:
     ids : sequence of str
         Stimuli, all distinct.
     rows : array of shape (t, 3)
-        Positions of ``(a, b, odd)``: three different stimuli, the one chosen as odd last, the two others in the order in
-        which the source lists them.
+        Positions of ``(a, b, odd)``: three different stimuli, the one chosen as odd last, the two others in the order
+        in which the source lists them.
     outside : array of shape (m, 3), optional
         What is left of trials whose third item is not among the ids: ``(i, j, together)``, the positions of the two
         that are, and whether they stayed together (1) or not (0). `restrict` fills it; ``context="any"`` uses it.
@@ -49,7 +48,7 @@ class Triplets:
     >>> import numpy as np
     >>> trials = Triplets(("a", "b", "c", "d"), np.array([[0, 1, 2], [0, 3, 1]]))
     >>> trials.rsm().similarities[0]
-    array([ 1.,  0.,  0.,  1.])
+    array([1. , 0.5, 0. , 1. ])
     >>> trials.restrict(["a", "b"]).rsm(context="any").counts[0, 1]
     2
     """
@@ -119,7 +118,7 @@ class Triplets:
         """Keep some trials, by number or by mask; the ids stay, what lies outside goes."""
         return Triplets(self.ids, self.rows[which])
 
-    def counts(self, context: Context = "split") -> "PairCounts":
+    def counts(self, context: str = "split") -> "PairCounts":
         """Count how often each pair was shown, and how often it stayed together.
 
         A trial adds one to its three pairs.
@@ -139,7 +138,7 @@ class Triplets:
         VidsimError
             If the context is unknown.
         """
-        if context not in {"split", "any"}:
+        if context not in CONTEXTS:
             raise VidsimError(f"no context {context!r}: expected 'split' or 'any'")
         n = len(self.ids)
         shown = np.zeros(n * (n - 1) // 2, np.int32)
@@ -157,7 +156,7 @@ class Triplets:
             np.add.at(together, keys, stay.astype(np.int32))
         return PairCounts(tuple(self.ids), shown, together)
 
-    def rsm(self, context: Context = "split") -> RSM:
+    def rsm(self, context: str = "split") -> RSM:
         """Compute the human RSM: s(i, j) = times i and j stayed together / times both were shown.
 
         Parameters

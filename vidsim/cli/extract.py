@@ -24,16 +24,26 @@ from vidsim.cli.options import (
     root_of,
     shard_of,
 )
+from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
+    from vidsim.data.stimuli import StimulusSet
     from vidsim.encoders.catalog import Resolved
     from vidsim.extract import FeatureSpec, Report
 
 Source = Annotated[
-    Path,
+    Path | None,
     typer.Argument(
         help="A folder of videos, one video, or a CSV or Parquet table (id, path, caption, split, ratings).",
         show_default=False,
+    ),
+]
+StimuliOption = Annotated[
+    str | None,
+    typer.Option(
+        "--stimuli",
+        help="A stimulus set in the store, such as `vidsim judgments import` leaves there: its captions, or, with a "
+        "folder as SOURCE, those of its stimuli that have a video of their id there.",
     ),
 ]
 BatchSize = Annotated[
@@ -73,8 +83,9 @@ ColumnsOption = Annotated[
 
 
 def extract(
-    source: Source,
+    source: Source = None,
     encoder: Encoder = DEFAULT_ENCODER,
+    stimuli: StimuliOption = None,
     layers: Layers = None,
     device: Device = "auto",
     batch_size: BatchSize = None,
@@ -105,8 +116,9 @@ def extract(
 
 def run(
     *,
-    source: Path,
+    source: Path | None,
     encoder: str,
+    stimuli: str | None,
     layers: str | None,
     device: str,
     batch_size: int | None,
@@ -141,15 +153,9 @@ def run(
 
     place = root_of(root)
     part = shard_of(shard)
-    source = source.expanduser()
     catalog.resolve_device_name(device)
     card = catalog.card(encoder)
-    stimuli = sources.from_source(
-        source,
-        all_files=all_files,
-        exclude=() if "://" in place else (Path(place, "store"), Path(place, "faiss")),
-        columns=columns_of(columns, sources.COLUMNS),
-    )
+    chosen = _stimuli(source, stimuli, place, all_files=all_files, columns=columns_of(columns, sources.COLUMNS))
     resolved = catalog.resolve(
         card.name,
         checkpoint=os.fspath(checkpoint) if checkpoint else None,
@@ -162,16 +168,16 @@ def run(
     from vidsim.store import Store
 
     store = Store(place, create=True)
-    if stimuli.name and (stimuli.name not in store.stimuli or store.stimuli[stimuli.name] != stimuli.table()):
-        store.stimuli.put(stimuli.name, stimuli.table())
+    if chosen.name and (chosen.name not in store.stimuli or store.stimuli[chosen.name] != chosen.table()):
+        store.stimuli.put(chosen.name, chosen.table())
     if part is not None:
-        stimuli = stimuli.shard(*part)
+        chosen = chosen.shard(*part)
     if limit is not None:
-        stimuli = stimuli.first(limit)
+        chosen = chosen.first(limit)
     spec = FeatureSpec(dims=dims or None, seed=seed, dtype=dtype.value, decoder=decoder, captions=captions.value)
     with Bar() as bar:
         report = extract_all(
-            stimuli,
+            chosen,
             resolved,
             store,
             spec=spec,
@@ -183,6 +189,27 @@ def run(
             progress=bar,
         )
     return report, resolved, spec
+
+
+def _stimuli(
+    source: Path | None, name: str | None, root: str, *, all_files: bool, columns: dict[str, str]
+) -> "StimulusSet":
+    """Find the stimuli: those of a source, of a named set, or of a named set that have files in the source."""
+    from vidsim.data import stimuli as sources
+
+    if source is None and name is None:
+        raise VidsimError("nothing to encode: give a folder, a video or a table, or --stimuli NAME")
+    exclude = () if "://" in root else (Path(root, "store"), Path(root, "faiss"))
+    files = None
+    if source is not None:
+        files = sources.from_source(source.expanduser(), all_files=all_files, exclude=exclude, columns=columns)
+    if name is None:
+        assert files is not None
+        return files
+    from vidsim.store import Store
+
+    named = sources.StimulusSet.from_arrow(Store(root).stimuli[name], name)
+    return named if files is None else named.located(files)
 
 
 def summary(report: "Report", resolved: "Resolved", dims: int, root: str) -> dict[str, Any]:

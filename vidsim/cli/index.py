@@ -20,6 +20,7 @@ from vidsim.cli.extract import (
     Seed,
     Shard,
     Source,
+    StimuliOption,
     Workers,
     run,
     summary,
@@ -47,8 +48,9 @@ if TYPE_CHECKING:
 
 
 def index(
-    source: Source,
+    source: Source = None,
     encoder: Encoder = DEFAULT_ENCODER,
+    stimuli: StimuliOption = None,
     layers: Layers = None,
     device: Device = "auto",
     batch_size: BatchSize = None,

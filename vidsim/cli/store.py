@@ -36,6 +36,9 @@ def info(root: Root = DEFAULT_ROOT, json: Json = False) -> None:
         )
     headers = ("encoder", "rows", "layers", "dims", "dtype", "size", "created", "table")
     show.table(headers, rows, right=("rows", "layers", "dims", "size"))
+    for kind in ("stimuli", "judgments", "rsms"):
+        if facts[kind]:
+            typer.echo(f"{kind}: {', '.join(show.printable(name) for name in facts[kind])}")
     typer.echo(f"{facts['failures']} files stand in the failure ledger")
 
 

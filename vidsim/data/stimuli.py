@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -166,6 +166,64 @@ class StimulusSet:
         for name in dict.fromkeys(name for s in self.stimuli for name in s.ratings):
             columns[name] = pa.array([s.ratings.get(name) for s in self.stimuli], pa.float64(), from_pandas=True)
         return pa.table(columns)
+
+    @classmethod
+    def from_arrow(cls, table: "pa.Table", name: str = "") -> "StimulusSet":
+        """Read back what `table` gives.
+
+        Parameters
+        ----------
+        table : pyarrow.Table
+            Columns ``id``, ``path``, ``captions``, ``split`` and ratings.
+        name : str
+            Name of the set.
+
+        Returns
+        -------
+        StimulusSet
+            The stimuli, in the table's order.
+        """
+        ratings = [column for column in table.column_names if column not in {"id", "path", "captions", "split"}]
+        return cls(
+            tuple(
+                Stimulus(
+                    row["id"],
+                    Path(row["path"]) if row["path"] else None,
+                    tuple(row["captions"] or ()),
+                    {rating: _number(row[rating]) for rating in ratings},
+                    row["split"],
+                )
+                for row in table.to_pylist()
+            ),
+            name=name,
+        )
+
+    def located(self, files: "StimulusSet") -> "StimulusSet":
+        """Give the stimuli the paths that a folder's files of the same ids have; those without a file go.
+
+        Parameters
+        ----------
+        files : StimulusSet
+            Stimuli with paths.
+
+        Returns
+        -------
+        StimulusSet
+            The stimuli that have a file.
+
+        Raises
+        ------
+        VidsimError
+            If none has.
+        """
+        paths = {s.id: s.path for s in files}
+        found = tuple(replace(s, path=paths[s.id]) for s in self.stimuli if s.id in paths)
+        if not found:
+            raise VidsimError(
+                f"none of the {len(self)} stimuli of {self.name!r} is among the {len(files)} files; ids such as "
+                f"{self.ids[0]!r} and names such as {next(iter(paths), '')!r} must be equal"
+            )
+        return StimulusSet(found, True, files.unreadable)
 
     def first(self, limit: int) -> "StimulusSet":
         """Return the first ``limit`` stimuli."""

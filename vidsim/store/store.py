@@ -60,6 +60,10 @@ class Store(Mapping[str, Mapping[str, Embeddings]]):
         Files that could not be used.
     stimuli : NamedTables
         Captions, ratings and splits of named stimulus sets.
+    judgments : NamedTables
+        Odd-one-out judgments, as `Judgments.table` lays them out.
+    rsms : NamedTables
+        Similarity matrices of people, as `RSM.table` lays them out.
 
     Raises
     ------
@@ -81,6 +85,8 @@ class Store(Mapping[str, Mapping[str, Embeddings]]):
         self._facts = read_metadata(marker.schema, MARKER)
         self.failures = FailureLedger(self._ledger)
         self.stimuli = NamedTables(self._connection, self.root, "stimuli")
+        self.judgments = NamedTables(self._connection, self.root, "judgments")
+        self.rsms = NamedTables(self._connection, self.root, "rsms")
 
     def __repr__(self) -> str:
         return f"<Store {self.root!r}>"
@@ -208,7 +214,8 @@ class Store(Mapping[str, Mapping[str, Embeddings]]):
         Returns
         -------
         dict
-            JSON-able: ``root``, ``format``, ``created``, ``failures`` (how many), ``stimuli`` (names), and ``tables``,
+            JSON-able: ``root``, ``format``, ``created``, ``failures`` (how many), ``stimuli``, ``judgments`` and
+            ``rsms`` (names), and ``tables``,
             a list of dicts with ``encoder``, ``table``, ``rows``, ``superseded`` (rows that wait for `optimize`),
             ``layers``, ``default_layer``, ``dtype``, ``bytes``, ``version``, ``fragments``, ``created``,
             ``versions`` (of the libraries), ``provenance`` and ``identity``.
@@ -225,6 +232,8 @@ class Store(Mapping[str, Mapping[str, Embeddings]]):
             "tables": [self._describe(table) for table in self.tables()],
             "failures": len(self.failures),
             "stimuli": list(self.stimuli),
+            "judgments": list(self.judgments),
+            "rsms": list(self.rsms),
         }
 
     def optimize(self, *, keep: timedelta = timedelta(hours=1)) -> dict[str, dict[str, int]]:

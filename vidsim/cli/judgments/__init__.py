@@ -2,6 +2,9 @@
 
 import typer
 
+from vidsim.cli.judgments import import_
+
 app = typer.Typer(
     help="Import, inspect, plan and model people's odd-one-out judgments.", no_args_is_help=True, rich_markup_mode=None
 )
+app.command(name="import")(import_.import_)

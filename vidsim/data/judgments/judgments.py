@@ -11,6 +11,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int, Shaped
 from numpy import ndarray
 
+from vidsim.data.judgments.text import pc
 from vidsim.errors import VidsimError
 from vidsim.triplets import Triplets
 
@@ -25,7 +26,8 @@ DETAILS = pa.schema(
     ]
 )
 """What is kept of a trial beside its stimuli: place on the screen (1 to 3) of the odd one, who judged it, in which
-session, as which trial, in how many seconds, and the line of the source (for arrays: the row, from 1); null where unknown."""
+session, as which trial, in how many seconds, and the line of the source (for arrays: the row, from 1); null where
+unknown."""
 
 FORMAT = 1
 
@@ -244,9 +246,11 @@ class Judgments:
                 source_rows=facts["source_rows"],
                 source=facts["source"],
                 order=facts["order"],
-                defects=tuple(Defect(**{**d, "lines": tuple(d["lines"])}) for d in facts["defects"]),
+                defects=tuple(
+                    Defect(d["kind"], d["meaning"], d["count"], tuple(d["lines"]), d["kept"]) for d in facts["defects"]
+                ),
                 exclusions=tuple(
-                    Exclusion(**{**e, "participants": tuple(e["participants"])}) for e in facts["exclusions"]
+                    Exclusion(e["rule"], e["value"], e["rows"], tuple(e["participants"])) for e in facts["exclusions"]
                 ),
                 notes=tuple(facts["notes"]),
             )
@@ -255,8 +259,6 @@ class Judgments:
 
 
 def _codes(column: pa.ChunkedArray, known: pa.Array) -> Int[ndarray, " t"]:
-    import pyarrow.compute as pc
-
     return pc.index_in(column, value_set=known).to_numpy()
 
 

@@ -1,0 +1,60 @@
+"""Judgments that tests make: random trials, CSV files, the released layout."""
+
+import csv
+import io
+
+import numpy as np
+
+
+def random_rows(n, t, seed=0):
+    """Return t trials (a, b, odd) of three different stimuli of n."""
+    rng = np.random.default_rng(seed)
+    return np.array([rng.choice(n, 3, replace=False) for _ in range(t)], np.int32)
+
+
+def write_csv(path, header, rows, separator=",", encoding="utf-8"):
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=separator, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    path.write_bytes(text.getvalue().encode(encoding))
+    return path
+
+
+def release(folder, *, without=()):
+    """Write a small release in the layout of Social-OOO: six videos, four of them for training."""
+    names = [f"clip {i}.mp4" for i in range(6)]
+    trials, stimuli = folder / "data" / "interim" / "similarity", folder / "data" / "raw" / "utils"
+    trials.mkdir(parents=True)
+    stimuli.mkdir(parents=True)
+    header = ["participation", "task", "trial", "stim1_name", "stim2_name", "stim3_name", "choice", "response_time"]
+    rows = [
+        ["ann", "set1", 0, 0, 1, 2, 2, 1.5],
+        ["ann", "set1", 1, 3, 0, 1, 3, 2.5],
+        ["bob", "set1", 0, 0, 2, 3, 0, 3.5],
+        ["bob", "set2", 4, 1, 1, 2, 2, 0.5],
+    ]
+    test = [["bob", "set2", 5, 4, 5, 0, 4, 9.5]]
+    files = {
+        trials / "all_triplets.csv": (header, rows + test),
+        trials / "train_triplets.csv": (["triplet_id", *header], [[i, *row] for i, row in enumerate(rows[:3])]),
+        trials / "test_triplets.csv": (["triplet_id", *header], [[4, *row] for row in test]),
+        stimuli / "video_mapping.csv": (["index", "video_name"], enumerate(names)),
+        stimuli / "train.csv": (["video_name"], [[name] for name in names[:4]]),
+        stimuli / "test.csv": (["index", "video_name"], [[4, names[4]], [5, names[5]]]),
+        stimuli / "captions.csv": (
+            ["video_name", "caption_index", "caption"],
+            [[names[0], 2, "second"], [names[0], 1, "first, with a comma"], [names[1], 1, "other"]],
+        ),
+        stimuli / "annotations.csv": (
+            ["video_name", "rating-valence", "stimulus_set", "captions", "rating-intimacy"],
+            [
+                [name, i / 10, "train", f"['raw {i}', \"it's\"]", "" if i == 3 else 1]
+                for i, name in enumerate(names[:4])
+            ],
+        ),
+    }
+    for path, (head, body) in files.items():
+        if path.name not in without:
+            write_csv(path, head, body)
+    return folder

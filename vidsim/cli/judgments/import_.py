@@ -1,0 +1,218 @@
+"""``vidsim judgments import``: judgments, stimuli and similarity matrices into the store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vidsim.cli import show
+from vidsim.cli.judgments.source import (
+    ColumnsOption,
+    FormatOption,
+    IdsOption,
+    MinCatch,
+    OrderOption,
+    Repeats,
+    RepeatsOption,
+    RtRange,
+    Unit,
+    UnitOption,
+    Zero,
+    reading,
+    rt_range_of,
+)
+from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
+from vidsim.errors import VidsimError
+
+if TYPE_CHECKING:
+    from vidsim.data.judgments.judgments import Judgments
+    from vidsim.data.judgments.read import Imported
+    from vidsim.rsm import RSM
+    from vidsim.store import Store
+
+
+def import_(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="The Social-OOO release (folder), a CSV of trials, a Meadows export (.mat, .json, .csv), an array "
+            "(.npy, .txt), or a similarity matrix (.csv, .npy).",
+            show_default=False,
+        ),
+    ],
+    name: Annotated[str, typer.Option("--name", help="Name in the store, for judgments and stimuli.")],
+    format: FormatOption = None,
+    order: OrderOption = None,
+    columns: ColumnsOption = None,
+    ids: IdsOption = None,
+    rt_unit: UnitOption = Unit.s,
+    counts: Annotated[
+        Path | None, typer.Option("--counts", help="Counts of a similarity matrix: pairs with 0 were never judged.")
+    ] = None,
+    zero: Annotated[
+        Zero | None, typer.Option("--zero", help="What 0 means in a similarity matrix without counts.")
+    ] = None,
+    min_catch_accuracy: MinCatch = None,
+    rt_range: RtRange = None,
+    repeats: RepeatsOption = Repeats.keep,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what the store has under that name from another source.")
+    ] = False,
+    root: Root = DEFAULT_ROOT,
+    json: Json = False,
+) -> None:
+    """Bring judgments, their stimuli, or a similarity matrix into the store."""
+    from vidsim.data.judgments.read import read
+
+    if not name.strip():
+        raise VidsimError("--name is empty; expected a name for the judgments")
+    found = read(path.expanduser(), reading(format, order, columns, ids, rt_unit, counts, zero))
+    if found.judgments is None:
+        if min_catch_accuracy is not None or rt_range is not None or repeats is not Repeats.keep:
+            raise VidsimError(
+                f"{str(path)!r} holds similarities, not trials: exclusion rules do not apply; leave them out"
+            )
+        answer = _keep_rsms(found.rsms or {}, name, root_of(root))
+    else:
+        from vidsim.analysis.quality import exclude
+
+        kept = exclude(
+            found.judgments,
+            min_catch_accuracy=min_catch_accuracy,
+            rt_range=rt_range_of(rt_range),
+            repeats=repeats.value,
+        )
+        answer = _keep(kept, found, name, root_of(root), force)
+    if json:
+        show.emit(answer)
+    else:
+        _tell(answer)
+
+
+def _keep(judgments: "Judgments", found: "Imported", name: str, root: str, force: bool) -> dict[str, Any]:
+    """Write stimuli, then judgments: whoever finds judgments finds their stimuli."""
+    from vidsim.store import Store
+
+    store = Store(root, create=True)
+    _guard(store, judgments, name, force)
+    stimuli = found.stimuli
+    if stimuli is not None:
+        store.stimuli.put(name, stimuli.table())
+    store.judgments.put(name, judgments.table())
+    real = len(judgments.triplets)
+    return {
+        "name": name,
+        "root": root,
+        "source": judgments.source,
+        "order": judgments.order,
+        "rows": judgments.source_rows,
+        "trials": real,
+        "catch_trials": len(judgments) - real,
+        "participants": len(judgments.participants[0]),
+        "judged_stimuli": len(judgments.ids),
+        "stimuli": 0 if stimuli is None else len(stimuli),
+        "captions": 0 if stimuli is None else sum(bool(s.captions) for s in stimuli),
+        "ratings": [] if stimuli is None else list(dict.fromkeys(rating for s in stimuli for rating in s.ratings)),
+        "splits": {} if stimuli is None else _splits(stimuli),
+        "defects": [vars(d) for d in judgments.defects],
+        "exclusions": [vars(e) for e in judgments.exclusions],
+        "notes": list(judgments.notes),
+    }
+
+
+def _guard(store: "Store", judgments: "Judgments", name: str, force: bool) -> None:
+    from vidsim.data.judgments.judgments import Judgments
+
+    there = store.judgments.get(name)
+    if there is None or force:
+        return
+    earlier = Judgments.from_table(there).source
+    if earlier != judgments.source:
+        raise VidsimError(
+            f"judgments {name!r} in {store.root!r} come from {earlier!r}; choose another --name, or --force replaces "
+            "them"
+        )
+
+
+def _splits(stimuli: Any) -> dict[str, int]:
+    from collections import Counter
+
+    return dict(Counter(s.split for s in stimuli if s.split))
+
+
+def _keep_rsms(rsms: "dict[str, RSM] | Any", name: str, root: str) -> dict[str, Any]:
+    """Write similarity matrices: one under the name, each participant's of several under name/participant."""
+    import numpy as np
+
+    from vidsim.data.judgments.meadows import mean_rsm
+    from vidsim.store import Store
+
+    several = len(rsms) > 1
+    named = {f"{name}/{who}" if several else name: rsm for who, rsm in rsms.items()}
+    if several:
+        named[name] = mean_rsm(rsms)
+    store = Store(root, create=True)
+    for where, rsm in named.items():
+        store.rsms.put(where, rsm.table())
+    rsm = named[name]
+    return {
+        "name": name,
+        "root": root,
+        "rsms": list(named),
+        "stimuli": len(rsm),
+        "pairs": int(np.isfinite(rsm.upper).sum()),
+        "pairs_total": len(rsm) * (len(rsm) - 1) // 2,
+        "counts": rsm.counts is not None,
+    }
+
+
+def _tell(answer: dict[str, Any]) -> None:
+    if "rsms" in answer:
+        kind = "with counts" if answer["counts"] else "without counts"
+        typer.echo(
+            f"similarities of {answer['stimuli']} stimuli, {answer['pairs']:,} of {answer['pairs_total']:,} pairs, "
+            f"{kind}, stored as {', '.join(answer['rsms'])} under {answer['root']}"
+        )
+        return
+    typer.echo(
+        f"{answer['rows']:,} rows: {answer['trials']:,} trials and {answer['catch_trials']:,} catch trials by "
+        f"{answer['participants'] or 'unknown'} participants on {answer['judged_stimuli']:,} stimuli"
+    )
+    if answer["stimuli"]:
+        parts = ", ".join(f"{count} {split}" for split, count in answer["splits"].items()) or "no split"
+        typer.echo(
+            f"{answer['stimuli']} stimuli ({parts}), {answer['captions']} with captions; ratings: "
+            f"{', '.join(answer['ratings']) or 'none'}"
+        )
+    tell_defects(answer["defects"], answer["exclusions"], answer["notes"])
+    typer.echo(f"stored as judgments {answer['name']!r} under {answer['root']}")
+
+
+def tell_defects(defects: list[dict[str, Any]], exclusions: list[dict[str, Any]], notes: list[str]) -> None:
+    """Say what was wrong with a source, what rules have removed, and what else there is to know.
+
+    Parameters
+    ----------
+    defects, exclusions : list of dict
+        Fields of `Defect` and `Exclusion`.
+    notes : list of str
+        Lines.
+    """
+    if defects:
+        rows = [
+            (
+                f"{d['count']:,}",
+                d["kind"],
+                d["meaning"],
+                "kept" if d["kept"] else "left out",
+                ", ".join(map(str, d["lines"])) + (", ..." if d["count"] > len(d["lines"]) else ""),
+            )
+            for d in defects
+        ]
+        show.table(("rows", "kind", "what", "now", "lines"), rows, right=("rows",))
+    for e in exclusions:
+        people = f", {len(e['participants'])} people: {', '.join(e['participants'][:5])}" if e["participants"] else ""
+        more = ", ..." if len(e["participants"]) > 5 else ""
+        typer.echo(f"excluded by {e['rule']} {e['value']}: {e['rows']:,} trials{people}{more}")
+    for note in notes:
+        typer.echo(f"note: {note}")

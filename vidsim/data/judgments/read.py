@@ -1,0 +1,216 @@
+"""The door for any file of judgments: which reader it needs is said, or plain from its structure, and never guessed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from vidsim.data.judgments.arrays import read_array
+from vidsim.data.judgments.judgments import Judgments
+from vidsim.data.judgments.matrix import looks_like_matrix, read_matrix
+from vidsim.data.judgments.meadows import read_arrangements
+from vidsim.data.judgments.released import base_of, read_release
+from vidsim.data.judgments.table import COLUMNS, Order, read_table
+from vidsim.data.judgments.text import read_delimited, show
+from vidsim.data.stimuli import StimulusSet
+from vidsim.errors import VidsimError
+from vidsim.rsm import RSM
+
+Format = Literal["released", "table", "things", "cblearn", "meadows", "rsm"]
+"""Kinds of sources. Folders, tables, .mat and .json files are told apart by their structure; bare arrays are not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """Hold what a source held.
+
+    Parameters
+    ----------
+    judgments : Judgments, optional
+        Odd-one-out trials.
+    stimuli : StimulusSet, optional
+        Captions, ratings and splits.
+    rsms : mapping of str to RSM
+        Similarity matrices; the key is empty where there is one of nobody in particular, else the participant.
+    """
+
+    judgments: Judgments | None = None
+    stimuli: StimulusSet | None = None
+    rsms: Mapping[str, RSM] | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Say how to read a source, where its structure does not.
+
+    Parameters
+    ----------
+    format : str, optional
+        Kind of source.
+    order : str, optional
+        Which is the odd one; needed for bare arrays.
+    columns : mapping of str to str, optional
+        What a table calls its columns.
+    ids : Path, optional
+        A file of ids: for arrays one id a line by item number; for tables the legal ids, or a CSV of ``index`` and
+        ``id``.
+    counts : Path, optional
+        Counts of a similarity matrix.
+    zero : {"unseen", "similarity"}, optional
+        What 0 means in a similarity matrix without counts.
+    unit : {"s", "ms"}
+        Unit of response times in tables.
+    """
+
+    format: Format | None = None
+    order: Order | None = None
+    columns: Mapping[str, str] | None = None
+    ids: Path | None = None
+    counts: Path | None = None
+    zero: Literal["unseen", "similarity"] | None = None
+    unit: Literal["s", "ms"] = "s"
+
+
+def read(path: Path, how: Reading = Reading()) -> Imported:
+    """Read judgments or similarity matrices from a file or folder.
+
+    Parameters
+    ----------
+    path : Path
+        The Social-OOO release (folder), a table (CSV), a Meadows export (.mat, .json, annotations CSV), an array (.npy,
+        .txt), or a similarity matrix (CSV, .npy).
+    how : Reading
+        What the structure does not say.
+
+    Returns
+    -------
+    Imported
+        Judgments with, perhaps, stimuli; or similarity matrices.
+
+    Raises
+    ------
+    VidsimError
+        If the path is missing, of no known kind, or cannot be read; or something needed is not said.
+    """
+    kind = how.format or _kind(path, how)
+    _fits(path, kind, how)
+    if kind == "released":
+        judgments, stimuli = read_release(path)
+        return Imported(_placed(judgments, path), stimuli)
+    if kind == "meadows" and path.suffix.lower() in {".mat", ".json"}:
+        return Imported(rsms=read_arrangements(path))
+    if kind == "rsm":
+        names = list(read_ids(how.ids).values()) if how.ids else None
+        return Imported(rsms={"": read_matrix(path, counts=how.counts, zero=how.zero, ids=names)})
+    if kind in {"things", "cblearn"}:
+        order = "things" if kind == "things" else how.order
+        if kind == "cblearn" and how.order not in {"odd-first", "comparisons"}:
+            raise VidsimError(
+                f"{show(path)}: cblearn keeps odd-one-out queries with the odd one first, and list-order triplets "
+                "(anchor, near, far): say which, --order odd-first or --order comparisons"
+            )
+        return Imported(_placed(read_array(path, order=order, names=_by_number(how.ids)), path))
+    if path.suffix.lower() in {".npy", ".txt"} and how.format is None:
+        return Imported(_placed(read_array(path, order=how.order, names=_by_number(how.ids)), path))
+    names = read_ids(how.ids) if how.ids else None
+    judgments = read_table(path, columns=how.columns, order=how.order, names=names, unit=how.unit)
+    return Imported(_placed(judgments, path))
+
+
+def read_ids(path: Path) -> dict[str, str]:
+    """Read a list of ids.
+
+    Parameters
+    ----------
+    path : Path
+        One id a line; or a table with the column ``id`` (or ``video_name``) and perhaps ``index``.
+
+    Returns
+    -------
+    dict of str to str
+        For each label, its index where the table has one, the id.
+
+    Raises
+    ------
+    VidsimError
+        If there are none, or one stands twice.
+    """
+    source = read_delimited(path, single=True, header=path.suffix.lower() in {".csv", ".tsv"})
+    column = next((name for name in ("id", "video_name", "0") if name in source.header), None)
+    if column is None:
+        listed = ", ".join(map(repr, source.header))
+        raise VidsimError(f"{show(path)}: no column 'id'; the columns are {listed}")
+    ids = source.table[column].to_pylist()
+    labels = source.table["index"].to_pylist() if "index" in source.header else ids
+    for what, values in (("id", ids), ("index", labels)):
+        seen: set[str] = set()
+        for line, value in zip(source.lines.tolist(), values, strict=True):
+            if not value or value in seen:
+                raise VidsimError(f"{show(path)} line {line}: {what} {value!r} is empty or stands more than once")
+            seen.add(value)
+    return dict(zip(labels, ids, strict=True))
+
+
+def _by_number(path: Path | None) -> list[str] | None:
+    if path is None:
+        return None
+    return list(read_ids(path).values())
+
+
+def _placed(judgments: Judgments, path: Path) -> Judgments:
+    """Note the absolute place, so that another import of the same source is known as such."""
+    return replace(judgments, source=path.resolve().as_posix())
+
+
+def _kind(path: Path, how: Reading) -> Format:
+    """Tell the kind of a source from its structure."""
+    if path.is_dir():
+        if base_of(path) is None:
+            raise VidsimError(
+                f"{show(path)} is a folder without data/interim/similarity; expected the layout of the Social-OOO "
+                "release, or a file"
+            )
+        return "released"
+    if not path.exists():
+        raise VidsimError(f"no file or folder {show(path)}")
+    suffix = path.suffix.lower()
+    if suffix in {".mat", ".json"}:
+        return "meadows"
+    if suffix in {".npy", ".txt"}:
+        if how.order is None:
+            raise VidsimError(
+                f"{show(path)} is a bare array, which does not say which item is the odd one: --format things (odd "
+                "last), --format cblearn, or --order odd-last, odd-first, choice-column; --format rsm for similarities"
+            )
+        return "table"
+    if how.counts is not None or how.zero is not None:
+        return "rsm"
+    source = read_delimited(path)
+    judged = set(how.columns or {}) | set(source.header) & {*COLUMNS, "stim1_name", "stim2_name", "stim3_name"}
+    if not judged and looks_like_matrix(source.header, len(source.lines)):
+        return "rsm"
+    return "table"
+
+
+def _fits(path: Path, kind: Format, how: Reading) -> None:
+    """Refuse options that the kind of source has no use for: they would be passed over in silence."""
+    legal = {
+        "released": set[str](),
+        "table": {"order", "columns", "ids", "unit"},
+        "things": {"ids"},
+        "cblearn": {"order", "ids"},
+        "meadows": {"ids"} if path.suffix.lower() == ".csv" else set[str](),
+        "rsm": {"ids", "counts", "zero"},
+    }[kind]
+    said = {
+        "order": how.order,
+        "columns": how.columns,
+        "ids": how.ids,
+        "counts": how.counts,
+        "zero": how.zero,
+        "unit": None if how.unit == "s" else how.unit,
+    }
+    surplus = [name for name, value in said.items() if value and name not in legal]
+    if surplus:
+        option = {"unit": "--rt-unit"}.get(surplus[0], f"--{surplus[0]}")
+        raise VidsimError(f"{show(path)} is read as {kind!r}, which takes no {option}; leave it out or say --format")
