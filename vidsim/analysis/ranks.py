@@ -59,14 +59,15 @@ def spearman_of_codes(x: Int[ndarray, " p"], y: Int[ndarray, " p"], weights: Num
     second, spread_y = _centred_ranks(y, weights)
     if not (spread_x > 0 and spread_y > 0):
         return float("nan")
-    ranks = first[x]
+    products = first[x] * second[y]
     if weights is not None:
-        ranks = ranks * weights
-    return float(np.clip(ranks @ second[y] / np.sqrt(spread_x * spread_y), -1, 1))
+        products *= weights
+    # summed, not a dot product: BLAS would start threads for it, which costs more than the sum
+    return float(np.clip(products.sum() / np.sqrt(spread_x * spread_y), -1, 1))
 
 
 def _centred_ranks(codes: Int[ndarray, " p"], weights: Num[ndarray, " p"] | None) -> tuple[Float[ndarray, " k"], float]:
     """Return the average rank of each code less the mean rank, and the sum of squares over the sample."""
     times = np.bincount(codes, weights).astype(np.float64)
     ranks = np.cumsum(times) - (times + times.sum()) / 2
-    return ranks, float(times @ ranks**2)
+    return ranks, float((times * ranks**2).sum())

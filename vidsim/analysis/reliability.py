@@ -14,9 +14,6 @@ from vidsim.triplets import CONTEXTS, Triplets
 METHODS = ("trials", "participants", "votes")
 """What is split: trials, the people who judged them, or (the paper's way) the votes of each pair on its own."""
 
-PER_RESAMPLE = 2
-"""Splits of each resample; their scatter tells the noise of splitting from that of the stimuli."""
-
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
@@ -246,9 +243,7 @@ def restrict_people(
     return Triplets(tuple(ids), np.concatenate(rows), np.concatenate(outside)), np.concatenate(who)
 
 
-def _people(
-    triplets: Triplets, participants: Int[ndarray, " u"] | None, context: str
-) -> Int[ndarray, " u"]:
+def _people(triplets: Triplets, participants: Int[ndarray, " u"] | None, context: str) -> Int[ndarray, " u"]:
     if participants is None:
         raise VidsimError("splitting participants needs to know them: give one for each trial, or split trials")
     expected = len(triplets) + (len(triplets.outside) if context == "any" else 0)
@@ -261,18 +256,20 @@ def _people(
 
 
 def _resampled(judged: Halves, n: int, resamples: int, rng: np.random.Generator) -> Float[ndarray, " k"]:
-    """Return the correlation of halves in resamples of the stimuli, noise of splitting taken out."""
-    r = np.empty((resamples, PER_RESAMPLE))
+    """Return the correlation of halves in resamples of the stimuli, the noise of splitting taken out."""
+    r = np.empty((resamples, 2))
+    split = judged.draw(rng)
     for resample in range(resamples):
-        drawn = np.bincount(rng.integers(0, n, n), minlength=n)
+        # two splits tell what splitting adds to the scatter; one is shared with the resample before, to save time
+        before, split = split, judged.draw(rng)
+        drawn = np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float64)
         times = drawn[judged.i] * drawn[judged.j]
-        for split in range(PER_RESAMPLE):
-            r[resample, split] = judged.correlate(judged.draw(rng), times)[0]
+        r[resample] = judged.correlate(before, times)[0], judged.correlate(split, times)[0]
     r = r[~np.isnan(r).any(axis=1)]
     if len(r) < 2:
         return np.empty(0)
     means = r.mean(axis=1)
     spread = means.var(ddof=1)
-    noise = r.var(axis=1, ddof=1).mean() / PER_RESAMPLE
+    noise = r.var(axis=1, ddof=1).mean() / 2
     shrink = np.sqrt(max(spread - noise, 0) / spread) if spread > 0 else 0.0
     return means.mean() + (means - means.mean()) * shrink

@@ -14,7 +14,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 
 GREY = "#7f7f7f"
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 13,
     "axes.titlesize": 14,
     "axes.titlelocation": "left",
@@ -46,10 +46,11 @@ def plot(width: float = 6.4, height: float = 4.0) -> "Generator[tuple[Figure, Ax
         Figure and axes.
     """
     import matplotlib as mpl
+    from cycler import cycler
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({**_STYLE, "axes.prop_cycle": mpl.cycler(color=COLOURS)}):
+    with mpl.rc_context({**_STYLE, "axes.prop_cycle": cycler(color=COLOURS)}):
         drawing = Figure(figsize=(width, height))
         FigureCanvasAgg(drawing)
         yield drawing, drawing.subplots()
@@ -71,7 +72,6 @@ def png(drawing: "Figure") -> bytes:
 
 
 def bars(axes: "Axes", labels: Any, values: Any, **more: Any) -> None:
-    """Draw bars in the first colour, each with its value above it."""
+    """Draw bars in the first colour, each with its value on it."""
     drawn = axes.bar(labels, values, color=COLOURS[0], **more)
-    axes.bar_label(drawn, fmt="{:,.0f}", padding=2, fontsize=11)
-    axes.margins(y=0.15)
+    axes.bar_label(drawn, fmt="{:,.0f}", label_type="center", color="white")

@@ -1,11 +1,7 @@
 """A page: one HTML file that needs no network, with figures, facts and tables."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from vidsim.errors import VidsimError
 
 TEMPLATE = """<!doctype html>
 <html lang="en">
@@ -15,12 +11,14 @@ TEMPLATE = """<!doctype html>
 <title>{{ page.title }}</title>
 <style>
   :root { color-scheme: light; }
-  body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; }
+  body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
+         max-width: 66rem; margin: 2rem auto; padding: 0 1rem; }
   h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
   .lead { color: #555; margin-top: .2rem; overflow-wrap: anywhere; }
   table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0; }
-  th, td { padding: .25rem .9rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd; overflow-wrap: anywhere; }
-  td.number, th.number { text-align: right; white-space: nowrap; }
+  th, td { padding: .25rem .9rem .25rem 0; text-align: left; vertical-align: top;
+           border-bottom: 1px solid #ddd; overflow-wrap: break-word; max-width: 30rem; }
+  .number { text-align: right; white-space: nowrap; }
   .scroll { max-height: 28rem; overflow: auto; }
   .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1.5rem; }
   figure { margin: 0; } figure svg { width: 100%; height: auto; } figcaption { color: #555; font-size: .9rem; }
@@ -33,11 +31,41 @@ TEMPLATE = """<!doctype html>
 {% for section in page.sections %}
 <section>
 <h2>{{ section.title }}</h2>
-{% if section.text %}<p>{{ section.text }}</p>{% endif %}
-{% if section.facts %}<table>{% for name, value in section.facts.items() %}<tr><th>{{ name }}</th><td class="number">{{ value }}</td></tr>{% endfor %}</table>{% endif %}
-{% if section.figures %}<div class="figures">{% for caption, svg in section.figures.items() %}<figure>{{ svg | safe }}<figcaption>{{ caption }}</figcaption></figure>{% endfor %}</div>{% endif %}
-{% if section.rows %}<div class="scroll"><table><thead><tr>{% for name in section.header %}<th{% if name in section.numbers %} class="number"{% endif %}>{{ name }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in section.rows %}<tr>{% for cell in row %}<td{% if section.header[loop.index0] in section.numbers %} class="number"{% endif %}>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>{% endif %}
+{% if section.text %}
+<p>{{ section.text }}</p>
+{% endif %}
+{% if section.facts %}
+<table>
+{% for name, value in section.facts.items() %}
+<tr><th>{{ name }}</th><td class="number">{{ value }}</td></tr>
+{% endfor %}
+</table>
+{% endif %}
+{% if section.figures %}
+<div class="figures">
+{% for caption, svg in section.figures.items() %}
+<figure>{{ svg | safe }}<figcaption>{{ caption }}</figcaption></figure>
+{% endfor %}
+</div>
+{% endif %}
+{% if section.rows %}
+<div class="scroll"><table>
+<thead><tr>
+{% for name in section.header %}
+<th{{ ' class=number' if name in section.numbers }}>{{ name }}</th>
+{% endfor %}
+</tr></thead>
+<tbody>
+{% for row in section.rows %}
+<tr>
+{% for cell in row %}
+<td{{ ' class=number' if section.header[loop.index0] in section.numbers }}>{{ cell }}</td>
+{% endfor %}
+</tr>
+{% endfor %}
+</tbody>
+</table></div>
+{% endif %}
 </section>
 {% endfor %}
 <footer>{{ page.footer }}</footer>
@@ -104,42 +132,3 @@ class Page:
 
         environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         return environment.from_string(TEMPLATE).render(page=self)
-
-    def save(self, path: Path) -> None:
-        """Write the page to a file, in place of an earlier one.
-
-        Parameters
-        ----------
-        path : Path
-            Where to.
-
-        Raises
-        ------
-        VidsimError
-            If it cannot be written; an earlier file is then as it was.
-        """
-        replace_file(path, self.html().encode("utf-8", "replace"))
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-        Where to.
-    content : bytes
-        What.
-
-    Raises
-    ------
-    VidsimError
-        If it cannot be written; an earlier file is then as it was.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise VidsimError(f"cannot write {path.as_posix()!r}: {error.strerror}; choose another place") from None

@@ -113,9 +113,12 @@ def negative_log_likelihood(
     weights = np.zeros(n * n)  # derivative by each pair's similarity, in one direction
     for start in range(0, keys.shape[1], CHUNK):
         part = keys[:, start : start + CHUNK]
-        log_p = log_probabilities(similarities, part)
-        loss -= float(log_p[0].sum())
-        residuals = np.exp(log_p)
+        logits = similarities.ravel()[part]
+        logits -= logits.max(axis=0)
+        residuals = np.exp(logits)
+        total = residuals.sum(axis=0)
+        loss += float((np.log(total) - logits[0]).sum())
+        residuals /= total
         residuals[0] -= 1
         weights += np.bincount(part.ravel(), residuals.ravel(), n * n)
     both = weights.reshape(n, n)

@@ -2,9 +2,11 @@
 
 import typer
 
-from vidsim.cli.judgments import import_
+from vidsim.cli.judgments import design, import_, inspect
 
 app = typer.Typer(
     help="Import, inspect, plan and model people's odd-one-out judgments.", no_args_is_help=True, rich_markup_mode=None
 )
 app.command(name="import")(import_.import_)
+app.command()(inspect.inspect)
+app.command()(design.design)

@@ -115,9 +115,8 @@ def design(
     show.table(("method", *headers), table, right=headers)
     typer.echo(f"{n:,} stimuli, all {pairs:,} pairs covered")
     if out is not None:
-        typer.echo(
-            f"{show.printable(str(out))}: {cost.trials + cost.catch_trials:,} trials for {cost.participants:,} participants"
-        )
+        shown = cost.trials + cost.catch_trials
+        typer.echo(f"{show.printable(str(out))}: {shown:,} trials for {cost.participants:,} participants")
 
 
 def _check(out: Path, force: bool) -> None:

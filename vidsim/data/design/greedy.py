@@ -18,11 +18,11 @@ LARGEST_GREEDY = 5_000
 def greedy_cover(n: int, seed: int = 0, pool: int = 10_000) -> Int[ndarray, "t 3"]:
     """Cover every pair of n stimuli greedily (Algorithm 1, lines 1 to 9).
 
-    At each step the paper looks at a random pool of triplets and takes the first of those that cover most pairs anew. By
-    symmetry, what it takes is a random one of all triplets that cover three pairs anew, if the pool holds any; else of
-    those that cover two; else one. Those numbers of triplets follow from the graph of uncovered pairs, so each step draws the
-    outcome from its probability, and the result has the law of the paper's. One difference: a pool in which no triplet
-    covers anything is drawn again, where the paper adds a triplet without use.
+    At each step the paper looks at a random pool of triplets and takes the one that covers most pairs anew. By
+    symmetry, that is a random one of all triplets that cover three pairs anew, if the pool holds any; else of those
+    that cover two; else one. How many triplets there are of each kind follows from the graph of uncovered pairs, so
+    each step draws its outcome from the exact probabilities, without a pool. One difference: a pool in which no
+    triplet covers anything is drawn again, where the paper would add a triplet without use.
 
     Parameters
     ----------

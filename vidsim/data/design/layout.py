@@ -103,10 +103,10 @@ class Layout:
 def plan(rows: Int[ndarray, "t 3"], ids: Sequence[str], layout: Layout, seed: int = 0) -> "pa.Table":
     """Lay an experiment out, trial by trial.
 
-    Every stimulus stands equally often in each of the three places, as nearly as its number of trials allows: counts differ
-    by at most one. A triplet that is shown again is turned by one place. Real and catch trials of a set stand in random
-    order. A catch trial shows one stimulus twice and another once; the places of the lone one are balanced, and
-    within a set no stimulus is doubled twice. The last participant may have fewer trials than the others.
+    Every stimulus stands equally often in each of the three places, as nearly as its number of trials allows: its
+    counts differ by at most one. A triplet that is shown again is turned by one place. Real and catch trials of a set
+    stand in random order. A catch trial shows one stimulus twice and another once; the places of the lone one are
+    balanced, and within a set no stimulus is doubled twice. The last participant may have fewer trials than the others.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
+from vidsim.data.design.steiner import steiner, with_five
 from vidsim.errors import VidsimError
 
 LARGEST = 20_000
@@ -25,8 +26,8 @@ SIX = np.array([[0, 1, 2], [0, 1, 4], [0, 3, 5], [1, 3, 5], [2, 3, 4], [2, 4, 5]
 def schoenheim(n: int) -> int:
     """Compute the fewest triplets that cover every pair of n stimuli (Schönheim 1964; attained: Fort and Hedlund 1958).
 
-    Each stimulus meets n - 1 others, two in a triplet, so it stands in at least ceil((n - 1) / 2) triplets, and n of them
-    share each triplet by three.
+    Each stimulus meets n - 1 others, two in a triplet, so it stands in at least ceil((n - 1) / 2) triplets, each of
+    which counts for three stimuli.
 
     Parameters
     ----------
@@ -56,8 +57,8 @@ def cover(n: int, seed: int = 0) -> Int[ndarray, "t 3"]:
     """Cover every pair of n stimuli with the fewest triplets.
 
     Nothing is searched for: n of the form 6k + 1 and 6k + 3 have a Steiner triple system (Skolem's and Bose's
-    construction), 6k + 5 a design of triplets with one block of five points, and even n takes that of n - 1 and joins the
-    last point to the others two by two (Lindner and Rodger, Design Theory, chapter 1). The seed draws which
+    construction), 6k + 5 a design of triplets with one block of five points, and even n takes that of n - 1 and joins
+    the last point to the others two by two (Lindner and Rodger, Design Theory, chapter 1). The seed draws which
     stimulus plays which point, and the order of triplets.
 
     Parameters
@@ -86,16 +87,16 @@ def cover(n: int, seed: int = 0) -> Int[ndarray, "t 3"]:
     require_size(n)
     rest = n % 6
     if rest in {1, 3}:
-        rows = _steiner(n)
+        rows = steiner(n)
     elif rest == 5:
-        triples, five = _with_five(n)
+        triples, five = with_five(n)
         rows = np.concatenate([triples, five[FIVE]])
     elif rest == 0:
-        triples, five = _with_five(n - 1)
+        triples, five = with_five(n - 1)
         others = np.setdiff1d(np.arange(n - 1, dtype=np.int32), five)
         rows = np.concatenate([triples, np.append(five, np.int32(n - 1))[SIX], _join(n - 1, others)])
     else:
-        rows = np.concatenate([_steiner(n - 1), _join(n - 1, np.arange(n - 1, dtype=np.int32))])
+        rows = np.concatenate([steiner(n - 1), _join(n - 1, np.arange(n - 1, dtype=np.int32))])
     rng = np.random.default_rng(seed)
     rows = rng.permutation(n).astype(np.int32)[rows]
     rows.sort(axis=1)
@@ -152,7 +153,9 @@ def check_cover(rows: Int[ndarray, "t 3"], n: int) -> int:
     pairs = comb(n, 2)
     covered = pairs_covered(rows, n)
     if covered != pairs:
-        raise VidsimError(f"the design covers {covered:,} of {pairs:,} pairs, expected all; this is a defect of vidsim, report it")
+        raise VidsimError(
+            f"the design covers {covered:,} of {pairs:,} pairs, expected all; this is a defect of vidsim, report it"
+        )
     return covered
 
 
@@ -229,66 +232,12 @@ def require_size(n: int) -> None:
         If there are fewer than 3, or more than `LARGEST`.
     """
     if n < 3:
-        raise VidsimError(f"{n} stimuli make no triplet; expected at least 3")
+        raise VidsimError(f"a design of {n} stimuli; expected at least 3")
     if n > LARGEST:
         raise VidsimError(
             f"{n:,} stimuli need at least {(n * (n // 2) + 2) // 3:,} triplets, more than memory is meant to hold; "
             f"expected at most {LARGEST:,}: choose a part of the stimuli"
         )
-
-
-def _steiner(n: int) -> Int[ndarray, "t 3"]:
-    """Construct a Steiner triple system: three levels of points, on each a commutative quasigroup names the third."""
-    m = n // 3
-    i, j = (x.astype(np.int32) for x in np.triu_indices(m, 1))
-    points = np.arange(m, dtype=np.int32)
-    if n % 6 == 3:  # Bose: the quasigroup is idempotent
-        columns = np.column_stack([points, points + m, points + 2 * m])
-        return np.concatenate([columns, *_levels(i, j, (i + j) * ((m + 1) // 2) % m, m)])
-    half = m // 2  # Skolem: half of the quasigroup is idempotent, the other half goes to one more point
-    total = (i + j) % m
-    third = total // 2 + total % 2 * half
-    low = points[:half]
-    columns = np.column_stack([low, low + m, low + 2 * m])
-    last = np.full(half, 3 * m, np.int32)
-    more = [np.column_stack([last, half + low + t * m, low + (t + 1) % 3 * m]) for t in range(3)]
-    return np.concatenate([columns, *more, *_levels(i, j, third, m)])
-
-
-def _with_five(n: int) -> tuple[Int[ndarray, "t 3"], Int[ndarray, " 5"]]:
-    """Construct triples and one block of five points that together hold every pair once, for n = 6k + 5."""
-    m = n // 3
-    one, two = 3 * m, 3 * m + 1
-    five = np.array([one, two, 0, m, 2 * m], np.int32)
-    i, j = (x.astype(np.int32) for x in np.triu_indices(m, 1))
-    cycle = np.roll(np.arange(1, m, dtype=np.int32), -1)  # a permutation that fixes 0 and turns the others
-    after = np.append(np.int32(0), cycle)
-    third = (i + j) * ((m + 1) // 2) % m
-    first, second, last = _levels(i, j, third, m)
-    last[:, 2] = after[third]
-    odd = np.arange(1, m, 2, dtype=np.int32)
-    even = after[odd]
-    before = np.where(odd == 1, m - 1, odd - 1).astype(np.int32)
-
-    def block(point: int, x: Int[ndarray, " k"], y: Int[ndarray, " k"]) -> Int[ndarray, "k 3"]:
-        return np.column_stack([np.full(len(x), point, np.int32), x, y])
-
-    more = [
-        block(one, odd, odd + m),
-        block(one, odd + 2 * m, even),
-        block(one, even + m, even + 2 * m),
-        block(two, odd + m, odd + 2 * m),
-        block(two, even, even + m),
-        block(two, odd, before + 2 * m),
-    ]
-    return np.concatenate([first, second, last, *more]), five
-
-
-def _levels(
-    i: Int[ndarray, " p"], j: Int[ndarray, " p"], third: Int[ndarray, " p"], m: int
-) -> list[Int[ndarray, "p 3"]]:
-    """Join every pair of a level with the point of the next level that the quasigroup names."""
-    return [np.column_stack([i + t * m, j + t * m, third + (t + 1) % 3 * m]) for t in range(3)]
 
 
 def _join(point: int, others: Int[ndarray, " k"]) -> Int[ndarray, "p 3"]:

@@ -8,11 +8,12 @@ from numpy import ndarray
 def balanced(rows: Int[ndarray, "t 3"], n: int, rng: np.random.Generator) -> Int[ndarray, "t 3"]:
     """Give the stimuli of each trial their places, so that each stands equally often in all three.
 
-    Places are drawn at random. Then two stimuli of a trial change places wherever that lowers the sum of squared counts.
+    Places are drawn at random. Then two stimuli of a trial change places wherever that lowers the sum of squared
+    counts.
     Should that come to rest too early, two places are evened out at once: trials are the edges of a graph, from what
-    stands in the one place to what stands in the other, and turning edges along closed walks through all of them leaves
-    as many going out of a stimulus as coming in (Euler). Each step lowers the sum, so this ends, and it ends where no two
-    places differ by more than one.
+    stands in the one place to what stands in the other, and turning edges along closed walks through all of them
+    leaves as many going out of a stimulus as coming in (Euler). Each step lowers the sum, so this ends, and it ends
+    where no two places differ by more than one.
 
     Parameters
     ----------
@@ -44,7 +45,8 @@ def balanced(rows: Int[ndarray, "t 3"], n: int, rng: np.random.Generator) -> Int
         gap, p, q = max((int(np.abs(counts[p] - counts[q]).max(initial=0)), p, q) for p, q in ((0, 1), (0, 2), (1, 2)))
         if gap <= 1:
             return places
-        if not any([_exchange(places, counts, i, trials[i]) for i in range(n)]):
+        exchanged = [_exchange(places, counts, i, trials[i]) for i in range(n)]
+        if not any(exchanged):
             turned = _turned(places[:, p], places[:, q], rng)
             places[turned, p], places[turned, q] = places[turned, q], places[turned, p]
 
@@ -75,13 +77,13 @@ def _turned(tails: Int[ndarray, " t"], heads: Int[ndarray, " t"], rng: np.random
     points = ends[order]
     first = np.flatnonzero(np.diff(points, prepend=-1))
     number = np.arange(size) - np.repeat(first, np.diff(first, append=size))  # of an end among those at its point
-    joined = np.flatnonzero((number % 2 == 1))
+    joined = np.flatnonzero(number % 2 == 1)
     mate = np.full(size, -1)  # a walk that comes in at one end goes out at the other
     mate[order[joined]] = order[joined - 1]
     mate[order[joined - 1]] = order[joined]
     single = np.flatnonzero(mate < 0)  # one at each point of odd degree, so their number is even
     mate[single[::2]], mate[single[1::2]] = single[1::2], single[::2]
-    # a walk enters an edge at one end, leaves it at the other, and enters the next; each has a twin in the other direction
+    # a walk enters an edge at one end, leaves it at the other, and enters the next; its twin goes the other way
     after = mate[(np.arange(size) + t) % size]
     name = rng.permutation(size)
     for _ in range(size.bit_length()):  # the smallest name along a walk, found in strides that double

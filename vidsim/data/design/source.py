@@ -18,8 +18,8 @@ def ids_of(source: str) -> tuple[str, ...]:
     Parameters
     ----------
     source : str
-        A whole number, for the ids ``"0"``, ``"1"`` and so on; a CSV, TSV or Parquet table with a column ``id``; or a text
-        file with one id a line, in UTF-8. Spaces around an id and empty lines do not count.
+        A whole number, for the ids ``"0"``, ``"1"`` and so on; a CSV, TSV or Parquet table with a column ``id``; or a
+        text file with one id a line, in UTF-8. Spaces around an id and empty lines do not count.
 
     Returns
     -------
@@ -29,7 +29,8 @@ def ids_of(source: str) -> tuple[str, ...]:
     Raises
     ------
     VidsimError
-        If it is neither a number nor a file that can be read, or if an id is missing or stands twice.
+        If it is neither a number nor a file that can be read, if an id is missing or stands twice, or if there are
+        fewer than three.
 
     Examples
     --------
@@ -40,9 +41,9 @@ def ids_of(source: str) -> tuple[str, ...]:
         number = int(source.lstrip("0")[:18] or "0")
         require_size(number)
         return tuple(map(str, range(number)))
-    path = Path(source).expanduser()
     shown = repr(source)
     try:
+        path = Path(source).expanduser()
         if path.is_dir():
             raise VidsimError(f"{shown} is a folder; expected a number of stimuli, or a file of their ids")
         if not path.exists():
@@ -64,8 +65,8 @@ def ids_of(source: str) -> tuple[str, ...]:
                 f"{shown} {unit} {number}: id {name!r} stands in {unit} {seen[name]} already; expected every id once"
             )
         seen[name] = number
-    if not seen:
-        raise VidsimError(f"{shown} names no stimuli; expected one id a line, or a table with rows")
+    if len(seen) < 3:
+        raise VidsimError(f"{shown}: {len(seen)} ids; expected at least 3, one a line or one a row")
     return tuple(seen)
 
 
@@ -95,7 +96,7 @@ def _table(path: Path, shown: str) -> list[tuple[int, str]]:
         if pa.types.is_floating(column.type):
             raise VidsimError(f"{shown}: column 'id' holds fractions; expected names or whole numbers")
         values = column.cast(pa.string()).to_pylist()
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise VidsimError(f"{shown}: cannot be read as a table: {' '.join(str(error).split())}") from error
     return [(row, (value or "").strip()) for row, value in enumerate(values, start=1)]
 

@@ -1,0 +1,400 @@
+"""Quality of judgments: what a source holds, who judged how well and how fast, and rules that leave trials out."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from vidsim.analysis.agreement import Agreement, agreement, triplet_groups
+from vidsim.data.judgments.judgments import Defect, Exclusion, Judgments
+from vidsim.errors import VidsimError
+
+SLOW = 60.0
+"""Response times above this, in seconds, are counted on their own."""
+
+REPEATS = ("keep", "first")
+
+
+@dataclass(frozen=True)
+class Participant:
+    """Describe what one person contributed.
+
+    Parameters
+    ----------
+    name : str
+        Who.
+    trials : int
+        Real trials.
+    catch_trials : int
+        Catch trials in which the lone stimulus could be chosen.
+    catch_accuracy : float
+        Share of those in which it was; NaN without any.
+    response_time : float
+        Median in seconds, catch trials included; NaN where unknown.
+    """
+
+    name: str
+    trials: int
+    catch_trials: int
+    catch_accuracy: float
+    response_time: float
+
+
+@dataclass(frozen=True)
+class ResponseTimes:
+    """Describe the response times of all trials, catch trials included, in seconds; NaN where there are none.
+
+    Parameters
+    ----------
+    count : int
+        Trials whose time is known.
+    minimum, percent_1, percent_5, median, percent_95, percent_99, maximum : float
+        Order statistics.
+    slow : int
+        How many are above `SLOW`.
+    """
+
+    count: int
+    minimum: float
+    percent_1: float
+    percent_5: float
+    median: float
+    percent_95: float
+    percent_99: float
+    maximum: float
+    slow: int
+
+
+@dataclass(frozen=True)
+class PositionBias:
+    """Describe where on the screen the odd one was chosen, real trials only.
+
+    Parameters
+    ----------
+    counts : tuple of int
+        Choices at places 1, 2 and 3.
+    shares : tuple of float
+        Their shares; NaN where no place is known.
+    p : float
+        Probability of a chi-square at least as large if every place is chosen alike.
+    """
+
+    counts: tuple[int, int, int]
+    shares: tuple[float, float, float]
+    p: float
+
+
+@dataclass(frozen=True, eq=False)
+class Quality:
+    """Hold what there is to know about judgments before they are used.
+
+    Parameters
+    ----------
+    source, order : str
+        Where they come from, and how the source tells the odd one.
+    rows : int
+        Rows of the source.
+    usable_rows : int
+        Rows that became trials and were not excluded, catch trials included.
+    trials : int
+        Real trials: three different stimuli.
+    catch_trials : int
+        Trials that show a stimulus more than once.
+    catch_answered : int
+        Those with a lone stimulus, which can be chosen rightly.
+    catch_correct : int
+        Those in which it was.
+    catch_accuracy : float
+        Their share of all catch trials, so a trial of three identical stimuli counts as not passed; NaN without any. A
+        person's own accuracy leaves such trials out.
+    participants : int
+        People named.
+    without_participant : int
+        Trials that name nobody.
+    per_participant : tuple of Participant
+        Each of the people, sorted by name.
+    response_times : ResponseTimes
+        Of all trials.
+    position_bias : PositionBias
+        Of real trials.
+    stimuli : int
+        Stimuli shown in real trials.
+    repeated_triplets : int
+        Triplets judged more than once.
+    agreement : Agreement
+        How well their judgments agree, between people and within; without intervals.
+    pairs_observed : int
+        Pairs shown together in a real trial.
+    pairs_total : int
+        Pairs among the stimuli shown.
+    judgments_per_pair : float
+        Mean over observed pairs; NaN without any.
+    judgments_per_pair_histogram : tuple of (int, int)
+        Number of judgments, and how many pairs have it, 0 included.
+    defects : tuple of Defect
+        What was wrong with the source.
+    exclusions : tuple of Exclusion
+        What rules removed.
+    notes : tuple of str
+        What a person should know.
+    """
+
+    source: str
+    order: str
+    rows: int
+    usable_rows: int
+    trials: int
+    catch_trials: int
+    catch_answered: int
+    catch_correct: int
+    catch_accuracy: float
+    participants: int
+    without_participant: int
+    per_participant: tuple[Participant, ...]
+    response_times: ResponseTimes
+    position_bias: PositionBias
+    stimuli: int
+    repeated_triplets: int
+    agreement: Agreement
+    pairs_observed: int
+    pairs_total: int
+    judgments_per_pair: float
+    judgments_per_pair_histogram: tuple[tuple[int, int], ...]
+    defects: tuple[Defect, ...]
+    exclusions: tuple[Exclusion, ...]
+    notes: tuple[str, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything as JSON knows it: NaN is None, tuples are lists."""
+        return plain(asdict(self))
+
+
+def quality(judgments: Judgments) -> Quality:
+    """Describe the quality of judgments.
+
+    Parameters
+    ----------
+    judgments : Judgments
+        As imported, catch trials included.
+
+    Returns
+    -------
+    Quality
+        Numbers only.
+    """
+    rows, catch, place = judgments.rows, judgments.catch, judgments.position
+    identical = (rows[:, 0] == rows[:, 1]) & (rows[:, 0] == rows[:, 2])
+    answered = catch & ~identical
+    triplets = judgments.triplets
+    names, who = judgments.participants
+    agreed = agreement(triplets, who[~catch], resamples=0)
+    shown = triplets.counts().shown
+    observed = int((shown > 0).sum())
+    stimuli = len(np.unique(triplets.rows))
+    pairs = stimuli * (stimuli - 1) // 2
+    histogram = np.bincount(shown[shown > 0])
+    histogram = {0: pairs - observed} | {int(k): int(histogram[k]) for k in np.flatnonzero(histogram)}
+    correct = int(judgments.catch_correct.sum())
+    return Quality(
+        source=judgments.source,
+        order=judgments.order,
+        rows=judgments.source_rows,
+        usable_rows=len(judgments),
+        trials=len(triplets),
+        catch_trials=int(catch.sum()),
+        catch_answered=int(answered.sum()),
+        catch_correct=correct,
+        catch_accuracy=_ratio(correct, int(catch.sum())),
+        participants=len(names),
+        without_participant=int((who < 0).sum()),
+        per_participant=_participants(judgments),
+        response_times=_response_times(judgments.response_time),
+        position_bias=_position_bias(place[~catch]),
+        stimuli=stimuli,
+        repeated_triplets=agreed.repeated,
+        agreement=agreed,
+        pairs_observed=observed,
+        pairs_total=pairs,
+        judgments_per_pair=_ratio(3 * len(triplets), observed),
+        judgments_per_pair_histogram=tuple(histogram.items()),
+        defects=judgments.defects,
+        exclusions=judgments.exclusions,
+        notes=judgments.notes,
+    )
+
+
+def exclude(
+    judgments: Judgments,
+    *,
+    min_catch_accuracy: float | None = None,
+    rt_range: tuple[float | None, float | None] | None = None,
+    repeats: str = "keep",
+) -> Judgments:
+    """Leave trials out by explicit rules, and record what each removed.
+
+    Rules apply in the order of the parameters, each to what the one before has left.
+
+    Parameters
+    ----------
+    judgments : Judgments
+        As imported.
+    min_catch_accuracy : float, optional
+        All trials of people below this share of passed catch trials go, 0 to 1. People without a catch trial stay, and
+        a note says so.
+    rt_range : tuple of (float or None, float or None), optional
+        Trials whose response time in seconds lies outside ``(low, high)`` go, catch trials too; either end may be
+        None. Trials without a response time stay, and a note says so.
+    repeats : {"keep", "first"}
+        ``"first"``: of several real trials in which one person judged the same three stimuli, only the first in the
+        order of the source stays.
+
+    Returns
+    -------
+    Judgments
+        With one more `Exclusion` for each rule given.
+
+    Raises
+    ------
+    VidsimError
+        If a threshold is out of range, participants or response times are needed and unknown, or no trial is left.
+    """
+    if repeats not in REPEATS:
+        raise VidsimError(f"repeats {repeats!r}: expected 'keep' or 'first'")
+    if min_catch_accuracy is not None:
+        judgments = _exclude_inattentive(judgments, min_catch_accuracy)
+    if rt_range is not None:
+        judgments = _exclude_by_time(judgments, *rt_range)
+    if repeats == "first":
+        judgments = _exclude_repeats(judgments)
+    return judgments
+
+
+def plain(value: Any) -> Any:
+    """Turn a value into what JSON knows: NaN into None, tuples into lists, recursively."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _exclude_inattentive(judgments: Judgments, threshold: float) -> Judgments:
+    if not 0 <= threshold <= 1:
+        raise VidsimError(f"min_catch_accuracy {threshold}: expected a share from 0 to 1, such as 0.8")
+    names, who = judgments.participants
+    if not names:
+        raise VidsimError("min_catch_accuracy needs participants, and these judgments name none: leave the rule out")
+    people = len(names)
+    answered, correct = _catch_counts(judgments, who, people)
+    bad = (answered > 0) & (correct < threshold * answered - 1e-9)
+    gone = (who >= 0) & bad[who]
+    untested = int((answered == 0).sum())
+    kept = _keep(judgments, ~gone, "min_catch_accuracy", threshold)
+    if untested:
+        kept = _note(kept, f"min_catch_accuracy: {untested} of {people} participants have no catch trial and were kept")
+    return kept
+
+
+def _exclude_by_time(judgments: Judgments, low: float | None, high: float | None) -> Judgments:
+    least, most = -np.inf if low is None else low, np.inf if high is None else high
+    if (low is None and high is None) or not least <= most or most < 0:
+        raise VidsimError(f"rt_range ({low}, {high}): expected seconds, low before high, such as (0.3, 60)")
+    time = judgments.response_time
+    unknown = np.isnan(time)
+    if len(time) and unknown.all():
+        raise VidsimError("rt_range needs response times, and these judgments have none: leave the rule out")
+    kept = _keep(judgments, unknown | ((time >= least) & (time <= most)), "rt_range", [low, high])
+    if unknown.any():
+        kept = _note(kept, f"rt_range: {int(unknown.sum())} of {len(time)} trials have no response time and were kept")
+    return kept
+
+
+def _exclude_repeats(judgments: Judgments) -> Judgments:
+    names, who = judgments.participants
+    if not names:
+        raise VidsimError("repeats 'first' needs participants, and these judgments name none: leave the rule out")
+    real = np.flatnonzero(~judgments.catch)
+    group = triplet_groups(judgments.triplets)
+    known = who[real] >= 0
+    real, group = real[known], group[known]
+    _, first = np.unique(group * len(names) + who[real], return_index=True)
+    stay = np.ones(len(judgments), bool)
+    stay[real] = False
+    stay[real[first]] = True
+    return _keep(judgments, stay, "repeats", "first")
+
+
+def _keep(judgments: Judgments, stay: Bool[ndarray, " t"], rule: str, value: Any) -> Judgments:
+    if len(judgments) and not stay.any():
+        raise VidsimError(f"{rule} {value} leaves none of {len(judgments)} trials; loosen it")
+    names, who = judgments.participants
+    before, after = (np.bincount(who[which], minlength=len(names)) for which in (who >= 0, (who >= 0) & stay))
+    gone = tuple(name for name, had, has in zip(names, before, after, strict=True) if had and not has)
+    return judgments.select(stay, Exclusion(rule, value, int((~stay).sum()), gone))
+
+
+def _note(judgments: Judgments, text: str) -> Judgments:
+    return replace(judgments, notes=(*judgments.notes, text))
+
+
+def _catch_counts(
+    judgments: Judgments, who: Int[ndarray, " t"], people: int
+) -> tuple[Int[ndarray, " n"], Int[ndarray, " n"]]:
+    """Count each person's catch trials that have a lone stimulus, and those in which it was chosen."""
+    rows = judgments.rows
+    answered = judgments.catch & ~((rows[:, 0] == rows[:, 1]) & (rows[:, 0] == rows[:, 2]))
+    known = who >= 0
+    return (
+        np.bincount(who[answered & known], minlength=people),
+        np.bincount(who[judgments.catch_correct & known], minlength=people),
+    )
+
+
+def _participants(judgments: Judgments) -> tuple[Participant, ...]:
+    names, who = judgments.participants
+    people = len(names)
+    tested, correct = _catch_counts(judgments, who, people)
+    trials = np.bincount(who[~judgments.catch & (who >= 0)], minlength=people)
+    medians = _medians(judgments.response_time, who, people)
+    return tuple(
+        Participant(name, int(trials[k]), int(tested[k]), _ratio(int(correct[k]), int(tested[k])), float(medians[k]))
+        for k, name in enumerate(names)
+    )
+
+
+def _medians(values: Float[ndarray, " t"], group: Int[ndarray, " t"], groups: int) -> Float[ndarray, " n"]:
+    """Return the median of each group's known values; NaN where there are none."""
+    known = (group >= 0) & ~np.isnan(values)
+    values, group = values[known], group[known]
+    values = values[np.lexsort((values, group))]
+    sizes = np.bincount(group, minlength=groups)
+    starts = np.cumsum(sizes) - sizes
+    some = sizes > 0
+    medians = np.full(groups, np.nan)
+    low, high = starts + (sizes - 1) // 2, starts + sizes // 2
+    medians[some] = (values[low[some]] + values[high[some]]) / 2
+    return medians
+
+
+def _response_times(time: Float[ndarray, " t"]) -> ResponseTimes:
+    known = time[~np.isnan(time)]
+    points = np.percentile(known, [0, 1, 5, 50, 95, 99, 100]) if len(known) else np.full(7, np.nan)
+    a, b, c, d, e, f, g = (float(point) for point in points)
+    return ResponseTimes(len(known), a, b, c, d, e, f, g, int((known > SLOW).sum()))
+
+
+def _position_bias(place: Int[ndarray, " t"]) -> PositionBias:
+    counts = np.bincount(place, minlength=4)[1:4]
+    total = int(counts.sum())
+    a, b, c = (int(count) for count in counts)
+    chi_square = _ratio(3 * (a * a + b * b + c * c), total) - total
+    # the tail of a chi-square of two degrees of freedom
+    p = float(np.exp(-chi_square / 2))
+    return PositionBias((a, b, c), (_ratio(a, total), _ratio(b, total), _ratio(c, total)), p)
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")
