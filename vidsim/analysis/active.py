@@ -144,7 +144,7 @@ def next_triplets(
     n: int,
     *,
     temperature: float | None = None,
-    uncertainty_weight: float = 0.5,
+    uncertainty_weight: float = 0.25,
     pool: int = POOL,
     seed: int = 0,
 ) -> Int[ndarray, "n 3"]:
@@ -154,6 +154,12 @@ def next_triplets(
     Thinness is the mean over its three pairs of 1 / (1 + judgments), 1 where none was judged. The best is chosen, the
     judgments of its pairs go up by one, and so on: a batch spreads over pairs. No triplet was judged before, and none
     comes twice, in any order.
+
+    Uncertain triplets have three pairs alike, and a pair shown in them alone stays together in about 1/3 of trials
+    whatever its similarity. A human RSM, which is a matter of counts, gains nothing from them; an embedding fitted to
+    the trials does, when it is fitted anew before each batch. Simulated, 360 trials in six batches on 40 stimuli of
+    four dimensions recovered the truth with rho (counts; embedding) of 0.59; 0.86 at random, 0.66; 0.89 with w = 0,
+    0.62; 0.91 with w = 0.25, and 0.48; 0.89 with w = 1. Use 0 to fill a human RSM.
 
     Candidates are all triplets where there are at most ``pool``. Otherwise half are drawn at random, and half are a
     pair among those judged least with a third stimulus at random.

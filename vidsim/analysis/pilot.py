@@ -11,8 +11,8 @@ from vidsim.errors import VidsimError
 from vidsim.rsm import RSM
 from vidsim.triplets import Triplets
 
-L2 = 2.0
-"""Penalty of the fit; what it takes from the similarities, the temperature gives back."""
+L2 = (2.0, 0.5)
+"""Penalties of the fit; the second where the first leaves nothing. What they take, the temperature gives back."""
 
 COLDEST, HOTTEST = 0.05, 20.0
 REPEATS, SPLITS = 3, 40
@@ -28,8 +28,7 @@ class Pilot:
     rsm : RSM
         Similarities of the judged stimuli, from an ordinal embedding.
     temperature : float
-        At which simulated judges are as reliable as the pilot's. It stands for lapses and for differences between people
-        too.
+        At which simulated judges are as reliable as the pilot's; lapses and differences between people are in it.
     reliability : float
         The pilot's, split-half over trials, Spearman-Brown; NaN where it cannot be computed.
     matched : bool
@@ -66,25 +65,33 @@ def pilot(triplets: Triplets, dims: int, *, seed: int = 0) -> Pilot:
     Raises
     ------
     VidsimError
-        If there is no trial, or `dims` is too small.
+        If trials are too few, or `dims` is too small.
     """
-    rsm = fit(triplets, dims, l2=L2, seed=seed).rsm
+    fitted = [fit(triplets, dims, l2=l2, seed=seed).rsm for l2 in L2]
+    known = [rsm for rsm in fitted if rsm.upper.std() > 1e-3]
+    if not known:
+        raise VidsimError(
+            f"{len(triplets):,} trials of {len(triplets.ids):,} stimuli are too few to plan from: they show nothing of "
+            "the geometry; plan with a random one, or judge more"
+        )
     measured = _reliability(triplets, seed)
-    if not 0 < measured < 1:
-        return Pilot(rsm, 1.0, measured, matched=False)
-
-    def too_reliable(log_temperature: float) -> bool:
-        simulated = [
-            _reliability(simulate(rsm, trials=len(triplets), temperature=np.exp(log_temperature), seed=s).triplets, s)
-            for s in range(seed, seed + REPEATS)
-        ]
-        return bool(np.mean(simulated) > measured)
-
+    able = [rsm for rsm in known if 0 < measured < 1 and _simulated(rsm, len(triplets), COLDEST, seed) > measured]
+    if not able:
+        return Pilot(known[0], 1.0, measured, matched=False)
+    rsm = able[0]
     low, high = np.log(COLDEST), np.log(HOTTEST)
     while high - low > 0.01:
         middle = (low + high) / 2
-        low, high = (middle, high) if too_reliable(middle) else (low, middle)
+        too_reliable = _simulated(rsm, len(triplets), float(np.exp(middle)), seed) > measured
+        low, high = (middle, high) if too_reliable else (low, middle)
     return Pilot(rsm, float(np.exp((low + high) / 2)), measured, matched=True)
+
+
+def _simulated(rsm: RSM, trials: int, temperature: float, seed: int) -> float:
+    """Return the mean reliability of simulated judges, by the same chances at every temperature."""
+    seeds = range(seed, seed + REPEATS)
+    draws = (simulate(rsm, trials=trials, temperature=temperature, seed=s) for s in seeds)
+    return float(np.mean([_reliability(judgments.triplets, seed) for judgments in draws]))
 
 
 def _reliability(triplets: Triplets, seed: int) -> float:

@@ -74,7 +74,7 @@ class Outlook:
     reliability : Spread
         Split-half over trials, Spearman-Brown; of pairs judged at least twice, so that with few trials it speaks of few
         pairs.
-    best : Spread
+    perfect : Spread
         Spearman correlation of the truth itself with the human RSM: what no model can pass, other than by chance.
     alignments : tuple of Aligned
         One for each true alignment asked for.
@@ -84,7 +84,7 @@ class Outlook:
     pairs: float
     judgments_per_pair: float
     reliability: Spread
-    best: Spread
+    perfect: Spread
     alignments: tuple[Aligned, ...]
 
 
@@ -169,7 +169,7 @@ def power(
     truth = expected_rsm(rsm, temperature=temperature, lapse=lapse)
     if np.ptp(truth.upper) == 0:
         raise VidsimError("all pairs are equally similar to these judges; lower the temperature or the lapse rate")
-    # shape: simulation, number of trials; what: pairs, reliability, best, alignments, their z
+    # shape: simulation, number of trials; what: pairs, reliability, perfect, alignments, their z
     found = np.empty((simulations, len(counts), 3 + 2 * len(alignments)))
     for number in range(simulations):
         draw, halve, *noises = (
@@ -263,14 +263,14 @@ def _reliability(triplets: Triplets, splits: int, seed: int) -> float:
 
 
 def _outlook(trials: int, found: Float[ndarray, "s q"], alignments: Sequence[float]) -> Outlook:
-    pairs, halves, best = found[:, :3].T
+    pairs, halves, perfect = found[:, :3].T
     rhos, zs = np.split(found[:, 3:], 2, axis=1)
     return Outlook(
         trials=trials,
         pairs=float(pairs.mean()),
         judgments_per_pair=float((3 * trials / pairs).mean()),
         reliability=_spread(halves),
-        best=_spread(best),
+        perfect=_spread(perfect),
         alignments=tuple(
             Aligned(float(a), _spread(rhos[:, k]), float((zs[:, k] > ONE_SIDED).mean()))
             for k, a in enumerate(alignments)

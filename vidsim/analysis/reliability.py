@@ -87,8 +87,10 @@ def reliability(
     seen in both. The correlations are averaged and corrected to the full number of trials (Spearman-Brown).
 
     Trials are split, not the votes of a pair: a trial ties three pairs together, and halves that share trials are not
-    independent. Splitting people also counts what a person's judgments have in common as noise. The paper's protocol
-    (``"votes"``) takes pairs with at least two votes, shuffles the votes of each and cuts them at half their number.
+    independent. The result predicts the correlation with a second study of as many other triplets; with the same
+    triplets again it would be higher, as a pair's share also depends on the third stimuli it was shown with. Splitting
+    people also counts what a person's judgments have in common as noise. The paper's protocol (``"votes"``) takes pairs
+    with at least two votes, shuffles the votes of each and cuts them at half their number.
 
     The interval resamples stimuli: a pair counts as often as both of its stimuli were drawn together, and pairs of a
     stimulus with itself are dropped. The noise that comes from splitting each resample only a few times is taken out.

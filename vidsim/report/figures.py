@@ -59,7 +59,7 @@ def plot(width: float = 6.4, height: float = 4.0) -> "Generator[tuple[Figure, Ax
 def svg(drawing: "Figure") -> str:
     """Write a figure as SVG to stand inside a page; the same figure gives the same text."""
     text = io.StringIO()
-    drawing.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    drawing.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     content = text.getvalue()
     return content[content.index("<svg") :]
 

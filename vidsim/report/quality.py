@@ -34,9 +34,7 @@ def quality_page(quality: Quality, response_times: Float[ndarray, " t"]) -> Page
         figures[f"Response times of {len(known):,} trials; {late:,} are longer than {SLOW:g} s."] = _times(known)
     if sum(quality.position_bias.counts):
         bias = quality.position_bias
-        figures[f"Where on the screen the odd one was chosen (if all places were equal: p {_p(bias.p)})."] = _places(
-            bias
-        )
+        figures[f"Where the odd one was chosen (if all places were equal: p {_p(bias.p)})."] = _places(bias)
     figures[
         f"Judgments of each of the {quality.pairs_total:,} pairs; {quality.pairs_total - quality.pairs_observed:,} were "
         "never judged."

@@ -29,8 +29,8 @@ def test_a_release_goes_to_the_store(vidsim, tmp_path):
         k: answer[k] for k in ("rows", "trials", "catch_trials", "participants", "stimuli", "captions", "splits")
     } == {
         "rows": 5,
-        "trials": 3,
-        "catch_trials": 2,
+        "trials": 4,
+        "catch_trials": 1,
         "participants": 2,
         "stimuli": 6,
         "captions": 2,

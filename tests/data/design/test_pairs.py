@@ -3,7 +3,7 @@ from math import ceil, comb
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidsim.data.design import LARGEST, check_cover, cover, fill, pairs_covered, schoenheim
@@ -80,6 +80,7 @@ def test_no_stimulus_has_a_role_of_its_own():
     assert twice.max() < 70
 
 
+@settings(deadline=None)
 @given(st.integers(3, 12), st.integers(0, 60), st.integers(0, 2**32))
 def test_covered_pairs_are_counted(n, size, seed):
     rng = np.random.default_rng(seed)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidsim.data.design import balanced, cover, greedy_cover
@@ -12,6 +12,7 @@ def spread(places, n) -> int:
     return int((counts.max(axis=1) - counts.min(axis=1)).max())
 
 
+@settings(deadline=None)
 @given(st.integers(3, 9), st.integers(0, 60), st.integers(0, 2**32))
 def test_places_of_any_trials_differ_by_at_most_one(n, size, seed):
     rng = np.random.default_rng(seed)
@@ -34,6 +35,7 @@ def test_the_order_within_a_trial_is_random():
     assert tally.min() > 10
 
 
+@settings(deadline=None)
 @given(st.integers(2, 7), st.integers(0, 40), st.integers(0, 2**32))
 def test_turned_edges_leave_as_many_going_out_as_coming_in(n, size, seed):
     rng = np.random.default_rng(seed)

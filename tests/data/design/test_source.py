@@ -2,7 +2,7 @@ import os
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -117,6 +117,7 @@ def test_a_file_that_may_not_be_read(tmp_path):
         ids_of(str(tmp_path / "a"))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80), st.sampled_from(["ids.txt", "ids.csv", "ids.tsv", "ids.parquet"]))
 def test_any_bytes_give_distinct_ids_or_one_line(tmp_path_factory, content, name):
     path = tmp_path_factory.mktemp("ids") / name

@@ -14,8 +14,8 @@ from vidsim.errors import VidsimError
 from vidsim.triplets import Triplets
 
 DIMS = (2, 5, 10, 20)
-L2 = (2.0, 4.0, 8.0)
-L1 = (2.0, 4.0, 8.0)
+L2 = (1.0, 3.0, 9.0)
+L1 = (1.0, 2.0, 4.0)
 """What is tried where nothing is asked for."""
 
 
@@ -109,8 +109,8 @@ def candidates(
     nonnegative : bool
         Whether coordinates are kept at 0 or above.
     l1, l2 : float or sequence of float, optional
-        Penalties. Where neither is given, 2, 4 and 8 are tried: of l1 if ``nonnegative``, of l2 otherwise; where one
-        is given, the other is 0.
+        Penalties. Where neither is given, `L1` are tried if ``nonnegative``, `L2` otherwise; where one is given, the
+        other is 0.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def candidates(
     Examples
     --------
     >>> [candidate.l2 for candidate in candidates(3)]
-    [2.0, 4.0, 8.0]
+    [1.0, 3.0, 9.0]
     """
     if l1 is None and l2 is None:
         l1, l2 = (L1, 0.0) if nonnegative else (0.0, L2)

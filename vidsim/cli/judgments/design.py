@@ -1,16 +1,15 @@
 """``vidsim judgments design``: triplets that cover every pair, as a ready experiment."""
 
-import os
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from vidsim.cli import show
 from vidsim.cli.options import Json
-from vidsim.errors import VidsimError
+from vidsim.cli.output import check_out, write_out
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,7 +70,7 @@ def design(
 
     start = time.perf_counter()
     if out is not None:
-        _check(out, force)
+        check_out(out, SUFFIXES, force=force)
     ids = ids_of(stimuli)
     n = len(ids)
     minimum = schoenheim(n)
@@ -81,7 +80,8 @@ def design(
     rows = fill(covering, n, multiple, seed) if multiple else covering
     pairs = check_cover(rows, n)
     if out is not None:
-        _write(plan(rows, ids, layout, seed), out, force)
+        table = plan(rows, ids, layout, seed)
+        write_out(out, lambda file: _write(table, out, file), force=force)
     cost = layout.cost(len(rows))
     if json:
         show.emit(
@@ -105,54 +105,24 @@ def design(
             }
         )
         return
-    table: list[tuple[str, ...]] = []
+    costs_of: list[tuple[str, ...]] = []
     for times in sorted({1, 2, 3, repeats}):
         costs = Layout(times, catch, set_size, sets_per_participant).cost(len(rows))
         numbers = (len(covering), minimum, len(rows) - len(covering), times)
         numbers = (*numbers, costs.trials, costs.catch_trials, costs.sets, costs.participants)
-        table.append((method.value, *(f"{number:,}" for number in numbers)))
+        costs_of.append((method.value, *(f"{number:,}" for number in numbers)))
     headers = ("triplets", "minimum", "added", "repeats", "trials", "catch trials", "sets", "participants")
-    show.table(("method", *headers), table, right=headers)
+    show.table(("method", *headers), costs_of, right=headers)
     typer.echo(f"{n:,} stimuli, all {pairs:,} pairs covered")
     if out is not None:
         shown = cost.trials + cost.catch_trials
         typer.echo(f"{show.printable(str(out))}: {shown:,} trials for {cost.participants:,} participants")
 
 
-def _check(out: Path, force: bool) -> None:
-    if out.suffix.lower() not in SUFFIXES:
-        raise VidsimError(f"--out {str(out)!r}: expected a name that ends in {' or '.join(SUFFIXES)}")
-    try:
-        taken = out.is_dir() or (out.exists() and not force)
-        folder = out.parent.is_dir()
-    except OSError as error:
-        raise VidsimError(f"--out {str(out)!r}: {error.strerror}") from error
-    if taken:
-        hint = "give another name" if out.is_dir() else "--force replaces it, or give another name"
-        raise VidsimError(f"--out {str(out)!r} exists already; {hint}")
-    if not folder:
-        raise VidsimError(f"--out {str(out)!r}: no folder {str(out.parent)!r}; make it first")
-    if not os.access(out.parent, os.W_OK):
-        raise VidsimError(f"--out {str(out)!r}: permission denied to write in {str(out.parent)!r}")
-
-
-def _write(table: "pa.Table", out: Path, force: bool) -> None:
+def _write(table: "pa.Table", out: Path, file: BinaryIO) -> None:
     from pyarrow import csv, parquet
 
-    place = out.resolve()  # a link stays, what it leads to is replaced
-    partial = place.with_name(f"{place.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("xb") as file:
-            if out.suffix.lower() == ".csv":
-                csv.write_csv(table, file)
-            else:
-                parquet.write_table(table, file)
-            file.flush()
-            os.fsync(file.fileno())
-        _check(out, force)  # somebody may have written it meanwhile
-        partial.replace(place)
-    except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
-        raise VidsimError(f"--out {str(out)!r}: cannot be written: {reason}; nothing was changed") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    if out.suffix.lower() == ".csv":
+        csv.write_csv(table, file)
+    else:
+        parquet.write_table(table, file)

@@ -56,8 +56,9 @@ def inspect(
         check_out(html, (".html", ".htm"), force=force, option="--html")
     said = any((format, order, columns, ids, rt_unit is not Unit.s))
     judgments = load(source, root, reading(format, order, columns, ids, rt_unit) if said else None)
-    rules = {"min_catch_accuracy": min_catch_accuracy, "rt_range": rt_range_of(rt_range), "repeats": repeats.value}
-    judgments = exclude(judgments, **rules)
+    judgments = exclude(
+        judgments, min_catch_accuracy=min_catch_accuracy, rt_range=rt_range_of(rt_range), repeats=repeats.value
+    )
     found = quality(judgments)
     if html is not None:
         from vidsim.report.quality import quality_page

@@ -12,7 +12,7 @@ from vidsim.data.design.pairs import LARGEST, require_size
 from vidsim.errors import VidsimError
 
 LARGEST_GREEDY = 5_000
-"""Stimuli up to which a greedy cover is made: 4.3 million triplets, in 0.5 GB of memory and two minutes."""
+"""Stimuli up to which a greedy cover is made: 4.3 million triplets, in 0.6 GB of memory and a few minutes."""
 
 
 def greedy_cover(n: int, seed: int = 0, pool: int = 10_000) -> Int[ndarray, "t 3"]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOST = 20_000_000
-"""Trials up to which a plan is laid out: at which it takes 3 GB of memory."""
+"""Trials up to which a plan is laid out: at which it takes 2.5 GB of memory."""
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,10 @@ def read_table(
         return _meadows(source, names, notes)
     given = _columns(source, columns or {})
     cells = {ours: source.table[theirs] for ours, theirs in given.items()}
+    named = {"a", "b", "odd"} <= set(cells)
     told = [
         *(["choice-column"] if "choice" in cells or "choice_position" in cells else []),
-        *(["odd-last"] if {"a", "b", "odd"} <= set(cells) else []),
+        *(["odd-last"] if named else []),
     ]
     told = told or ([order] if order else [])
     listed = ", ".join(map(repr, source.header))
@@ -84,7 +85,7 @@ def read_table(
         raise VidsimError(f"{show(path)} tells the odd one in two ways; its columns are {listed}; keep one")
     if order is not None and order != told[0]:
         raise VidsimError(f"{show(path)} tells the odd one by {told[0]}, so --order {order} cannot be; leave it out")
-    if told == ["odd-last"] and "odd" in cells:
+    if named:
         shown, choice = [cells[name] for name in ("a", "b", "odd")], cells["odd"]
     else:
         missing = [name for name in SHOWN if name not in cells]
