@@ -8,7 +8,10 @@ import subprocess
 import sys
 
 VERBS = (
-    *("", "index", "extract", "search", "models", "store", "store info", "store failures", "store optimize", "doctor"),
+    *("", "index", "extract", "search", "models"),
+    *("judgments", "judgments import", "judgments inspect", "judgments reliability", "judgments design"),
+    *("judgments power", "judgments simulate", "judgments next", "judgments embed"),
+    *("store", "store info", "store failures", "store optimize", "doctor"),
 )
 
 

@@ -56,9 +56,8 @@ class RSM:
                 continue
             if matrix.shape != (n, n):
                 raise VidsimError(f"{what} of shape {matrix.shape} were given for {n} ids; expected ({n}, {n})")
-            for block in _blocks(n):
-                if not np.array_equal(matrix[block], matrix[:, block].T, equal_nan=matrix.dtype.kind == "f"):
-                    raise VidsimError(f"the {what} are not symmetric; expected the same value for (i, j) and (j, i)")
+            if not all(_same(matrix[a, b], matrix[b, a].T) for a, b in _tiles(n)):
+                raise VidsimError(f"the {what} are not symmetric; expected the same value for (i, j) and (j, i)")
 
     @cached_property
     def position(self) -> dict[str, int]:
@@ -206,15 +205,23 @@ def square(upper: ndarray, n: int, diagonal: float | int) -> ndarray:
         stop = start + n - 1 - row
         matrix[row, row + 1 :] = upper[start:stop]
         start = stop
-    for block in _blocks(n):
-        for other in _blocks(n):
-            if other.start < block.start:
-                matrix[block, other] = matrix[other, block].T
-        inner = matrix[block, block]
-        below = np.tril_indices(len(inner), -1)
-        inner[below] = inner.T[below]
+    for a, b in _tiles(n):
+        if a == b:
+            inner = matrix[a, a]
+            below = np.tril_indices(len(inner), -1)
+            inner[below] = inner.T[below]
+        else:
+            matrix[a, b] = matrix[b, a].T
     return matrix
 
 
-def _blocks(n: int, size: int = 1024) -> Iterator[slice]:
-    return (slice(start, min(n, start + size)) for start in range(0, n, size))
+def _tiles(n: int, size: int = 512) -> Iterator[tuple[slice, slice]]:
+    """Go through the diagonal and what lies below it, in tiles that fit the processor's cache."""
+    blocks = [slice(start, min(n, start + size)) for start in range(0, n, size)]
+    return ((blocks[row], blocks[column]) for row in range(len(blocks)) for column in range(row + 1))
+
+
+def _same(a: ndarray, b: ndarray) -> bool:
+    """Tell whether all values are equal; NaN equals NaN."""
+    differ = a != b
+    return not differ.any() or bool((np.isnan(a[differ]) & np.isnan(b[differ])).all())

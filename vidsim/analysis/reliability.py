@@ -196,7 +196,7 @@ def spearman_brown(r: Float[ndarray, " k"]) -> Float[ndarray, " k"]:
     >>> spearman_brown(np.array([0.5, 1.0, -1.0]))
     array([0.66666667, 1.        ,        nan])
     """
-    return np.divide(2 * r, 1 + r, out=np.full(len(r), np.nan), where=1 + r > 0)
+    return np.divide(2 * r, 1 + r, out=np.full(len(r), np.nan), where=1 + r > 1e-9)
 
 
 def percentile_interval(values: Float[ndarray, " k"]) -> tuple[float, float]:
