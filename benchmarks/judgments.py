@@ -102,13 +102,14 @@ def compare_counts(triplets: Triplets, repeats: int) -> None:
         "pandas, group-by": lambda: grouped_rsm(table, n),
     }
     np.testing.assert_array_equal(triplets.rsm().upper, loop_rsm(table, n)[np.triu_indices(n, 1)])
-    taken = {name: [seconds(run) for _ in range(1)] for name, run in runs.items()}
-    for _ in range(repeats - 1):
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
         for name, run in runs.items():
             taken[name].append(seconds(run))
     print(f"RSM of {len(triplets):,} trials over {n} stimuli")
     for name, times in taken.items():
-        print(f"  {name:22} {1e3 * median(times):9.1f} ms, {median(times) / median(taken['vidsim']):7.1f}x vidsim's time")
+        ratio = median(times) / median(taken["vidsim"])
+        print(f"  {name:22} {1e3 * median(times):9.1f} ms, {ratio:7.1f}x vidsim's time")
 
 
 def compare_reliability(triplets: Triplets, splits: int) -> None:
@@ -162,7 +163,8 @@ del counts
 again = time.perf_counter()
 triplets.rsm()
 stop = time.perf_counter()
-print(f"{middle - start:.1f} {peak:.0f} {stop - again:.1f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}")
+last = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(f"{middle - start:.1f} {peak:.0f} {stop - again:.1f} {last:.0f}")
 """
 
 

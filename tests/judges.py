@@ -21,11 +21,11 @@ def write_csv(path, header, rows, separator=",", encoding="utf-8"):
     return path
 
 
-def release(folder, *, without=()):
-    """Write a small release in the layout of Social-OOO: six videos, four of them for training."""
+def release(folder, *, without=(), trials=0):
+    """Write a small release in the layout of Social-OOO: six videos, four for training; more trials if asked."""
     names = [f"clip {i}.mp4" for i in range(6)]
-    trials, stimuli = folder / "data" / "interim" / "similarity", folder / "data" / "raw" / "utils"
-    trials.mkdir(parents=True)
+    judged, stimuli = folder / "data" / "interim" / "similarity", folder / "data" / "raw" / "utils"
+    judged.mkdir(parents=True)
     stimuli.mkdir(parents=True)
     header = ["participation", "task", "trial", "stim1_name", "stim2_name", "stim3_name", "choice", "response_time"]
     rows = [
@@ -35,10 +35,11 @@ def release(folder, *, without=()):
         ["bob", "set2", 4, 1, 1, 2, 2, 0.5],
     ]
     test = [["bob", "set2", 5, 4, 5, 0, 4, 9.5]]
+    more = [[f"p{i % 4}", "set3", i, *row, row[2], 2.0] for i, row in enumerate(random_rows(6, trials).tolist())]
     files = {
-        trials / "all_triplets.csv": (header, rows + test),
-        trials / "train_triplets.csv": (["triplet_id", *header], [[i, *row] for i, row in enumerate(rows[:3])]),
-        trials / "test_triplets.csv": (["triplet_id", *header], [[4, *row] for row in test]),
+        judged / "all_triplets.csv": (header, rows + test + more),
+        judged / "train_triplets.csv": (["triplet_id", *header], [[i, *row] for i, row in enumerate(rows[:3])]),
+        judged / "test_triplets.csv": (["triplet_id", *header], [[4, *row] for row in test]),
         stimuli / "video_mapping.csv": (["index", "video_name"], enumerate(names)),
         stimuli / "train.csv": (["video_name"], [[name] for name in names[:4]]),
         stimuli / "test.csv": (["index", "video_name"], [[4, names[4]], [5, names[5]]]),

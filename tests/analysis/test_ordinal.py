@@ -85,11 +85,11 @@ def test_a_fit_is_a_minimum_of_the_penalised_likelihood(how):
 def test_a_planted_geometry_is_recovered_from_far_fewer_trials_than_the_human_rsm_needs(kind):
     planted = planted_rsm(60, 3)
     truth = expected_rsm(planted, temperature=0.2).upper
-    triplets = simulate(planted, trials=4000, temperature=0.2, seed=1).triplets
+    triplets = simulate(planted, trials=1500, temperature=0.2, seed=1).triplets
     raw = triplets.rsm().upper
     seen = ~np.isnan(raw)
     denoised = ordinal.denoised_rsm(ordinal.fit(triplets, 4, l2=1.0, similarity=kind))
-    assert spearmanr(raw[seen], truth[seen]).statistic < 0.85
+    assert spearmanr(raw[seen], truth[seen]).statistic < 0.8
     assert spearmanr(denoised.upper, truth).statistic >= 0.95
     # on the scale of the human RSM
     assert np.abs(denoised.upper - truth).mean() < 0.06
@@ -116,17 +116,16 @@ def test_nonnegative_coordinates_become_sparse():
 
 
 def test_restarts_keep_the_best_and_the_seed_decides():
-    triplets = trials(stimuli=20, number=600)
-    kinds = {"nonnegative": True, "l1": 1.0}
+    triplets = simulate(planted_rsm(30, 6), trials=1500, temperature=0.2).triplets
 
-    def objective(seed: int, restarts: int) -> float:
-        found = ordinal.fit(triplets, 3, seed=seed, restarts=restarts, **kinds)
-        return -found.log_likelihood * len(triplets) + found.embeddings.matrix.sum()
+    def objective(restarts: int) -> float:
+        found = ordinal.fit(triplets, 8, l1=0.5, nonnegative=True, restarts=restarts)
+        return -found.log_likelihood * len(triplets) + 0.5 * found.embeddings.matrix.sum()
 
-    one, several = objective(0, 1), objective(0, 6)
-    assert several < one - 0.01
-    assert objective(0, 6) == several
-    assert not ordinal.fit(triplets, 3, max_iter=1, **kinds).converged
+    one, two = objective(1), objective(2)
+    assert two < one - 1
+    assert objective(2) == two
+    assert not ordinal.fit(triplets, 8, l1=0.5, nonnegative=True, max_iter=1).converged
 
 
 def test_score_equals_a_slow_loop_ties_share_and_unknown_stimuli_are_chance():
@@ -154,7 +153,7 @@ def test_stimuli_never_judged_are_left_out():
 
 
 def test_judgments_of_the_same_three_stimuli_share_a_fold():
-    rows = np.array([p for p in permutations(range(7), 3)] * 3, np.int32)
+    rows = np.array(list(permutations(range(7), 3)) * 3, np.int32)
     triplets = Triplets(tuple("abcdefg"), rows)
     fold = folds_of(triplets, 5, seed=0)
     for trio in {frozenset(row) for row in rows.tolist()}:
@@ -257,7 +256,6 @@ def test_pair_similarities_equal_scipys():
     np.testing.assert_allclose(pair_similarities(matrix, "distance"), -cdist(matrix, matrix, "sqeuclidean"), atol=1e-12)
 
 
-@pytest.mark.slow
 def test_social_ooo(shared):
     from vidsim.data.judgments.read import read
 

@@ -117,9 +117,9 @@ def test_sure_judges_agree_and_random_ones_do_not():
     rng = np.random.default_rng(0)
     sure = reliability(judge(planted(20, 1, 0), np.tile(shown[:200], (20, 1)), 1e-6, rng), splits=50, resamples=50)
     assert sure.spearman_brown > 0.99
-    chance = [reliability(judge(np.eye(20), shown, 1.0, rng), splits=100, resamples=200) for _ in range(12)]
+    chance = [reliability(judge(np.eye(20), shown, 1.0, rng), splits=60, resamples=100) for _ in range(8)]
     assert abs(np.mean([one.r for one in chance])) < 0.07  # either is uncertain by 1 / sqrt(190 pairs)
-    assert sum(one.interval[0] < 0 < one.interval[1] for one in chance) > 9
+    assert sum(one.interval[0] < 0 < one.interval[1] for one in chance) > 5
     negative = [one for one in chance if one.r < 0]
     assert len(negative) > 1
     for one in negative:

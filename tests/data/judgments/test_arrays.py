@@ -118,5 +118,5 @@ def test_damaged_files_are_refused(tmp_path):
         with pytest.raises(VidsimError, match="no file"):
             read_array(path, order="odd-last")
         path.write_bytes(b"\x93NUMPY\x01\x00\xff\xff garbage")
-        with pytest.raises(VidsimError, match="not an array file|not text"):
+        with pytest.raises(VidsimError, match=r"not an array file|not text"):
             read_array(path, order="odd-last")

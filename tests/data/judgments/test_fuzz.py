@@ -1,7 +1,5 @@
 """Whatever bytes come in: judgments that account for every row, or one line that names the file."""
 
-import os
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -73,11 +71,14 @@ HOWS = st.sampled_from(
 def check(folder, content, name, how):
     path = folder / name
     path.write_bytes(content)
+    refusal = None
     try:
         found = read(path, how)
     except VidsimError as error:
-        assert name in str(error)
-        assert str(error).splitlines() == [str(error)]
+        refusal = str(error)
+    if refusal is not None:
+        assert name in refusal
+        assert refusal.splitlines() == [refusal]
         return "refused"
     if found.judgments is None:
         return "similarities"
@@ -133,4 +134,3 @@ def test_random_bytes_of_any_size(tmp_path):
         for size in (1, 10, 1000, 100_000):
             for how in (Reading(), Reading(order="odd-last"), Reading(format="rsm")):
                 assert check(tmp_path, rng.bytes(size), name, how) == "refused"
-    assert os.listdir(tmp_path)

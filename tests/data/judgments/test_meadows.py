@@ -66,7 +66,7 @@ def test_other_mat_files_are_refused(tmp_path, variables, message):
         ('{"tasks": [{"task": {"task_type": "info"}}]}', "no finished multi-arrangement task"),
         ('{"tasks": 3}', "is not the tree"),
         (
-            '{"task": {"task_type": "multiarrange", "name": "m"}, "stimuli": [{"name": "a"}, {"name": "b"}], "rdm": ["x"]}',
+            '{"task": {"task_type": "multiarrange", "name": "m"}, "stimuli": [{"name": "a"}], "rdm": ["x"]}',
             "are no numbers",
         ),
     ],

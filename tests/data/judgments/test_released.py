@@ -49,7 +49,7 @@ def test_files_may_be_missing(tmp_path):
     assert len(stimuli.train) == 4
     _, stimuli = read_release(release(tmp_path / "5", without={"annotations.csv", "captions.csv"}))
     assert all(not s.captions and not s.ratings for s in stimuli)
-    with pytest.raises(VidsimError, match="holds no trials; expected all_triplets.csv"):
+    with pytest.raises(VidsimError, match=r"holds no trials; expected all_triplets\.csv"):
         read_release(release(tmp_path / "6", without={"all_triplets.csv", "train_triplets.csv", "test_triplets.csv"}))
     with pytest.raises(VidsimError, match="holds no data/interim/similarity"):
         read_release(tmp_path)
