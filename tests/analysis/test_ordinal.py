@@ -243,7 +243,7 @@ def test_what_cannot_be_validated_is_refused():
         ordinal.fit(empty, 2)
     with pytest.raises(VidsimError, match="0 different triplets cannot be dealt to 5 folds"):
         ordinal.cross_validate(empty, ordinal.candidates(2, l2=1.0))
-    with pytest.raises(VidsimError, match="2 folds for 3 candidates"):
+    with pytest.raises(VidsimError, match="2 folds for 4 candidates"):
         ordinal.cross_validate(trials(), ordinal.candidates(2), folds=2)
     with pytest.raises(VidsimError, match="folds is 1"):
         folds_of(trials(), 1, 0)

@@ -98,10 +98,10 @@ def test_a_split_has_its_own_embedding(vidsim, shared, tmp_path):
         (("--dims", "2,,3"), "or auto"),
         (("--dims", "9" * 5000), "or auto"),
         (("--dims", "2", "--l1", "1"), "only nonnegative embeddings sparse"),
-        (("--dims", "2", "--folds", "2"), "2 folds for 3 candidates"),
+        (("--dims", "2", "--folds", "2"), "2 folds for 4 candidates"),
         (("--dims", "2", "--folds", "900"), "cannot be dealt to 900 folds"),
         (("--dims", "2", "--out", "e.txt"), "ends in .npz or .csv or .parquet"),
-        (("--dims", "2", "--l2", "nan"), "l2 is nan"),
+        (("--dims", "2", "--l2", "nan"), "'--l2': Input should be"),
     ],
 )
 def test_what_cannot_be_embedded_is_said_in_one_line(vidsim, root, tmp_path, monkeypatch, options, message):

@@ -25,7 +25,7 @@ def test_trials_of_a_random_geometry_come_back_through_the_importer(vidsim, tmp_
     assert pyarrow.csv.read_csv(out).column_names == COLUMNS
     drawn = simulate(planted_rsm(12, 3, 3), trials=500, temperature=0.35, lapse=0.1, participants=4, seed=3)
     found = read(out).judgments
-    assert found.defects == ()
+    assert {defect.kind for defect in found.defects} <= {"repeated"}
     places = np.array(drawn.ids)[shown(drawn)]
     assert np.array_equal(np.array(found.ids)[shown(found)], places)
     assert np.array_equal(np.array(found.ids)[found.rows], np.array(drawn.ids)[drawn.rows])
@@ -57,7 +57,7 @@ def test_a_model_is_a_stored_matrix_or_a_layer(vidsim, tmp_path):
     matrix = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
     table = store.create("enc", {}, {"blocks.1": 3}, default_layer="blocks.1", versions={})
     ids = tuple(f"clip:{i}" for i in range(7))
-    table.write([Entry(i, f"/{i}", i, "2026") for i in ids], {"blocks.1": matrix})
+    table.write([Entry(i, f"/{i}", i) for i in ids], {"blocks.1": matrix})
     rsm = cosine_rsm(Embeddings(ids, matrix))
     store.rsms.put("by hand", rsm.table())
     expected = simulate(rsm, trials=60, temperature=0.1, seed=2).rows
@@ -87,7 +87,7 @@ def test_a_model_is_a_stored_matrix_or_a_layer(vidsim, tmp_path):
         (("--stimuli", 9, "--out", "x.txt"), "ends in .csv"),
         (("--stimuli", 9, "--out", "none/x.csv"), "no folder"),
         (("--stimuli", 2, "--out", "x.csv"), "--stimuli"),
-        (("--stimuli", 9, "--out", "x.csv", "--temperature", "nan"), "temperature is nan"),
+        (("--stimuli", 9, "--out", "x.csv", "--temperature", "nan"), "'--temperature': Input should be"),
         (("--stimuli", 9, "--out", "x.csv", "--participants", 99), "participants is 99"),
         (("--stimuli", 9, "--out", "x.csv", "--lapse", 2), "--lapse"),
         (("--stimuli", 9, "--name", " "), "--name is empty"),

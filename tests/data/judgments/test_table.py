@@ -144,6 +144,17 @@ def test_columns_may_have_names_of_their_own(tmp_path):
     assert (trials(judgments), judgments.participants[0]) == ([("y", "z", "x")], ("ann",))
 
 
+def test_capitals_do_not_matter_in_column_names(tmp_path):
+    assert trials(table(tmp_path, ["x", "y", "z", "y"], header=["Stim1", "STIM2", "stim3", "Choice"])) == [
+        ("x", "z", "y")
+    ]
+
+
+def test_places_in_a_column_of_ids_are_pointed_at(tmp_path):
+    with pytest.raises(VidsimError, match=r"no usable trial.*--columns choice_position=NAME"):
+        table(tmp_path, ["x", "y", "z", "2"], header=["stim1", "stim2", "stim3", "choice"])
+
+
 def test_the_odd_one_among_three_must_be_said(tmp_path):
     header = ["stim1", "stim2", "stim3"]
     with pytest.raises(VidsimError, match="no column says which stimulus was chosen"):

@@ -21,6 +21,21 @@ def test_separators_and_marks_are_recognised(tmp_path, separator, encoding):
     assert rows(path) == [["日本", "a"], ["x", ""]]
 
 
+def test_excels_note_of_the_separator_is_no_row(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("sep=;\na;b,c\n1;2\n")
+    source = read_delimited(path)
+    assert (source.header, source.lines.tolist()) == (["a", "b,c"], [3])
+
+
+def test_pipes_are_refused_without_waiting(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(VidsimError, match="is a pipe or a device"):
+        read_delimited(tmp_path / "pipe.csv")
+
+
 def test_lines_are_those_of_the_file(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text('a,b\n1,2\n\n3,"x\ny"\n,\n4,5,6\n7,8\n9\n')

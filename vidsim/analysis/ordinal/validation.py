@@ -13,8 +13,8 @@ from vidsim.analysis.ordinal.likelihood import Similarity
 from vidsim.errors import VidsimError
 from vidsim.triplets import Triplets
 
-DIMS = (2, 5, 10, 20)
-L2 = (1.0, 3.0, 9.0)
+DIMS = (2, 3, 5, 8, 12, 20)
+L2 = (1.0, 2.0, 4.0, 8.0)
 L1 = (1.0, 2.0, 4.0)
 """What is tried where nothing is asked for."""
 
@@ -120,7 +120,7 @@ def candidates(
     Examples
     --------
     >>> [candidate.l2 for candidate in candidates(3)]
-    [1.0, 3.0, 9.0]
+    [1.0, 2.0, 4.0, 8.0]
     """
     if l1 is None and l2 is None:
         l1, l2 = (L1, 0.0) if nonnegative else (0.0, L2)

@@ -1,5 +1,6 @@
 """``vidsim judgments embed``: a low-dimensional embedding fitted to the trials themselves."""
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -53,6 +54,8 @@ def embed(
 ) -> None:
     """Fit an embedding to the trials, and say how well it predicts trials held out: the reach for seen stimuli."""
     start = time.perf_counter()
+    # read when numpy is imported; the matrices are small, and threads would only wait for each other
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     tried_dims = _dims(dims)
     if out is not None:
         check_out(out, SUFFIXES, force=force)

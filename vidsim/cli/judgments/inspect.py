@@ -78,17 +78,19 @@ def _tell(found: "Quality") -> None:
     rows = [
         ("rows", f"{found.rows:,}"),
         ("trials", f"{found.trials:,}"),
-        ("catch trials", f"{found.catch_trials:,}, {_percent(found.catch_accuracy)} passed"),
+        (
+            "catch trials",
+            f"{found.catch_trials:,}" + (f", {_percent(found.catch_accuracy)} passed" if found.catch_trials else ""),
+        ),
         ("participants", f"{found.participants:,}" if found.participants else "not named"),
         ("stimuli", f"{found.stimuli:,}"),
         ("pairs judged", f"{found.pairs_observed:,} of {found.pairs_total:,}"),
         ("judgments per judged pair", f"{found.judgments_per_pair:.3f}"),
         ("triplets judged again", f"{found.repeated_triplets:,}"),
-        (
-            "agreement on them",
-            f"{_percent(agreed.agreement)} between people, {_percent(agreed.within)} within (chance 33.3 %)",
-        ),
     ]
+    if found.repeated_triplets:
+        shares = f"{_percent(agreed.agreement)} between people, {_percent(agreed.within)} within (chance 33.3 %)"
+        rows.append(("agreement on them", shares))
     if times.count:
         spread = f"1 % {times.percent_1:.2f}, 99 % {times.percent_99:,.1f}, longest {times.maximum:,.0f} s"
         rows.append(("response times", f"median {times.median:.2f} s; {spread}"))

@@ -1,5 +1,6 @@
 """``vidsim judgments power``: what a number of trials would give, before they are collected."""
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,6 +50,8 @@ def power(
 ) -> None:
     """Say how reliable the human RSM would be, and how models would align with it, for some numbers of trials."""
     start = time.perf_counter()
+    # read when numpy is imported; the matrices are small, and threads would only wait for each other
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if (stimuli is None) == (pilot is None):
         raise VidsimError("say what is planned: either --stimuli for a random geometry, or --from judgments of a pilot")
     counts = [int(n) for n in _numbers("--trials", trials, 1, 100_000_000, whole=True)]

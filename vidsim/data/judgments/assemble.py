@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -104,7 +105,7 @@ def assemble(
     shown, choice = at[:, :3], at[:, 3]
     free = np.ones(t, bool)
 
-    def mark(kind: str, rows: Bool[ndarray, " t"]) -> None:
+    def mark(kind: str, rows: Any) -> None:
         counts[kind] = rows & free
         if kind not in KEPT:
             free[rows] = False
@@ -158,7 +159,9 @@ def assemble(
         defects.insert(0, Defect(kind, MEANINGS[kind], len(cells.unpaired), cells.unpaired[:LINES_SHOWN]))
     if not len(rows):
         why = "; ".join(f"{d.count} rows: {d.meaning}" for d in defects)
-        raise VidsimError(f"{source} has no usable trial: {why}")
+        places = {labels[code] for code in np.unique(codes[:, 3]) if code >= 0} <= {"1", "2", "3"}
+        hint = "; if the choice is a place from 1 to 3: --columns choice_position=NAME" if places else ""
+        raise VidsimError(f"{source!r} has no usable trial: {why}{hint}")
     return Judgments(
         judgments.ids,
         rows,

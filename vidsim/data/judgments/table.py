@@ -121,10 +121,11 @@ def _columns(source: Delimited, renamed: Mapping[str, str]) -> dict[str, str]:
         if theirs not in source.header:
             raise VidsimError(f"{show(source.path)}: no column {theirs!r} for {ours!r}{_hint(theirs, source.header)}")
     found = dict(renamed)
+    spelt = {name.lower(): name for name in reversed(source.header) if name not in renamed.values()}
     for ours in COLUMNS:
         for theirs in (ours, RELEASED.get(ours)):
-            if theirs in source.header and theirs not in renamed.values():
-                found.setdefault(ours, theirs)
+            if theirs in spelt:
+                found.setdefault(ours, spelt[theirs])
     return found
 
 

@@ -1,6 +1,8 @@
 """Delimited text, read strictly: every line ends up in a row or in a count."""
 
 import csv
+import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +94,9 @@ def read_delimited(path: Path, *, header: bool = True, single: bool = False) -> 
         first = next(lines, "")
         if not first.strip():
             raise VidsimError(f"{show(path)} is empty; expected a table with a header line")
-        separator = max(SEPARATORS, key=first.count)
+        said = re.fullmatch(r'"?sep=(.)"?', first.strip("\r\n"))  # how Excel notes the separator
+        first = next(lines, "") if said else first
+        separator = said[1] if said else max(SEPARATORS, key=first.count)
         if not first.count(separator) and not single:
             raise VidsimError(
                 f"{show(path)} line 1 has a single column, {first.strip()[:40]!r}; "
@@ -162,7 +166,7 @@ class _Lines:
             line = self._file.readline(LINE_LIMIT + 1)
         except UnicodeDecodeError as error:
             raise VidsimError(
-                f"{show(self._path)} is not text in UTF-8 (after line {self.number}: {error.reason}); "
+                f"{show(self._path)} line {self.number + 1} or a later one is not text in UTF-8 ({error.reason}); "
                 "expected a CSV table; save it as UTF-8"
             ) from None
         if not line:
@@ -182,6 +186,8 @@ class _Lines:
 
 def _opened(path: Path) -> TextIO:
     try:
+        if not stat.S_ISDIR(path.stat().st_mode) and not stat.S_ISREG(path.stat().st_mode):
+            raise VidsimError(f"{show(path)} is a pipe or a device; expected a file")
         with path.open("rb") as file:
             mark = file.read(4)
         encoding = "utf-16" if mark[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
