@@ -21,9 +21,9 @@ def write_csv(path, header, rows, separator=",", encoding="utf-8"):
     return path
 
 
-def release(folder, *, without=(), trials=0):
-    """Write a small release in the layout of Social-OOO: six videos, four for training; more trials if asked."""
-    names = [f"clip {i}.mp4" for i in range(6)]
+def release(folder, *, without=(), trials=0, videos=6):
+    """Write a small release in the layout of Social-OOO; the first four videos are for training."""
+    names = [f"clip {i}.mp4" for i in range(videos)]
     judged, stimuli = folder / "data" / "interim" / "similarity", folder / "data" / "raw" / "utils"
     judged.mkdir(parents=True)
     stimuli.mkdir(parents=True)
@@ -35,14 +35,16 @@ def release(folder, *, without=(), trials=0):
         ["bob", "set2", 4, 1, 1, 2, 2, 0.5],
     ]
     test = [["bob", "set2", 5, 4, 5, 0, 4, 9.5]]
-    more = [[f"p{i % 4}", "set3", i, *row, row[2], 2.0] for i, row in enumerate(random_rows(6, trials).tolist())]
+    more = [
+        [f"p{i % 4}", "set3", i, *row, _far(row), 2.0] for i, row in enumerate(random_rows(videos, trials).tolist())
+    ]
     files = {
         judged / "all_triplets.csv": (header, rows + test + more),
         judged / "train_triplets.csv": (["triplet_id", *header], [[i, *row] for i, row in enumerate(rows[:3])]),
         judged / "test_triplets.csv": (["triplet_id", *header], [[4, *row] for row in test]),
         stimuli / "video_mapping.csv": (["index", "video_name"], enumerate(names)),
         stimuli / "train.csv": (["video_name"], [[name] for name in names[:4]]),
-        stimuli / "test.csv": (["index", "video_name"], [[4, names[4]], [5, names[5]]]),
+        stimuli / "test.csv": (["index", "video_name"], [[i, names[i]] for i in range(4, videos)]),
         stimuli / "captions.csv": (
             ["video_name", "caption_index", "caption"],
             [[names[0], 2, "second"], [names[0], 1, "first, with a comma"], [names[1], 1, "other"]],
@@ -59,3 +61,9 @@ def release(folder, *, without=(), trials=0):
         if path.name not in without:
             write_csv(path, head, body)
     return folder
+
+
+def _far(row):
+    """Judge by the distance of numbers: the odd one is farther from the middle one."""
+    low, middle, high = sorted(row)
+    return low if middle - low > high - middle else high

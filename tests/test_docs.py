@@ -26,17 +26,17 @@ def study(tmp_path, monkeypatch):
     """Work in a folder with a small study: judges of a planted geometry, in a plain CSV and in the released layout."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    points = rng.normal(size=(6, 2))
+    points = rng.normal(size=(12, 2))
     rows = []
     for trial in range(240):
-        three = rng.choice(6, 3, replace=False)
+        three = rng.choice(12, 3, replace=False)
         far = [np.linalg.norm(points[three[k - 1]] - points[three[k - 2]]) for k in range(3)]
         rows.append([f"p{trial % 6}", "set1", trial, *three, three[int(np.argmin(far))], 1.5 + rng.random()])
         if trial % 20 == 0:
             rows.append([f"p{trial % 6}", "set1", trial, three[0], three[0], three[1], three[1], 1.0])
     header = ["participant", "session", "trial", "stim1", "stim2", "stim3", "choice", "response_time"]
     write_csv(tmp_path / "trials.csv", header, rows)
-    release(tmp_path / "release")
+    release(tmp_path / "release", videos=12)
     released = ["participation", "task", "trial", *(f"stim{i}_name" for i in (1, 2, 3)), "choice", "response_time"]
     write_csv(tmp_path / "release" / "data" / "interim" / "similarity" / "all_triplets.csv", released, rows)
     return tmp_path
@@ -59,7 +59,7 @@ def test_the_commands_on_judgments_run(vidsim, study):
     (code,) = blocks(guide, "python")
     scope = {}
     exec(code, scope)
-    assert scope["human"].similarities.shape == (6, 6)
+    assert scope["human"].similarities.shape == (12, 12)
     assert scope["few"].counts.max() > scope["triplets"].restrict(scope["human"].ids[:4]).rsm().counts.max()
 
 

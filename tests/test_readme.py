@@ -50,7 +50,7 @@ def test_offline_commands_run(vidsim, clips, tmp_path, monkeypatch):
 
 def test_commands_on_judgments_run(vidsim, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    release(tmp_path / "release", trials=120)
+    release(tmp_path / "release", trials=90, videos=12)
     ran = [command for command in commands() if command[0] == "judgments"]
     assert [command[1] for command in ran] == ["inspect", "import", "reliability", "embed", "next", "design"]
     for command in ran:

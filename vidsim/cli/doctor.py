@@ -10,7 +10,20 @@ from vidsim.cli import show
 from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
 
 LIBRARIES = (
-    *("vidsim", "numpy", "pyarrow", "lancedb", "torch", "transformers", "safetensors", "av", "faiss-cpu", "faiss-gpu"),
+    *(
+        "vidsim",
+        "numpy",
+        "scipy",
+        "matplotlib",
+        "pyarrow",
+        "lancedb",
+        "torch",
+        "transformers",
+        "safetensors",
+        "av",
+        "faiss-cpu",
+        "faiss-gpu",
+    ),
     *("sentence-transformers", "decord2"),
 )
 CODECS = ("h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "prores", "gif", "wmv3")

@@ -17,7 +17,21 @@ from judges import random_rows, release
 IDS = tuple(f'clip {k}, "ü"' for k in range(9))
 NAMES = ("more", *reversed(IDS), "and more")
 POINTS = np.random.default_rng(0).standard_normal((11, 5)).astype(np.float32)
-TRIALS = Triplets(IDS, random_rows(9, 40))
+RSM = cosine_rsm(Embeddings(NAMES, POINTS)).take(IDS)
+
+
+def judged(shown):
+    """Let somebody judge who leaves the most similar pair together in two trials of three."""
+    s = RSM.similarities
+    rows = []
+    for number, row in enumerate(shown.tolist()):
+        best = max(range(3), key=lambda k: s[row[k - 1], row[k - 2]])
+        odd = best if number % 3 else number // 3 % 3
+        rows.append([row[odd - 2], row[odd - 1], row[odd]])
+    return Triplets(IDS, np.array(rows, np.int32))
+
+
+TRIALS = judged(random_rows(9, 40))
 
 
 @pytest.fixture
@@ -50,9 +64,8 @@ def test_the_batch_is_the_librarys(vidsim, root, tmp_path):
     status, text, err = vidsim("judgments", "next", *arguments, "--json")
     assert (status, err, text.count("\n")) == (0, "", 1)
     answer = json.loads(text)
-    rsm = cosine_rsm(Embeddings(NAMES, POINTS)).take(IDS)
-    heat = fit_temperature(rsm, TRIALS, seed=3)
-    chosen = next_triplets(rsm, TRIALS, 12, temperature=heat, seed=3)
+    heat = fit_temperature(RSM, TRIALS, seed=3)
+    chosen = next_triplets(RSM, TRIALS, 12, temperature=heat, seed=3)
     rows = rows_of(out)
     assert list(rows[0]) == [
         *(f"stim{k}" for k in (1, 2, 3)),
@@ -62,7 +75,7 @@ def test_the_batch_is_the_librarys(vidsim, root, tmp_path):
     ]
     assert [[row[f"stim{k}"] for k in (1, 2, 3)] for row in rows] == [[IDS[k] for k in row] for row in chosen]
     predicted = [[float(row[f"probability_odd{k}"]) for k in (1, 2, 3)] for row in rows]
-    np.testing.assert_allclose(predicted, odd_probabilities(rsm, chosen, heat), rtol=1e-6)
+    np.testing.assert_allclose(predicted, odd_probabilities(RSM, chosen, heat), rtol=1e-6)
     shown = TRIALS.rsm().counts
     least = [min(shown[i, j] for i, j in combinations(row, 2)) for row in chosen.tolist()]
     assert [int(row["judgments"]) for row in rows] == least

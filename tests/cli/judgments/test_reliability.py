@@ -1,6 +1,8 @@
 import json
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from vidsim.analysis.agreement import agreement
@@ -39,7 +41,9 @@ def root(tmp_path):
     """Return a store with judgments by three people and somebody unknown."""
     trials = Triplets(tuple(f"clip {k}" for k in range(8)), random_rows(8, 200))
     people = [None if k % 10 == 0 else f"p{k % 3}" for k in range(200)]
-    Store(tmp_path / "root", create=True).judgments.put("lab", gathered(trials.ids, trials, people).table())
+    judgments = gathered(trials.ids, trials)
+    named = judgments.details.set_column(1, "participant", pa.array(people, pa.string()))
+    Store(tmp_path / "root", create=True).judgments.put("lab", replace(judgments, details=named).table())
     return tmp_path / "root"
 
 
