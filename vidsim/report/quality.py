@@ -34,11 +34,10 @@ def quality_page(quality: Quality, response_times: Float[ndarray, " t"]) -> Page
         figures[f"Response times of {len(known):,} trials; {late:,} are longer than {SLOW:g} s."] = _times(known)
     if sum(quality.position_bias.counts):
         bias = quality.position_bias
-        figures[f"Where the odd one was chosen (if all places were equal: p {_p(bias.p)})."] = _places(bias)
-    figures[
-        f"Judgments of each of the {quality.pairs_total:,} pairs; {quality.pairs_total - quality.pairs_observed:,} were "
-        "never judged."
-    ] = _pairs(quality.judgments_per_pair_histogram)
+        figures[f"Where the odd one was chosen (all places alike: p {_p(bias.p)})."] = _places(bias)
+    never = quality.pairs_total - quality.pairs_observed
+    caption = f"Judgments of each of the {quality.pairs_total:,} pairs; {never:,} were never judged."
+    figures[caption] = _pairs(quality.judgments_per_pair_histogram)
     tested = [p.catch_accuracy for p in quality.per_participant if p.catch_trials]
     if tested:
         figures[f"Catch trials passed, by each of the {len(tested)} participants who had any."] = _accuracies(tested)
