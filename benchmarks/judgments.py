@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from vidsim.analysis.ordinal import denoised_rsm, fit
 from vidsim.analysis.reliability import reliability
 from vidsim.data.design import cover, greedy_cover, pairs_covered, schoenheim
 from vidsim.data.judgments.read import read
@@ -126,6 +127,23 @@ def compare_reliability(triplets: Triplets, splits: int) -> None:
     print(f"{1000 * theirs / median(plain):.0f}x vidsim's time")
 
 
+def compare_denoised(triplets: Triplets, halves: int = 5) -> None:
+    """Correlate the RSM of one random half of the trials, raw and denoised, with the raw RSM of the other half."""
+    rng = np.random.default_rng(0)
+    found: dict[str, list[float]] = {"raw": [], "denoised": []}
+    for _ in range(halves):
+        order = rng.permutation(len(triplets))
+        half = len(order) // 2
+        first, second = triplets.select(order[:half]), triplets.select(order[half:])
+        target = second.rsm().upper
+        for name, rsm in (("raw", first.rsm()), ("denoised", denoised_rsm(fit(first, 5, l2=2.0)))):
+            both = ~np.isnan(target) & ~np.isnan(rsm.upper)
+            found[name].append(float(spearmanr(rsm.upper[both], target[both]).statistic))
+    print(f"RSM of a random half of the trials against the raw RSM of the other half (Spearman, {halves} times)")
+    for name, values in found.items():
+        print(f"  {name:22} {np.mean(values):9.3f} ({min(values):.3f} to {max(values):.3f})")
+
+
 def compare_design(small: int) -> None:
     print("Triplet design")
     for n, goal in ((250, 0.5), (998, 5.0)):
@@ -187,6 +205,7 @@ def main() -> None:
     compare_counts(triplets, options.repeats)
     large()
     compare_reliability(triplets, options.splits)
+    compare_denoised(triplets)
     compare_design(options.small)
     print(f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
 

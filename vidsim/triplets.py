@@ -49,7 +49,7 @@ class Triplets:
     >>> trials = Triplets(("a", "b", "c", "d"), np.array([[0, 1, 2], [0, 3, 1]]))
     >>> trials.rsm().similarities[0]
     array([1. , 0.5, 0. , 1. ])
-    >>> trials.restrict(["a", "b"]).rsm(context="any").counts[0, 1]
+    >>> int(trials.restrict(["a", "b"]).rsm(context="any").counts[0, 1])
     2
     """
 
@@ -227,3 +227,29 @@ def pair_index(i: Int[ndarray, " t"], j: Int[ndarray, " t"], n: int) -> Int[ndar
     """
     low = np.minimum(i, j).astype(np.int64)
     return low * (2 * n - 3 - low) // 2 + np.maximum(i, j) - 1
+
+
+def triplet_numbers(rows: Int[ndarray, "t 3"]) -> Int[ndarray, " t"]:
+    """Give trials that show the same three stimuli, in any order, the same number.
+
+    Parameters
+    ----------
+    rows : array of shape (t, 3)
+        Positions of the stimuli.
+
+    Returns
+    -------
+    array of shape (t,)
+        From 0 to the number of different triplets - 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> triplet_numbers(np.array([[4, 1, 2], [0, 1, 2], [2, 4, 1]]))
+    array([1, 0, 1])
+    """
+    low, middle, high = np.sort(rows, axis=1).astype(np.int64).T
+    n = int(rows.max(initial=0)) + 1
+    if n > 2_000_000:  # the number of a triplet would not fit
+        return np.unique(np.stack([low, middle, high], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+    return np.unique((low * n + middle) * n + high, return_inverse=True)[1].reshape(-1)

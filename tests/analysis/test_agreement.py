@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vidsim.analysis.agreement import agreement, triplet_groups
+from vidsim.analysis.agreement import agreement
 from vidsim.data.judgments.read import read
 from vidsim.errors import VidsimError
-from vidsim.triplets import Triplets
+from vidsim.triplets import Triplets, triplet_numbers
 
 from judges import random_rows
 
@@ -105,7 +105,7 @@ def test_less_than_chance_has_no_bound():
 
 def test_same_stimuli_in_any_order_are_one_triplet():
     trials = Triplets(tuple("abcdefg"), random_rows(7, 300))
-    group = triplet_groups(trials)
+    group = triplet_numbers(trials.rows)
     sets = [frozenset(row) for row in trials.rows.tolist()]
     assert len(set(zip(group.tolist(), sets, strict=True))) == len(set(sets)) == group.max() + 1
 

@@ -8,7 +8,7 @@ from numpy import ndarray
 
 from vidsim.analysis.reliability import percentile_interval
 from vidsim.errors import VidsimError
-from vidsim.triplets import Triplets
+from vidsim.triplets import Triplets, triplet_numbers
 
 CHANCE = 1 / 3
 """Agreement of two people who choose at random."""
@@ -144,36 +144,11 @@ def agreement(
     )
 
 
-def triplet_groups(triplets: Triplets) -> Int[ndarray, " t"]:
-    """Number the triplets, the same three stimuli in any order alike.
-
-    Parameters
-    ----------
-    triplets : Triplets
-        Judged trials.
-
-    Returns
-    -------
-    array of shape (t,)
-        From 0 to the number of different triplets - 1.
-
-    Examples
-    --------
-    >>> triplet_groups(Triplets(("a", "b", "c", "d"), np.array([[0, 1, 2], [0, 1, 3], [2, 0, 1]])))
-    array([0, 1, 0])
-    """
-    low, middle, high = np.sort(triplets.rows.astype(np.int64), axis=1).T
-    n = len(triplets.ids)
-    if n > 2_000_000:  # the number of a triplet would not fit
-        return np.unique(np.stack([low, middle, high], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
-    return np.unique((low * n + middle) * n + high, return_inverse=True)[1].reshape(-1)
-
-
 def _repeated(
     triplets: Triplets, people: Int[ndarray, " t"]
 ) -> tuple[Int[ndarray, "g 3"], Int[ndarray, " r"], Int[ndarray, " r"], Int[ndarray, " r"]]:
     """Return the stimuli of each repeated triplet; and for its judgments triplet, choice (0 to 2) and person."""
-    groups = triplet_groups(triplets)
+    groups = triplet_numbers(triplets.rows)
     often = np.flatnonzero(np.bincount(groups)[groups] > 1)
     _, first, group = np.unique(groups[often], return_index=True, return_inverse=True)
     rows = triplets.rows[often]

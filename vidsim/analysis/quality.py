@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from vidsim.analysis.agreement import Agreement, agreement, triplet_groups
+from vidsim.analysis.agreement import Agreement, agreement
+from vidsim.data.judgments.assemble import repeats as repeated
 from vidsim.data.judgments.judgments import Defect, Exclusion, Judgments
 from vidsim.errors import VidsimError
 
@@ -313,17 +314,10 @@ def _exclude_by_time(judgments: Judgments, low: float | None, high: float | None
 
 
 def _exclude_repeats(judgments: Judgments) -> Judgments:
-    names, who = judgments.participants
-    if not names:
+    if not judgments.participants[0]:
         raise VidsimError("repeats 'first' needs participants, and these judgments name none: leave the rule out")
-    real = np.flatnonzero(~judgments.catch)
-    group = triplet_groups(judgments.triplets)
-    known = who[real] >= 0
-    real, group = real[known], group[known]
-    _, first = np.unique(group * len(names) + who[real], return_index=True)
     stay = np.ones(len(judgments), bool)
-    stay[real] = False
-    stay[real[first]] = True
+    stay[repeated(judgments)] = False
     return _keep(judgments, stay, "repeats", "first")
 
 

@@ -11,7 +11,7 @@ from numpy import ndarray
 from vidsim.analysis.ordinal.embedding import fit
 from vidsim.analysis.ordinal.likelihood import Similarity
 from vidsim.errors import VidsimError
-from vidsim.triplets import Triplets
+from vidsim.triplets import Triplets, triplet_numbers
 
 DIMS = (2, 3, 5, 8, 12, 20)
 L2 = (1.0, 2.0, 4.0, 8.0)
@@ -155,12 +155,11 @@ def folds_of(triplets: Triplets, folds: int, seed: int) -> Int[ndarray, " t"]:
     """
     if folds < 2:
         raise VidsimError(f"folds is {folds}: expected at least 2")
-    n = len(triplets.ids)
-    rows = np.sort(triplets.rows.astype(np.int64), axis=1)
-    _, first, group = np.unique(rows @ np.array([n * n, n, 1]), return_index=True, return_inverse=True)
-    if len(first) < folds:
-        raise VidsimError(f"{len(first)} different triplets cannot be dealt to {folds} folds; give fewer folds")
-    return (np.random.default_rng(seed).permutation(len(first)) % folds)[group]
+    group = triplet_numbers(triplets.rows)
+    different = int(group.max(initial=-1)) + 1
+    if different < folds:
+        raise VidsimError(f"{different} different triplets cannot be dealt to {folds} folds; give fewer folds")
+    return (np.random.default_rng(seed).permutation(different) % folds)[group]
 
 
 def cross_validate(

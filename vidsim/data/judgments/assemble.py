@@ -13,6 +13,7 @@ from numpy import ndarray
 from vidsim.data.judgments.judgments import DETAILS, Defect, Judgments
 from vidsim.data.judgments.text import pc
 from vidsim.errors import VidsimError
+from vidsim.triplets import triplet_numbers
 
 LINES_SHOWN = 10
 """So many line numbers are given for each kind of defect."""
@@ -189,33 +190,9 @@ def repeats(judgments: Judgments) -> Int[ndarray, " r"]:
     """
     _, person = judgments.participants
     real = np.flatnonzero((person >= 0) & ~judgments.catch)
-    trial = trialnumbers(judgments.rows[real])
+    trial = triplet_numbers(judgments.rows[real])
     _, first = np.unique(person[real] * (trial.max(initial=0) + 1) + trial, return_index=True)
     return np.delete(real, first)
-
-
-def trialnumbers(rows: Int[ndarray, "t 3"]) -> Int[ndarray, " t"]:
-    """Give trials that show the same three stimuli, in any order, the same number.
-
-    Parameters
-    ----------
-    rows : array of shape (t, 3)
-        Positions of the stimuli.
-
-    Returns
-    -------
-    array of shape (t,)
-        Numbers from 0, without gaps.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> trialnumbers(np.array([[4, 1, 2], [0, 1, 2], [2, 4, 1]]))
-    array([1, 0, 1])
-    """
-    low, middle, high = np.sort(rows, axis=1).astype(np.int64).T
-    n = int(rows.max(initial=0)) + 1
-    return np.unique((low * n + middle) * n + high, return_inverse=True)[1]
 
 
 def _encode(columns: Sequence[pa.ChunkedArray], t: int) -> tuple[list[str], Int[ndarray, "t 4"]]:
