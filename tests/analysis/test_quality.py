@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 from scipy.stats import chisquare
 
-from vidsim.analysis.quality import exclude, plain, quality
+from vidsim.analysis.exclusion import exclude
+from vidsim.analysis.quality import plain, quality
 from vidsim.data.judgments.judgments import DETAILS, Judgments
 from vidsim.data.judgments.read import read
 from vidsim.errors import VidsimError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vidsim.analysis.active import fit_temperature, next_triplets, odd_probabilities
-from vidsim.data.judgments.judgments import gathered
+from vidsim.data.judgments.judgments import Judgments
 from vidsim.embeddings import Embeddings
 from vidsim.rsm import cosine_rsm
 from vidsim.store import Entry, Store
@@ -38,7 +38,7 @@ TRIALS = judged(random_rows(9, 40))
 def root(tmp_path):
     """Return a store with judgments of nine stimuli, and models that know more stimuli, in another order."""
     store = Store(tmp_path / "root", create=True)
-    store.judgments.put("lab", gathered(IDS, TRIALS).table())
+    store.judgments.put("lab", Judgments.of(TRIALS).table())
     table = store.create("toy", {"checkpoint": "a"}, {"block.1": 5}, default_layer="block.1", versions={})
     table.write([Entry(name, f"/{name}", name) for name in NAMES], {"block.1": POINTS})
     store.rsms.put("human", cosine_rsm(Embeddings(NAMES, POINTS)).table())
@@ -100,7 +100,7 @@ def test_a_stored_matrix_predicts_as_the_embeddings_do(vidsim, root, tmp_path):
 
 def test_coverage_alone_prefers_what_nobody_judged(vidsim, root, tmp_path):
     out = tmp_path / "next.csv"
-    Store(root).judgments.put("little", gathered(IDS, TRIALS.select(np.arange(3))).table())
+    Store(root).judgments.put("little", Judgments.of(TRIALS.select(np.arange(3))).table())
     arguments = ("little", "--model", "human", "-n", 5, "--uncertainty-weight", 0, "--root", root, "--out", out)
     answer = json.loads(vidsim("judgments", "next", *arguments, "--json")[1])
     assert answer["pairs_new"] == answer["pairs"] == 15

@@ -8,7 +8,7 @@ import pytest
 from vidsim.analysis.agreement import agreement
 from vidsim.analysis.reliability import reliability, restrict_people
 from vidsim.cli.judgments.source import load_split
-from vidsim.data.judgments.judgments import gathered
+from vidsim.data.judgments.judgments import Judgments
 from vidsim.data.judgments.read import read
 from vidsim.store import Store
 from vidsim.triplets import Triplets
@@ -41,7 +41,7 @@ def root(tmp_path):
     """Return a store with judgments by three people and somebody unknown."""
     trials = Triplets(tuple(f"clip {k}" for k in range(8)), random_rows(8, 200))
     people = [None if k % 10 == 0 else f"p{k % 3}" for k in range(200)]
-    judgments = gathered(trials.ids, trials)
+    judgments = Judgments.of(trials)
     named = judgments.details.set_column(1, "participant", pa.array(people, pa.string()))
     Store(tmp_path / "root", create=True).judgments.put("lab", replace(judgments, details=named).table())
     return tmp_path / "root"
@@ -113,13 +113,13 @@ def test_problems_are_one_line(vidsim, root):
     assert "--by participants belongs to the default protocol" in refused(
         vidsim, "lab", "--root", root, "--protocol", "paper", "--by", "participants"
     )
-    once = gathered(("a", "b", "c", "d"), Triplets(tuple("abcd"), np.array([[0, 1, 2], [1, 2, 3]], np.int32)))
+    once = Judgments.of(Triplets(tuple("abcd"), np.array([[0, 1, 2], [1, 2, 3]], np.int32)))
     Store(root).judgments.put("once", once.table())
     assert "1 of 5 judged pairs were judged more than once" in refused(vidsim, "once", "--root", root)
     assert "says nothing about its stimuli" in refused(vidsim, "lab", "--root", root, "--split", "train")
     assert "--splits" in refused(vidsim, "lab", "--root", root, "--splits", 0)
     assert "did you mean 'lab'" in refused(vidsim, "laab", "--root", root)
-    alone = gathered(("a", "b", "c", "d"), Triplets(tuple("abcd"), random_rows(4, 30)), ["one"] * 30)
+    alone = Judgments.of(Triplets(tuple("abcd"), random_rows(4, 30)), ["one"] * 30)
     Store(root).judgments.put("alone", alone.table())
     assert "needs at least 2" in refused(vidsim, "alone", "--root", root, "--by", "participants")
 
@@ -127,7 +127,7 @@ def test_problems_are_one_line(vidsim, root):
 def test_where_halves_have_no_correlation(vidsim, root):
     # three pairs that are judged twice, always alike: every half is constant or empty
     rows = np.array([[0, 1, 2], [0, 2, 1], [1, 2, 0]] * 2, np.int32)
-    Store(root).judgments.put("even", gathered(("a", "b", "c"), Triplets(("a", "b", "c"), rows)).table())
+    Store(root).judgments.put("even", Judgments.of(Triplets(("a", "b", "c"), rows)).table())
     status, out, err = vidsim("judgments", "reliability", "even", "--root", root, "--splits", 30, "--resamples", 5)
     assert status == 0
     assert "splits gave no correlation" in err

@@ -74,7 +74,7 @@ def import_(
             )
         answer = _keep_rsms(found.rsms or {}, name, root_of(root))
     else:
-        from vidsim.analysis.quality import exclude
+        from vidsim.analysis.exclusion import exclude
 
         kept = exclude(
             found.judgments,

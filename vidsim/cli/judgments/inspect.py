@@ -50,7 +50,8 @@ def inspect(
     json: Json = False,
 ) -> None:
     """Report on judgments: trials, catch trials, people, response times, coverage, and what is wrong."""
-    from vidsim.analysis.quality import exclude, quality
+    from vidsim.analysis.exclusion import exclude
+    from vidsim.analysis.quality import quality
 
     if html is not None:
         check_out(html, (".html", ".htm"), force=force, option="--html")

@@ -214,6 +214,30 @@ class Judgments:
         return table.replace_schema_metadata({"judgments": json.dumps(facts)})
 
     @classmethod
+    def of(cls, triplets: Triplets, participant: Sequence[str | None] | None = None) -> "Judgments":
+        """Make judgments of trials that carry nothing but, perhaps, their participants.
+
+        Parameters
+        ----------
+        triplets : Triplets
+            Trials.
+        participant : sequence of str or None, optional
+            One name per trial; None where unknown.
+
+        Returns
+        -------
+        Judgments
+            Without sessions, response times and positions.
+        """
+        t = len(triplets)
+        columns = {f.name: pa.nulls(t, f.type) for f in DETAILS}
+        columns["line"] = pa.array(np.arange(1, t + 1))
+        if participant is not None:
+            columns["participant"] = pa.array(participant, pa.string())
+        details = pa.table(columns, schema=DETAILS)
+        return cls(tuple(triplets.ids), triplets.rows.astype(np.int32), details, source_rows=t)
+
+    @classmethod
     def from_table(cls, table: pa.Table) -> "Judgments":
         """Read back what `table` gives.
 
@@ -260,28 +284,3 @@ class Judgments:
 
 def _codes(column: pa.ChunkedArray, known: pa.Array) -> Int[ndarray, " t"]:
     return pc.index_in(column, value_set=known).to_numpy()
-
-
-def gathered(ids: Sequence[str], triplets: Triplets, participant: Sequence[str] | None = None) -> Judgments:
-    """Make judgments of trials that carry nothing but, perhaps, their participants.
-
-    Parameters
-    ----------
-    ids : sequence of str
-        Stimuli.
-    triplets : Triplets
-        Trials over ``ids``.
-    participant : sequence of str, optional
-        One name per trial.
-
-    Returns
-    -------
-    Judgments
-        Without sessions, response times and positions.
-    """
-    t = len(triplets)
-    columns = {f.name: pa.nulls(t, f.type) for f in DETAILS}
-    columns["line"] = pa.array(np.arange(1, t + 1))
-    if participant is not None:
-        columns["participant"] = pa.array(participant, pa.string())
-    return Judgments(tuple(ids), triplets.rows.astype(np.int32), pa.table(columns, schema=DETAILS), source_rows=t)
