@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from vidsim.data.judgments.judgments import Judgments
@@ -70,6 +71,24 @@ def test_again_is_harmless_but_another_source_needs_force(vidsim, tmp_path):
     assert len(Store(tmp_path / "root").judgments["n"]) == 1
     assert run(vidsim, tmp_path, two, "--name", "n", "--force")["trials"] == 2
     assert len(Store(tmp_path / "root").judgments["n"]) == 2
+
+
+def test_other_stimuli_and_similarities_are_not_replaced_unasked(vidsim, tmp_path):
+    root = ("--root", tmp_path / "root")
+    Store(tmp_path / "root", create=True).stimuli.put("social", pa.table({"id": ["x"]}))
+    err = refused(vidsim, release(tmp_path / "release"), "--name", "social", *root)
+    assert "there are other stimuli 'social'" in err
+    assert "social" not in Store(tmp_path / "root").judgments
+    assert run(vidsim, tmp_path, tmp_path / "release", "--name", "social", "--force")["stimuli"] == 6
+    assert run(vidsim, tmp_path, tmp_path / "release", "--name", "social")["stimuli"] == 6
+    one = write_csv(tmp_path / "one.csv", ["x", "y", "z"], [[1, 0.5, ""], [0.5, 1, 0.2], ["", 0.2, 1]])
+    two = write_csv(tmp_path / "two.csv", ["x", "y", "z"], [[1, 0.5, ""], [0.5, 1, 0.3], ["", 0.3, 1]])
+    for _ in range(2):
+        assert run(vidsim, tmp_path, one, "--name", "m")["pairs"] == 2
+    assert "there are other similarities 'm'" in refused(vidsim, two, "--name", "m", *root)
+    assert RSM.from_table(Store(tmp_path / "root").rsms["m"]).similarities[1, 2] == 0.2
+    run(vidsim, tmp_path, two, "--name", "m", "--force")
+    assert RSM.from_table(Store(tmp_path / "root").rsms["m"]).similarities[1, 2] == 0.3
 
 
 def test_exclusions_are_recorded(vidsim, tmp_path):

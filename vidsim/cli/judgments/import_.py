@@ -1,5 +1,6 @@
 """``vidsim judgments import``: judgments, stimuli and similarity matrices into the store."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,8 +26,11 @@ from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from vidsim.data.judgments.judgments import Judgments
     from vidsim.data.judgments.read import Imported
+    from vidsim.data.stimuli import StimulusSet
     from vidsim.rsm import RSM
     from vidsim.store import Store
 
@@ -72,7 +76,7 @@ def import_(
             raise VidsimError(
                 f"{str(path)!r} holds similarities, not trials: exclusion rules do not apply; leave them out"
             )
-        answer = _keep_rsms(found.rsms or {}, name, root_of(root))
+        answer = _keep_rsms(found.rsms or {}, name, root_of(root), force)
     else:
         from vidsim.analysis.exclusion import exclude
 
@@ -94,8 +98,9 @@ def _keep(judgments: "Judgments", found: "Imported", name: str, root: str, force
     from vidsim.store import Store
 
     store = Store(root, create=True)
-    _guard(store, judgments, name, force)
     stimuli = found.stimuli
+    if not force:
+        _guard(store, judgments, stimuli, name)
     if stimuli is not None:
         store.stimuli.put(name, stimuli.table())
     store.judgments.put(name, judgments.table())
@@ -120,27 +125,31 @@ def _keep(judgments: "Judgments", found: "Imported", name: str, root: str, force
     }
 
 
-def _guard(store: "Store", judgments: "Judgments", name: str, force: bool) -> None:
+def _guard(store: "Store", judgments: "Judgments", stimuli: "StimulusSet | None", name: str) -> None:
+    """Refuse to replace what comes from elsewhere; the same source again is an update."""
     from vidsim.data.judgments.judgments import Judgments
 
     there = store.judgments.get(name)
-    if there is None or force:
-        return
-    earlier = Judgments.from_table(there).source
-    if earlier != judgments.source:
+    if there is not None:
+        earlier = Judgments.from_table(there).source
+        if earlier != judgments.source:
+            raise VidsimError(
+                f"judgments {name!r} in {store.root!r} come from {earlier!r}; choose another --name, or --force "
+                "replaces them"
+            )
+    elif stimuli is not None and name in store.stimuli and store.stimuli[name] != stimuli.table():
         raise VidsimError(
-            f"judgments {name!r} in {store.root!r} come from {earlier!r}; choose another --name, or --force replaces "
-            "them"
+            f"there are other stimuli {name!r} in {store.root!r}; choose another --name, or --force replaces them"
         )
 
 
-def _splits(stimuli: Any) -> dict[str, int]:
+def _splits(stimuli: "StimulusSet") -> dict[str, int]:
     from collections import Counter
 
     return dict(Counter(s.split for s in stimuli if s.split))
 
 
-def _keep_rsms(rsms: "dict[str, RSM] | Any", name: str, root: str) -> dict[str, Any]:
+def _keep_rsms(rsms: "Mapping[str, RSM]", name: str, root: str, force: bool) -> dict[str, Any]:
     """Write similarity matrices: one under the name, each participant's of several under name/participant."""
     import numpy as np
 
@@ -152,8 +161,15 @@ def _keep_rsms(rsms: "dict[str, RSM] | Any", name: str, root: str) -> dict[str, 
     if several:
         named[name] = mean_rsm(rsms)
     store = Store(root, create=True)
-    for where, rsm in named.items():
-        store.rsms.put(where, rsm.table())
+    tables = {where: rsm.table() for where, rsm in named.items()}
+    taken = [where for where, table in tables.items() if where in store.rsms and not _equal(store.rsms[where], table)]
+    if taken and not force:
+        raise VidsimError(
+            f"there are other similarities {taken[0]!r} in {store.root!r}; choose another --name, or --force replaces "
+            "them"
+        )
+    for where, table in tables.items():
+        store.rsms.put(where, table)
     rsm = named[name]
     return {
         "name": name,
@@ -164,6 +180,20 @@ def _keep_rsms(rsms: "dict[str, RSM] | Any", name: str, root: str) -> dict[str, 
         "pairs_total": len(rsm) * (len(rsm) - 1) // 2,
         "counts": rsm.counts is not None,
     }
+
+
+def _equal(a: "pa.Table", b: "pa.Table") -> bool:
+    """Compare two stored similarity matrices; NaN equals NaN."""
+    import numpy as np
+
+    from vidsim.rsm import RSM
+
+    one, two = RSM.from_table(a), RSM.from_table(b)
+    return (
+        tuple(one.ids) == tuple(two.ids)
+        and np.array_equal(one.similarities, two.similarities, equal_nan=True)
+        and np.array_equal(one.upper_counts, two.upper_counts)
+    )
 
 
 def _tell(answer: dict[str, Any]) -> None:
