@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from vidsim.cli import show
+from vidsim.cli.judgments.model import model_rsm
 from vidsim.cli.judgments.source import JudgmentsSource, SplitOption, load_split
 from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
 from vidsim.cli.output import check_out, write_out
@@ -54,7 +55,7 @@ def next_batch(
     check_out(out, (".csv",), force=force)
     start = time.perf_counter()
     judgments, ids = load_split(source, root, split)
-    rsm = _model(model, root, judgments.ids if ids is None else ids)
+    rsm = model_rsm(model, root_of(root), judgments.ids if ids is None else ids)
     table, answer = choose(
         rsm,
         judgments.triplets,
@@ -146,35 +147,6 @@ def _pairs(rows: "ndarray", n: int) -> "ndarray":
 
     i, j, k = rows.T
     return np.stack([pair_index(i, j, n), pair_index(i, k, n), pair_index(j, k, n)], axis=1)
-
-
-def _model(name: str, root: str, ids: "tuple[str, ...]") -> "RSM":
-    """Find the similarities of some stimuli: a stored matrix by name, or the cosines of a stored layer."""
-    from vidsim.embeddings import Embeddings
-    from vidsim.rsm import RSM, cosine_rsm
-    from vidsim.store import Store
-
-    store = Store(root_of(root))
-    encoder, colon, layer = name.partition(":")
-    found: RSM | Embeddings
-    stored = store.rsms.get(name)
-    if stored is not None:
-        found = RSM.from_table(stored)
-    elif colon:
-        found = store[encoder][layer]
-    else:
-        known = ", ".join(store.rsms) or "none"
-        raise VidsimError(
-            f"--model {name!r}: expected ENCODER:LAYER, or a similarity matrix by name; there are: {known}"
-        )
-    lacking = [stimulus for stimulus in ids if stimulus not in found.position]
-    if lacking:
-        raise VidsimError(
-            f"--model {name!r} lacks {len(lacking)} of {len(ids)} judged stimuli, the first is {lacking[0]!r}; "
-            "extract them, or choose among fewer with --split"
-        )
-    part = found.take(ids)
-    return part if isinstance(part, RSM) else cosine_rsm(part)
 
 
 def _write(table: "pa.Table", out: Path, force: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from vidsim.cli import show
+from vidsim.cli.judgments.model import model_rsm
 from vidsim.cli.judgments.names import check_name
 from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
 from vidsim.cli.output import check_out, write_out
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from vidsim.data.judgments.judgments import Judgments
-    from vidsim.rsm import RSM
 
 DIMS = 5
 TEMPERATURE = 0.35
@@ -130,40 +130,6 @@ def simulate(
         f"{len(judgments):,} trials of {len(rsm):,} stimuli by {participants:,} participants "
         f"at temperature {answer['temperature']:g}: {show.printable(where)}"
     )
-
-
-def model_rsm(name: str, root: str) -> "RSM":
-    """Find similarities in the store: a matrix by name, or the cosines of an encoder's layer.
-
-    Parameters
-    ----------
-    name : str
-        Name of a matrix, or ``ENCODER:LAYER``.
-    root : str
-        Artefact root.
-
-    Returns
-    -------
-    RSM
-        Over all its stimuli.
-
-    Raises
-    ------
-    VidsimError
-        If the store has neither.
-    """
-    from vidsim.rsm import RSM, cosine_rsm
-    from vidsim.store import Store
-
-    store = Store(root)
-    stored = store.rsms.get(name)
-    if stored is not None:
-        return RSM.from_table(stored)
-    encoder, colon, layer = name.partition(":")
-    if colon:
-        return cosine_rsm(store[encoder][layer])
-    known = ", ".join(store.rsms) or "none"
-    raise VidsimError(f"--model {name!r}: expected ENCODER:LAYER, or a similarity matrix by name; there are: {known}")
 
 
 def screens(judgments: "Judgments") -> "pa.Table":
