@@ -1,0 +1,210 @@
+"""Columns: many models' pair values, sorted once, and correlated with people's in any number of resamples."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from os import cpu_count
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+from numpy import ndarray
+
+BLOCK = 1 << 16
+"""Pairs times resamples worked on at a time: what one thread works on fits the processor's cache."""
+
+LANES = 8
+"""Rows that a sorted column is laid out in, so that a running sum becomes additions of rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rhos:
+    """Hold rank correlations of m columns in some resamples.
+
+    Parameters
+    ----------
+    spearman : array of shape (r, m)
+        Spearman's rho; NaN where people's values, or a column, are constant in a resample.
+    rho_a : array of shape (r, m)
+        Rho-a; NaN where a resample holds fewer than two pairs.
+    """
+
+    spearman: Float[ndarray, "r m"]
+    rho_a: Float[ndarray, "r m"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Column:
+    """Hold the order of one column's values.
+
+    Parameters
+    ----------
+    order : array of shape (p,), or of shape (LANES, q) where no values tie
+        Positions by increasing value; laid out column by column, and filled with p, in the latter case.
+    starts : array of shape (g,), optional
+        Where each group of equal values begins; None where no values tie.
+    """
+
+    order: Shaped[ndarray, "..."]
+    starts: Int[ndarray, " g"] | None
+
+
+@dataclass(frozen=True, eq=False)
+class RankedColumns:
+    """Hold the order of the values of each column: ranks in any resample follow from running sums alone.
+
+    Parameters
+    ----------
+    pairs : int
+        Values in each column.
+    columns : tuple
+        Their orders.
+    """
+
+    pairs: int
+    columns: tuple[_Column, ...]
+
+    @classmethod
+    def of(cls, values: Float[ndarray, "m p"]) -> "RankedColumns":
+        """Sort columns.
+
+        Parameters
+        ----------
+        values : array of shape (m, p)
+            One row a column, none of the values NaN.
+
+        Returns
+        -------
+        RankedColumns
+            Of m columns.
+        """
+        return cls(values.shape[1], tuple(_sorted(row) for row in values))
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def correlate(self, times: Float[ndarray, "r p"], codes: Int[ndarray, "..."]) -> Rhos:
+        """Correlate every column with people's values in each resample, as if the resample were written out.
+
+        Parameters
+        ----------
+        times : array of shape (r, p)
+            How often each pair stands in each resample, 0 or more.
+        codes : array of shape (p,) or (r, p)
+            People's values, numbered by size; of each resample where those differ. Where ``times`` is 0 anything.
+
+        Returns
+        -------
+        Rhos
+            For r resamples and m columns.
+        """
+        r, p = times.shape
+        # one more pair, which never counts, fills the lanes
+        weights = np.zeros((r, p + 1))
+        weights[:, :p] = times
+        products = np.zeros((r, p + 1))  # people's centred ranks, each as often as its pair counts
+        spread = np.empty(r)
+        total = times.sum(axis=1)
+        for row in range(r):
+            own = codes if codes.ndim == 1 else codes[row]
+            groups = np.bincount(own, times[row])
+            ranks = np.cumsum(groups) - (groups + total[row]) / 2
+            products[row, :p] = times[row] * ranks[own]
+            spread[row] = total[row] ** 3 - (groups**3).sum()
+        moments = np.empty((r, len(self)))
+        spreads = np.empty((r, len(self)))
+        # a pair's own weight counts half towards its rank: the same for all columns that do not tie
+        half = np.einsum("rp,rp->r", weights, products) / 2
+        single = total**3 - (times**3).sum(axis=1)
+        scratch = np.empty((2, r, LANES, -(-p // LANES)))
+        for number, column in enumerate(self.columns):
+            if column.starts is None:
+                moments[:, number] = _moment(weights, products, column.order, scratch) - half
+                spreads[:, number] = single
+            else:
+                groups = np.add.reduceat(weights.take(column.order, axis=1), column.starts, axis=1)
+                sums = np.add.reduceat(products.take(column.order, axis=1), column.starts, axis=1)
+                moments[:, number] = np.einsum("rg,rg->r", np.cumsum(groups, axis=1) - groups / 2, sums)
+                spreads[:, number] = total**3 - (groups**3).sum(axis=1)
+        scale = np.sqrt(spread[:, None] * spreads)
+        cubes = (total**3 - total)[:, None]
+        return Rhos(
+            np.divide(12 * moments, scale, out=np.full_like(moments, np.nan), where=scale > 0).clip(-1, 1),
+            np.divide(12 * moments, cubes, out=np.full_like(moments, np.nan), where=cubes > 0),
+        )
+
+
+def resample(
+    columns: RankedColumns,
+    resamples: int,
+    draw: Callable[[slice], tuple[Float[ndarray, "b p"], Int[ndarray, "..."]]],
+    workers: int | None = None,
+) -> Rhos:
+    """Correlate columns with people's values in many resamples, in threads.
+
+    Parameters
+    ----------
+    columns : RankedColumns
+        Of m models.
+    resamples : int
+        How many.
+    draw : callable
+        Makes the times and codes, as `RankedColumns.correlate` takes them, of a slice of the resamples.
+    workers : int, optional
+        Threads; as many as processors if left out.
+
+    Returns
+    -------
+    Rhos
+        Of all resamples; the same for any number of threads.
+    """
+    step = max(1, BLOCK // max(1, columns.pairs))
+    parts = [slice(start, min(start + step, resamples)) for start in range(0, resamples, step)]
+    found = Rhos(np.empty((resamples, len(columns))), np.empty((resamples, len(columns))))
+
+    def work(part: slice) -> None:
+        rhos = columns.correlate(*draw(part))
+        found.spearman[part], found.rho_a[part] = rhos.spearman, rhos.rho_a
+
+    _each(work, parts, workers)
+    return found
+
+
+def _each(work: Callable[[slice], None], parts: Sequence[slice], workers: int | None) -> None:
+    threads = min(len(parts), workers or cpu_count() or 1)
+    if threads <= 1:
+        for part in parts:
+            work(part)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, parts):
+            pass
+
+
+def _sorted(values: Float[ndarray, " p"]) -> _Column:
+    order = np.argsort(values)
+    ordered = values[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=np.nan) != 0)  # NaN differs: the first starts a group
+    if len(starts) < len(values):
+        return _Column(order, starts)
+    p = len(values)
+    filled = np.full(-(-p // LANES) * LANES, p)
+    filled[:p] = order
+    return _Column(np.ascontiguousarray(filled.reshape(-1, LANES).T), None)
+
+
+def _moment(
+    weights: Float[ndarray, "r q"],
+    products: Float[ndarray, "r q"],
+    order: Int[ndarray, "l k"],
+    scratch: Float[ndarray, "2 r l k"],
+) -> Float[ndarray, " r"]:
+    """Return the sum over pairs, in sorted order, of the running sum of weights times the product."""
+    running, sorted_products = scratch
+    np.take(weights, order, axis=1, out=running, mode="clip")  # other modes copy
+    np.take(products, order, axis=1, out=sorted_products, mode="clip")
+    for lane in range(1, len(order)):
+        running[:, lane] += running[:, lane - 1]
+    within = np.einsum("rlk,rlk->r", running, sorted_products)  # no dot product: BLAS would start threads of its own
+    before = np.cumsum(running[:, -1], axis=1)
+    before -= running[:, -1]
+    return within + np.einsum("rk,rk->r", before, sorted_products.sum(axis=1))
