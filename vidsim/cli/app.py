@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vidsim import __version__
-from vidsim.cli import align, doctor, extract, index, judgments, models, search, store
+from vidsim.cli import align, doctor, extract, index, judgments, models, partition, search, store
 from vidsim.errors import VidsimError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command()(index.index)
 app.command()(extract.extract)
 app.command()(search.search)
 app.command()(align.align)
+app.command()(partition.partition)
 app.command()(models.models)
 app.add_typer(judgments.app, name="judgments")
 app.add_typer(store.app, name="store")

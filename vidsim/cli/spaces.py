@@ -1,0 +1,212 @@
+"""Spaces that verbs compare: an encoder's layer, a similarity matrix of the store, or a file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vidsim.cli.options import Captions, root_of
+from vidsim.errors import VidsimError
+
+if TYPE_CHECKING:
+    from vidsim.embeddings import Embeddings
+    from vidsim.rsm import RSM
+    from vidsim.store import EmbeddingTable, Store
+
+CaptionsOption = Annotated[
+    Captions, typer.Option("--captions", help="Which embeddings of sentence encoders: of all captions, or the first.")
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Hold what a name stands for.
+
+    Parameters
+    ----------
+    name : str
+        In full: ``ENCODER:LAYER``, the name of a similarity matrix, or a path.
+    found : RSM or Embeddings
+        Of all its stimuli.
+    """
+
+    name: str
+    found: "RSM | Embeddings"
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Return its stimuli."""
+        return self.found.ids
+
+    def rsm(self, ids: Sequence[str]) -> "RSM":
+        """Return the similarities of some stimuli: of embeddings, their cosines (Eq. 1).
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Stimuli wanted.
+
+        Returns
+        -------
+        RSM
+            In their order.
+
+        Raises
+        ------
+        VidsimError
+            If some are not here, or their embeddings are not finite.
+        """
+        from vidsim.rsm import RSM, cosine_rsm
+
+        self._refuse_lacking(ids)
+        return self.found.take(ids) if isinstance(self.found, RSM) else cosine_rsm(self.embeddings(ids))
+
+    def embeddings(self, ids: Sequence[str]) -> "Embeddings":
+        """Return the embeddings of some stimuli.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Stimuli wanted.
+
+        Returns
+        -------
+        Embeddings
+            In their order.
+
+        Raises
+        ------
+        VidsimError
+            If there are only similarities, some stimuli are not here, or their embeddings are not finite.
+        """
+        import numpy as np
+
+        from vidsim.rsm import RSM
+
+        if isinstance(self.found, RSM):
+            raise VidsimError(
+                f"{self.name!r} is a similarity matrix; expected embeddings: ENCODER:LAYER, or a file of them"
+            )
+        self._refuse_lacking(ids)
+        part = self.found.take(ids)
+        wrong = np.flatnonzero(~np.isfinite(part.matrix).all(axis=1))
+        if len(wrong):
+            raise VidsimError(
+                f"{self.name!r}: the embeddings of {len(wrong)} of {len(ids)} stimuli are not finite, the first is "
+                f"{ids[int(wrong[0])]!r}; extract them again"
+            )
+        return part
+
+    def _refuse_lacking(self, ids: Sequence[str]) -> None:
+        lacking = [stimulus for stimulus in ids if stimulus not in self.found.position]
+        if lacking:
+            raise VidsimError(
+                f"{self.name!r} lacks {len(lacking)} of {len(ids)} stimuli, the first is {lacking[0]!r}; it has "
+                f"{len(self.ids)}, such as {next(iter(self.ids), '')!r}: extract those missing, or choose with --split"
+            )
+
+
+def find_space(name: str, root: str, captions: str = "mean") -> Space:
+    """Find what a name stands for.
+
+    Parameters
+    ----------
+    name : str
+        A similarity matrix of the store by name, ``ENCODER:LAYER``, ``ENCODER`` for its default layer, or a file (see
+        `vidsim.data.spaces.read_space`). What begins with ``.``, ``/`` or ``~`` is always a file.
+    root : str
+        Artefact root.
+    captions : {"mean", "first"}
+        Which embeddings of a sentence encoder.
+
+    Returns
+    -------
+    Space
+        With its full name.
+
+    Raises
+    ------
+    VidsimError
+        If there is nothing of that name; the nearest is suggested.
+    """
+    from vidsim.data.spaces import SPACE_SUFFIXES, read_space
+    from vidsim.errors import NoStore
+    from vidsim.rsm import RSM
+    from vidsim.store import Store
+    from vidsim.store.missing import nearest
+
+    path = Path(name).expanduser()
+    if name.startswith((".", "/", "~")):
+        return Space(name, read_space(path))
+    is_file = path.suffix.lower() in SPACE_SUFFIXES and path.is_file()
+    try:
+        store = Store(root_of(root))
+    except NoStore as error:
+        if is_file:
+            return Space(name, read_space(path))
+        raise VidsimError(f"no file {name!r}, and {error}") from None
+    stored = store.rsms.get(name)
+    if stored is not None:
+        return Space(name, RSM.from_table(stored))
+    encoder, colon, layer = name.partition(":")
+    if encoder in store:
+        table = table_of(store, encoder, captions, layer if colon else None)
+        layer = layer if colon else table.default_layer
+        return Space(f"{encoder}:{layer}", table[layer])
+    if is_file:
+        return Space(name, read_space(path))
+    known = nearest(encoder, [*store, *store.rsms])
+    raise VidsimError(f"no encoder, similarity matrix or file {name!r}{known or '; the store is empty'}")
+
+
+def table_of(store: "Store", encoder: str, captions: str = "mean", layer: str | None = None) -> "EmbeddingTable":
+    """Find an encoder's most recent table; of a sentence encoder, one with these captions.
+
+    Parameters
+    ----------
+    store : Store
+        Where to look.
+    encoder : str
+        Its name.
+    captions : {"mean", "first"}
+        Which embeddings of a sentence encoder.
+    layer : str, optional
+        A layer that the table must have.
+
+    Returns
+    -------
+    EmbeddingTable
+        The table.
+
+    Raises
+    ------
+    VidsimError
+        If the encoder, its captions or its layer are not stored.
+    """
+    from vidsim.store.missing import nearest
+
+    tables = store.tables(encoder)
+    if not tables:
+        _ = store[encoder]  # says which there are
+    fitting = [t for t in tables if t.identity.get("family") != "sentence" or captions_of(t) == captions]
+    if not fitting:
+        there = ", ".join(sorted({captions_of(t) for t in tables}))
+        raise VidsimError(
+            f"{encoder!r} is stored for --captions {there}, not {captions}: vidsim extract --stimuli NAME --encoder "
+            f"{encoder} --captions {captions}"
+        )
+    if layer is None:
+        return fitting[0]
+    holding = next((table for table in fitting if layer in table.layers), None)
+    if holding is None:
+        known = nearest(layer, dict.fromkeys(name for table in fitting for name in table.layers))
+        raise VidsimError(f"{encoder!r} has no layer {layer!r}{known}")
+    return holding
+
+
+def captions_of(table: "EmbeddingTable") -> str:
+    """Tell which captions the embeddings of a sentence encoder are of."""
+    features: Any = table.identity.get("features", {})
+    return features.get("captions", "mean")
