@@ -292,3 +292,8 @@ def test_no_pickle_is_ever_loaded(tmp_path):
     (tmp_path / "a.npz").write_bytes(data.getvalue())
     with pytest.raises(VidsimError, match="Object arrays cannot be loaded"):
         read_rsm(tmp_path / "a.npz")
+
+
+def unordered(row):
+    a, b, odd = row
+    return min(a, b), max(a, b), odd
