@@ -112,6 +112,25 @@ def test_other_texts_are_refused(tmp_path, content, message):
         read_array(tmp_path / "t.txt", order="odd-last")
 
 
+def test_any_damage_to_a_header_is_one_line(tmp_path):
+    """Overwrite each byte of the header by what trips Python's parser: a bracket, a quote, a NUL."""
+    from vidsim.data.judgments.matrix import read_matrix
+
+    path = tmp_path / "t.npy"
+    np.save(path, np.array([[0, 1, 2], [2, 1, 0]]))
+    content = path.read_bytes()
+    refused = 0
+    for at in range(128):
+        for byte in b"('\0":
+            path.write_bytes(content[:at] + bytes([byte]) + content[at + 1 :])
+            for read in (lambda: read_array(path, order="odd-last"), lambda: read_matrix(path, zero="unseen")):
+                try:
+                    read()
+                except VidsimError as error:
+                    refused += str(error).count("\n") == 0
+    assert refused > 300
+
+
 def test_damaged_files_are_refused(tmp_path):
     for name in ("t.npy", "t.txt"):
         path = tmp_path / name

@@ -110,7 +110,7 @@ def _array(path: Path, ids: Sequence[str] | None) -> tuple[tuple[str, ...], ndar
         matrix = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise VidsimError(f"no file {show(path)}") from None
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy parses the header as Python, and raises whatever a damaged one makes of that
         raise VidsimError(f"{show(path)} is not an array file: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind not in "iuf":
         raise VidsimError(f"{show(path)} does not hold a matrix of numbers")
