@@ -81,6 +81,39 @@ class Halves:
         return np.unique(together / shown, return_inverse=True)[1].reshape(-1)
 
 
+def judged_pairs(triplets: Triplets, context: str) -> Int[ndarray, "u 3"]:
+    """Say which pairs each trial judges.
+
+    Parameters
+    ----------
+    triplets : Triplets
+        Judged trials.
+    context : {"split", "any"}
+        Whether trials whose third stimulus lies outside judge the pair inside.
+
+    Returns
+    -------
+    array of shape (t, 3) or (t + m, 3)
+        Numbers of pairs (see `vidsim.triplets.pair_index`), that which stayed together first; n (n - 1) / 2, which
+        stands for no pair, where a trial judges fewer than three.
+
+    Examples
+    --------
+    >>> judged_pairs(Triplets(("a", "b", "c"), np.array([[0, 2, 1]])), "split")
+    array([[1, 0, 2]])
+    """
+    n = len(triplets.ids)
+    none = n * (n - 1) // 2
+    a, b, odd = triplets.rows.T
+    units = np.stack([pair_index(a, b, n), pair_index(a, odd, n), pair_index(b, odd, n)], axis=1)
+    if context != "any":
+        return units
+    i, j, together = triplets.outside.T
+    key = pair_index(i, j, n)
+    columns = [np.where(together == 1, key, none), np.where(together == 1, none, key), np.full_like(key, none)]
+    return np.concatenate([units, np.stack(columns, axis=1)])
+
+
 def trial_halves(triplets: Triplets, context: str, people: Int[ndarray, " u"] | None = None) -> Halves:
     """Split trials: all pairs of a trial go to the same half.
 
@@ -105,14 +138,7 @@ def trial_halves(triplets: Triplets, context: str, people: Int[ndarray, " u"] | 
     """
     n = len(triplets.ids)
     none = n * (n - 1) // 2  # stands for no pair
-    a, b, odd = triplets.rows.T
-    # the pair that stayed together comes first
-    units = np.stack([pair_index(a, b, n), pair_index(a, odd, n), pair_index(b, odd, n)], axis=1)
-    if context == "any":
-        i, j, together = triplets.outside.T
-        key = pair_index(i, j, n)
-        columns = [np.where(together == 1, key, none), np.where(together == 1, none, key), np.full_like(key, none)]
-        units = np.concatenate([units, np.stack(columns, axis=1)])
+    units = judged_pairs(triplets, context)
     left_out = 0
     if people is not None:
         known = people >= 0

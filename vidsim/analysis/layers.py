@@ -24,10 +24,13 @@ class LayerChoice:
         The best one.
     curve : mapping of str to float
         Mean over folds of Spearman's rho, per layer; NaN where no fold has one.
+    error : mapping of str to float
+        Standard error of that mean over folds; NaN where fewer than two have a rho.
     """
 
     layer: str
     curve: Mapping[str, float]
+    error: Mapping[str, float]
 
 
 def choose_layer(human: RSM, layers: Mapping[str, RSM], *, folds: int = FOLDS, seed: int = 0) -> LayerChoice:
@@ -63,6 +66,7 @@ def choose_layer(human: RSM, layers: Mapping[str, RSM], *, folds: int = FOLDS, s
     parts = np.array_split(np.random.default_rng(seed).permutation(n), folds)
     people = [human.similarities[np.ix_(part, part)][np.triu_indices(len(part), 1)] for part in parts]
     curve: dict[str, float] = {}
+    error: dict[str, float] = {}
     for name, rsm in layers.items():
         own = rsm.take(human.ids).similarities
         rhos = [
@@ -71,8 +75,9 @@ def choose_layer(human: RSM, layers: Mapping[str, RSM], *, folds: int = FOLDS, s
         ]
         known = [rho for rho in rhos if not np.isnan(rho)]
         curve[name] = float(np.mean(known)) if known else float("nan")
+        error[name] = float(np.std(known, ddof=1) / np.sqrt(len(known))) if len(known) > 1 else float("nan")
     if all(np.isnan(rho) for rho in curve.values()):
         raise VidsimError(
             "no layer can be correlated with people: similarities are constant, or too few pairs are judged"
         )
-    return LayerChoice(max(curve, key=lambda name: (not np.isnan(curve[name]), curve[name])), curve)
+    return LayerChoice(max(curve, key=lambda name: (not np.isnan(curve[name]), curve[name])), curve, error)

@@ -1,22 +1,20 @@
 """``vidsim align``: how closely models' similarities match people's, straight from the store."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption, load_split
-from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root, root_of
+from vidsim.cli.alignment import AUTO, Question, measure
+from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
+from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root
+from vidsim.cli.output import check_out, write_out
 from vidsim.errors import VidsimError
 
-if TYPE_CHECKING:
-    from vidsim.rsm import RSM
-    from vidsim.store import EmbeddingTable, Store
-    from vidsim.triplets import Triplets
-
-AUTO = "auto"
-TRAIN = "train"
+COMPARED = 15
+"""Most differences between models that are printed."""
 
 
 class Protocol(StrEnum):
@@ -26,12 +24,29 @@ class Protocol(StrEnum):
     paper = "paper"
 
 
+class Over(StrEnum):
+    """What the bootstrap resamples."""
+
+    stimuli = "stimuli"
+    participants = "participants"
+    both = "both"
+
+
+EncodersOption = Annotated[
+    list[str],
+    typer.Option(
+        "--encoders",
+        "-e",
+        help="Encoders of the store, ENCODER:LAYER, similarity matrices or files; further ones may follow.",
+    ),
+]
+MoreEncoders = Annotated[list[str] | None, typer.Argument(help="Further encoders.", show_default=False)]
+
+
 def align(
     judgments: Annotated[str, typer.Option("--judgments", help="Judgments in the store by name, a file or a folder.")],
-    encoders: Annotated[
-        list[str], typer.Option("--encoders", "-e", help="Encoders of the store; further ones may follow.")
-    ],
-    more: Annotated[list[str] | None, typer.Argument(help="Further encoders.", show_default=False)] = None,
+    encoders: EncodersOption,
+    more: MoreEncoders = None,
     split: SplitOption = None,
     context: ContextOption = ContextName.within,
     captions: Annotated[
@@ -43,155 +58,126 @@ def align(
         typer.Option(
             "--layer",
             help="auto: a sentence encoder's sentence embedding; of other encoders the layer that fits training "
-            "stimuli best by cross-validation, or the default layer where these are reported on too; or a name.",
+            "stimuli best by cross-validation, or the default layer where these are reported on too. all: every layer, "
+            "each a model of its own. Or a name.",
         ),
     ] = AUTO,
     protocol: Annotated[
-        Protocol, typer.Option("--protocol", help="paper: first caption, trials wholly within the split.")
+        Protocol,
+        typer.Option(
+            "--protocol", help="paper: first caption, trials wholly within the split, reliability of shuffled votes."
+        ),
     ] = Protocol.default,
+    over: Annotated[
+        Over, typer.Option("--over", help="What the bootstrap resamples: other stimuli, other people, or both.")
+    ] = Over.stimuli,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="Compare all others with this encoder, rather than every two of up to 20."),
+    ] = None,
     resamples: Annotated[
-        int, typer.Option(min=0, max=1_000_000, help="Bootstrap resamples of the stimuli, for the interval of rho.")
+        int, typer.Option(min=0, max=1_000_000, help="Bootstrap resamples, for intervals and p-values; 0 for none.")
     ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds, resamples and halves.")] = 0,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the encoders to this .png or .svg file.", show_default=False)
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write one row per encoder to this .csv file.", show_default=False)
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write tables and plots to this .html file.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that --plot, --csv or --html name.")] = False,
     root: Root = DEFAULT_ROOT,
     json: Json = False,
 ) -> None:
     """Compare encoders with people: rank correlation of similarities, and odd-one-out accuracy."""
-    names = [name.strip() for given in [*encoders, *(more or [])] for name in given.split(",") if name.strip()]
-    if not names:
-        raise VidsimError("--encoders names none; expected encoders of the store, such as all-MiniLM-L6-v2")
+    for out, suffixes, option in (
+        (plot, (".png", ".svg"), "--plot"),
+        (csv, (".csv",), "--csv"),
+        (html, (".html",), "--html"),
+    ):
+        if out is not None:
+            check_out(out, suffixes, force=force, option=option)
     if protocol is Protocol.paper and (context is not ContextName.within or captions is Captions.mean):
         raise VidsimError("--protocol paper is with --context split and --captions first; leave the others out")
     caption = captions or (Captions.first if protocol is Protocol.paper else Captions.mean)
-    every, ids = load_split(judgments, root, split)
-    triplets = every.triplets.restrict(ids or every.ids)
-    if not len(triplets):
-        raise VidsimError(f"no trial of {judgments!r} lies wholly within split {split or 'all'!r}")
-    chosen = _spaces(names, judgments, root, split, caption.value, layer, tuple(triplets.ids), seed)
-    answers, reliable = _measure(triplets, context.value, chosen, resamples, seed)
-    for answer in answers:
-        answer |= {"split": split, "context": context.value, "protocol": protocol.value}
+    answer = measure(
+        Question(
+            judgments=judgments,
+            encoders=names_of(encoders, more),
+            split=split,
+            context=context.value,
+            captions=caption.value,
+            layer=layer,
+            protocol=protocol.value,
+            over=over.value,
+            against=against,
+            resamples=resamples,
+            seed=seed,
+            root=root,
+        )
+    )
+    if plot is not None:
+        from vidsim.report.alignment import models_plot
+
+        image = models_plot(answer, "svg" if plot.suffix.lower() == ".svg" else "png")
+        write_out(plot, lambda file: file.write(image), force=force, option="--plot")
+    if csv is not None:
+        from vidsim.report.alignment import alignment_csv
+
+        table = alignment_csv(answer)
+        write_out(csv, lambda file: file.write(table), force=force, option="--csv")
+    if html is not None:
+        from vidsim.report.alignment import alignment_page
+
+        page = alignment_page(answer).html().encode()
+        write_out(html, lambda file: file.write(page), force=force, option="--html")
     if json:
-        show.emit({"encoders": answers, **reliable, "judgments": judgments, "resamples": resamples, "seed": seed})
+        show.emit(answer)
     else:
-        _tell(answers, reliable, split)
+        _tell(answer)
+        for out in (plot, csv, html):
+            if out is not None:
+                typer.echo(show.printable(str(out)))
 
 
-def _spaces(
-    names: list[str],
-    source: str,
-    root: str,
-    split: str | None,
-    captions: str,
-    layer: str,
-    ids: "tuple[str, ...]",
-    seed: int,
-) -> "dict[str, tuple[dict[str, Any], RSM]]":
-    """Find the similarities of each encoder, and say of which layer and why."""
-    from vidsim.rsm import cosine_rsm
-    from vidsim.store import Store
+def names_of(encoders: list[str], more: list[str] | None) -> list[str]:
+    """Read names that are repeated or set apart by commas.
 
-    store = Store(root_of(root))
-    found: dict[str, tuple[dict[str, Any], RSM]] = {}
-    for name in dict.fromkeys(names):
-        table = _table(store, name, captions)
-        sentence = table.identity.get("family") == "sentence"
-        curve = None
-        if layer != AUTO:
-            used, why = layer, "given"
-        elif sentence or split in {None, TRAIN} or len(table.layers) == 1:
-            used, why = table.default_layer, "default"
-        else:
-            choice = _choose(table, source, root, seed)
-            used, why, curve = choice.layer, "cross-validated", dict(choice.curve)
-        embeddings = table[used]
-        present = [stimulus for stimulus in ids if stimulus in embeddings.position]
-        facts = {"encoder": name, "layer": used, "layer_choice": why, "curve": curve, "table": table.name}
-        if sentence:
-            facts["captions"] = captions
-        found[name] = facts, cosine_rsm(embeddings.take(present))
-    return found
+    Parameters
+    ----------
+    encoders : list of str
+        Values of ``--encoders``.
+    more : list of str, optional
+        What follows them.
+
+    Returns
+    -------
+    list of str
+        At least one.
+
+    Raises
+    ------
+    VidsimError
+        If there is none.
+    """
+    names = [name.strip() for given in [*encoders, *(more or [])] for name in given.split(",") if name.strip()]
+    if not names:
+        raise VidsimError("--encoders names none; expected encoders of the store, such as all-MiniLM-L6-v2")
+    return names
 
 
-def _table(store: "Store", name: str, captions: str) -> "EmbeddingTable":
-    """Find an encoder's most recent table; of a sentence encoder, one with these captions."""
-    tables = store.tables(name)
-    if not tables:
-        _ = store[name]  # says which there are
-    fitting = [t for t in tables if t.identity.get("family") != "sentence" or _captions(t) == captions]
-    if not fitting:
-        there = ", ".join(sorted({_captions(t) for t in tables}))
-        raise VidsimError(
-            f"{name!r} is stored for --captions {there}, not {captions}: vidsim extract --stimuli NAME "
-            f"--encoder {name} --captions {captions}"
-        )
-    return fitting[0]
+def _tell(answer: dict[str, Any]) -> None:
+    from vidsim.report.alignment import TABLE, comparison_rows, notes, table_rows
 
-
-def _captions(table: "EmbeddingTable") -> str:
-    features: Any = table.identity.get("features", {})
-    return features.get("captions", "mean")
-
-
-def _choose(table: "EmbeddingTable", source: str, root: str, seed: int) -> Any:
-    """Choose a layer on the training split; the split that is reported on is not looked at."""
-    from vidsim.analysis.layers import choose_layer
-    from vidsim.rsm import cosine_rsm
-
-    every, ids = load_split(source, root, TRAIN)
-    human = every.triplets.restrict(ids or every.ids).rsm()
-    return choose_layer(human, {name: cosine_rsm(table[name]) for name in table.layers}, seed=seed)
-
-
-def _measure(
-    triplets: "Triplets", context: str, spaces: "dict[str, tuple[dict[str, Any], RSM]]", resamples: int, seed: int
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Compare all encoders with people, best first; and say how reliable people are."""
-    from vidsim.analysis.alignment import align as compare
-    from vidsim.analysis.odd_one_out import CHANCE
-    from vidsim.analysis.quality import plain
-    from vidsim.analysis.reliability import reliability
-    from vidsim.report.paper import published
-
-    human = triplets.rsm(context)
-    found = compare(human, triplets, {n: rsm for n, (_, rsm) in spaces.items()}, resamples=resamples, seed=seed)
-    reliable = reliability(triplets, splits=200, context=context, resamples=0, seed=seed)
-    answers: list[dict[str, Any]] = []
-    for name, alignment in found.items():
-        facts = {k: v for k, v in vars(alignment).items() if k != "accuracies"} | {"trials": len(triplets)}
-        answers.append(plain({**spaces[name][0], **facts, **alignment.accuracies, "published": published(name)}))
-    answers.sort(key=lambda answer: -(answer["rho2"] if answer["rho"] > 0 else -answer["rho2"]))
-    return answers, plain({"reliability": reliable.spearman_brown, "chance": CHANCE, "stimuli": len(triplets.ids)})
-
-
-def _tell(answers: list[dict[str, Any]], reliable: dict[str, Any], split: str | None) -> None:
-    rows = [
-        (
-            answer["encoder"],
-            answer["layer"],
-            f"{answer['rho']:.4f}",
-            _range(answer["interval"]),
-            f"{answer['rho2']:.4f}",
-            f"{answer['rho_a']:.4f}",
-            *(f"{answer[name]:.4f}" for name in ("three_way", "two_way", "two_way_first")),
-            f"{answer['published']['rho2']:.4f}" if answer["published"] else "-",
-        )
-        for answer in answers
-    ]
-    headers = ("rho", "95 %", "rho2", "rho-a", "three-way", "two-way", "first anchor", "paper rho2")
-    show.table(("encoder", "layer", *headers), rows, right=headers)
-    first = answers[0]
-    known = reliable["reliability"]
-    typer.echo(
-        f"split {split or 'all'}, context {first['context']}, protocol {first['protocol']}: {first['pairs']:,} pairs "
-        f"of {reliable['stimuli']} stimuli, {first['trials']:,} trials; chance 0.3333 three-way, 0.5 two-way"
-    )
-    typer.echo(
-        f"reliability of people r_SB {'-' if known is None else f'{known:.3f}'}: compare it with rho2; the "
-        "paper's numbers are of its 50 test videos"
-    )
-
-
-def _range(interval: list[float | None]) -> str:
-    low, high = interval
-    return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+    show.table(("encoder", "layer", *TABLE), table_rows(answer), right=TABLE)
+    rows = comparison_rows(answer)
+    if rows:
+        headers = ("difference", "95 %", "p", "p corrected", "McNemar p")
+        show.table(("encoders", "in", *headers), rows[:COMPARED], right=headers)
+    if len(rows) > COMPARED:
+        typer.echo(f"{len(rows) - COMPARED} further differences are in --json and --html")
+    for note in notes(answer):
+        typer.echo(show.printable(note))

@@ -1,0 +1,241 @@
+"""How encoders of the store compare with people: which layers, on which stimuli, with what result."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vidsim.cli.judgments.source import load_split
+from vidsim.cli.options import root_of
+from vidsim.cli.spaces import Space, captions_of, find_space, table_of
+from vidsim.errors import VidsimError
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
+    from numpy import ndarray
+
+    from vidsim.analysis.layers import LayerChoice
+    from vidsim.rsm import RSM
+    from vidsim.store import EmbeddingTable
+    from vidsim.triplets import Triplets
+
+AUTO = "auto"
+ALL = "all"
+TRAIN = "train"
+FIT = "fit"
+SPLITS = 200
+"""Random halves for the reliability of people."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Hold what `vidsim align` was asked.
+
+    Parameters
+    ----------
+    judgments : str
+        Judgments in the store by name, a file or a folder.
+    encoders : sequence of str
+        Encoders, ``ENCODER:LAYER``, similarity matrices or files.
+    split : str, optional
+        Stimuli reported on.
+    context : {"split", "any"}
+        Which trials count for a pair.
+    captions : {"mean", "first"}
+        Which embeddings of sentence encoders.
+    layer : str
+        ``"auto"``, ``"all"``, or a name.
+    protocol : {"default", "paper"}
+        How reliability is told.
+    over : {"stimuli", "participants", "both"}
+        What the bootstrap resamples.
+    against : str, optional
+        The encoder that all others are compared with.
+    resamples, seed : int
+        Of the bootstrap.
+    root : str
+        Artefact root.
+    """
+
+    judgments: str
+    encoders: Sequence[str]
+    split: str | None
+    context: str
+    captions: str
+    layer: str
+    protocol: str
+    over: str
+    against: str | None
+    resamples: int
+    seed: int
+    root: str
+
+
+def measure(question: Question) -> dict[str, Any]:
+    """Compare encoders with people.
+
+    Parameters
+    ----------
+    question : Question
+        What is asked.
+
+    Returns
+    -------
+    dict
+        What ``vidsim align --json`` prints.
+
+    Raises
+    ------
+    VidsimError
+        If an encoder, layer, split or stimulus is not there, or something cannot be compared.
+    """
+    from vidsim.analysis.agreement import agreement
+    from vidsim.analysis.alignment import align
+    from vidsim.analysis.odd_one_out import CHANCE
+    from vidsim.analysis.quality import plain
+    from vidsim.report.paper import published
+
+    triplets, people = _trials(question, question.split)
+    if not len(triplets):
+        raise VidsimError(f"no trial of {question.judgments!r} lies wholly within split {question.split or 'all'!r}")
+    spaces: dict[str, tuple[dict[str, Any], RSM]] = {}
+    for name in dict.fromkeys(question.encoders):
+        spaces |= _spaces(question, name, tuple(triplets.ids))
+    against = question.against
+    if against is not None and against not in spaces:
+        raise VidsimError(f"--against {against!r} is none of the encoders compared: {', '.join(spaces)}")
+    found = align(
+        triplets,
+        {name: rsm for name, (_, rsm) in spaces.items()},
+        context=question.context,
+        over=question.over,
+        participants=people if question.context == "any" else people[: len(triplets)],
+        against=against,
+        resamples=question.resamples,
+        seed=question.seed,
+    )
+    same = {
+        "trials": len(triplets),
+        "split": question.split,
+        "context": question.context,
+        "protocol": question.protocol,
+    }
+    answers: list[dict[str, Any]] = []
+    for name, alignment in found.models.items():
+        facts = {k: v for k, v in vars(alignment).items() if k != "accuracies"}
+        facts |= {**alignment.accuracies, "interval": alignment.intervals["rho"]}
+        answers.append({**spaces[name][0], **facts, "published": published(spaces[name][0]["encoder"]), **same})
+    answers.sort(key=lambda answer: -(answer["rho2"] if answer["rho"] > 0 else -answer["rho2"]))
+    curves_split = _training(question.split)
+    curved = any(answer["curve"] for answer in answers)
+    agreed = agreement(triplets, people[: len(triplets)], resamples=min(question.resamples, 1000), seed=question.seed)
+    return plain(
+        {
+            "encoders": answers,
+            "compared": [vars(comparison) for comparison in found.comparisons],
+            **_reliability(question, triplets),
+            "agreement": agreed.agreement,
+            "agreement_interval": agreed.interval,
+            "chance": CHANCE,
+            "stimuli": len(triplets.ids),
+            "judgments": question.judgments,
+            "over": question.over,
+            "participants": len(set(people[people >= 0].tolist())),
+            "curves": {"split": curves_split, **_curves_reliability(question, curves_split)} if curved else None,
+            "resamples": question.resamples,
+            "seed": question.seed,
+        }
+    )
+
+
+def _trials(question: Question, split: str | None) -> "tuple[Triplets, Int[ndarray, ' u']]":
+    """Find what is known about a split's stimuli, and who judged it."""
+    from vidsim.analysis.reliability import restrict_people
+
+    judgments, ids = load_split(question.judgments, question.root, split)
+    who = judgments.participants[1][~judgments.catch]
+    return restrict_people(judgments.triplets, who, judgments.ids if ids is None else ids)
+
+
+def _training(split: str | None) -> str | None:
+    """Name the stimuli that a layer may be chosen on: never any that are reported on."""
+    return {None: None, FIT: FIT, "val": FIT}.get(split, TRAIN)
+
+
+def _spaces(question: Question, name: str, ids: "tuple[str, ...]") -> "dict[str, tuple[dict[str, Any], RSM]]":
+    """Find the similarities of an encoder's layer, or layers, and say which and why."""
+    from vidsim.errors import NoStore
+    from vidsim.store import Store
+
+    try:
+        store = Store(root_of(question.root))
+    except NoStore:
+        store = None
+    if store is None or name not in store:
+        space = find_space(name, question.root, question.captions)  # or says what there is
+        encoder, _, layer = space.name.partition(":")
+        facts = {"encoder": encoder, "layer": layer or None, "layer_choice": "given", "curve": None, "table": None}
+        return {space.name: (facts, space.rsm(ids))}
+    layer = None if question.layer in {AUTO, ALL} else question.layer
+    table = table_of(store, name, question.captions, layer)
+    facts = {"encoder": name, "curve": None, "table": table.name}
+    if table.identity.get("family") == "sentence":
+        facts["captions"] = captions_of(table)
+    if question.layer == ALL:
+        return {
+            f"{name}:{own}": (
+                {**facts, "layer": own, "layer_choice": "all"},
+                Space(f"{name}:{own}", table[own]).rsm(ids),
+            )
+            for own in table.layers
+        }
+    used, why = layer or table.default_layer, "given" if layer else "default"
+    if layer is None and len(table.layers) > 1:
+        choice, problem = _choice(question, table)
+        # where the same stimuli are reported on, a choice among layers would flatter the encoder
+        if question.split not in {None, TRAIN, FIT} and facts.get("captions") is None:
+            if choice is None:
+                raise VidsimError(f"no layer of {name!r} can be chosen: {problem}; name one with --layer")
+            used, why = choice.layer, "cross-validated"
+        if choice is not None:
+            facts |= {"curve": dict(choice.curve), "curve_error": dict(choice.error)}
+    return {name: ({**facts, "layer": used, "layer_choice": why}, Space(f"{name}:{used}", table[used]).rsm(ids))}
+
+
+def _choice(question: Question, table: "EmbeddingTable") -> "tuple[LayerChoice | None, str]":
+    """Measure every layer on stimuli that are not reported on (or on all, if there is no split); or say why not."""
+    from vidsim.analysis.layers import choose_layer
+
+    try:
+        human = _trials(question, _training(question.split))[0].rsm()
+        layers = {own: Space(f"{table.encoder}:{own}", table[own]).rsm(human.ids) for own in table.layers}
+        return choose_layer(human, layers, seed=question.seed), ""
+    except VidsimError as error:
+        return None, str(error)
+
+
+def _reliability(question: Question, triplets: "Triplets") -> dict[str, Any]:
+    from vidsim.analysis.reliability import reliability
+
+    method = "votes" if question.protocol == "paper" else "trials"
+    try:
+        found = reliability(
+            triplets,
+            method=method,
+            splits=SPLITS,
+            context=question.context,
+            resamples=min(question.resamples, 1000),
+            seed=question.seed,
+        )
+    except VidsimError:  # too few pairs were judged twice
+        return {"reliability": None, "reliability_interval": None, "reliability_method": method}
+    paper = {"reliability_squared": found.spearman_brown_squared} if method == "votes" else {}
+    return {
+        "reliability": found.spearman_brown,
+        "reliability_interval": found.interval,
+        "reliability_method": method,
+        **paper,
+    }
+
+
+def _curves_reliability(question: Question, split: str | None) -> dict[str, Any]:
+    return _reliability(question, _trials(question, split)[0])

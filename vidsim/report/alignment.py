@@ -1,0 +1,416 @@
+"""Tables and plots of alignment: models against people, beside how reliable people are."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from vidsim import __version__
+from vidsim.report.figures import COLOURS, GREY, plot, png, svg
+from vidsim.report.page import Page, Section
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TABLE = ("rho", "95 %", "rho2", "rho-a", "three-way", "two-way", "first anchor", "p corrected", "paper rho2")
+"""Columns of numbers in the table of models."""
+
+ACCURACIES = ("three_way", "two_way", "two_way_first", "two_way_second")
+
+MOST_CURVES = len(COLOURS)
+"""Encoders whose layers are drawn; colours are told apart no further."""
+
+OVER = {
+    "stimuli": "bootstrap over stimuli: they say what other stimuli would give",
+    "participants": "bootstrap over participants: they say what other people would give on these stimuli",
+    "both": "bootstrap over stimuli and participants: they say what other people would give on other stimuli",
+}
+
+Answer = Mapping[str, Any]
+"""What ``vidsim align --json`` prints."""
+
+
+def table_rows(answer: Answer) -> list[tuple[str, ...]]:
+    """Lay out the models as Table 2 does: best explained variance first.
+
+    Parameters
+    ----------
+    answer : mapping
+        What ``vidsim align --json`` prints.
+
+    Returns
+    -------
+    list of tuple of str
+        Encoder, layer, and the columns of `TABLE`.
+    """
+    return [
+        (
+            encoder["encoder"],
+            encoder["layer"] or "",
+            number(encoder["rho"]),
+            span(encoder["interval"]),
+            number(encoder["rho2"]),
+            number(encoder["rho_a"]),
+            *(number(encoder[name]) for name in ("three_way", "two_way", "two_way_first")),
+            p_value(encoder["p_corrected"]),
+            number(encoder["published"]["rho2"]) if encoder["published"] else "-",
+        )
+        for encoder in answer["encoders"]
+    ]
+
+
+def comparison_rows(answer: Answer) -> list[tuple[str, ...]]:
+    """Lay out the differences between models: models, statistic, difference, interval, three p-values.
+
+    Parameters
+    ----------
+    answer : mapping
+        What ``vidsim align --json`` prints.
+
+    Returns
+    -------
+    list of tuple of str
+        One per difference.
+    """
+    return [
+        (
+            f"{found['first']} - {found['second']}",
+            found["statistic"].replace("_", "-"),
+            f"{found['difference']:+.4f}" if found["difference"] is not None else "-",
+            span(found["interval"], signed=True),
+            p_value(found["p_value"]),
+            p_value(found["p_corrected"]),
+            p_value(found["mcnemar"]),
+        )
+        for found in answer["compared"]
+    ]
+
+
+def notes(answer: Answer) -> list[str]:
+    """Say what the numbers are of, and what to compare them with.
+
+    Parameters
+    ----------
+    answer : mapping
+        What ``vidsim align --json`` prints.
+
+    Returns
+    -------
+    list of str
+        One line each.
+    """
+    first = answer["encoders"][0]
+    found = [
+        f"split {first['split'] or 'all'}, context {first['context']}, protocol {first['protocol']}: "
+        f"{first['pairs']:,} pairs of {answer['stimuli']:,} stimuli, {first['trials']:,} trials; chance 0.3333 "
+        "three-way, 0.5 two-way"
+    ]
+    low, high = answer["reliability_interval"] or (None, None)
+    within = "" if low is None else f" ({low:.3f} to {high:.3f})"
+    what = "shuffled votes" if answer["reliability_method"] == "votes" else "split trials"
+    squared = answer.get("reliability_squared")
+    paper = f" (squared, as the paper reports it, {squared:.3f})" if squared is not None else ""
+    found.append(
+        f"reliability of people r_SB {number(answer['reliability'], 3)}{within} by {what}{paper}: compare it with "
+        "rho2; the paper's numbers are of its 50 test videos"
+    )
+    if answer["agreement"] is not None:
+        found.append(f"people agree with each other on {100 * answer['agreement']:.1f} % of repeated triplets")
+    if answer["resamples"]:
+        found.append(
+            f"intervals: {OVER[answer['over']]} ({answer['resamples']:,} resamples); p corrected for the number of "
+            "encoders, or differences, by the largest (max-statistic)"
+        )
+    return found
+
+
+def models_plot(answer: Answer, form: Literal["png", "svg"] = "png") -> bytes:
+    """Draw the explained variance of each model with its interval, beside the reliability of people.
+
+    Parameters
+    ----------
+    answer : mapping
+        What ``vidsim align --json`` prints.
+    form : {"png", "svg"}
+        Kind of file.
+
+    Returns
+    -------
+    bytes
+        The file.
+    """
+    encoders = answer["encoders"]
+    with plot(6.8, 2.3 + 0.36 * len(encoders)) as (drawing, axes):
+        places = range(len(encoders))
+        _band(axes, answer["reliability"], answer["reliability_interval"], "people, $r_{SB}$", vertical=True)
+        values = [_signed(encoder["rho"]) for encoder in encoders]
+        ends = [[_signed(end) for end in encoder["interval"]] for encoder in encoders]
+        _points(axes, values, ends, places, COLOURS[0], "o", "this sample")
+        published = [(e["published"]["rho2"], k) for k, e in enumerate(encoders) if e["published"]]
+        if published:
+            x, y = zip(*published, strict=True)
+            axes.plot(x, y, "D", color=COLOURS[5], markerfacecolor="none", markersize=7, label="paper, its test videos")
+        _names(axes, encoders)
+        axes.axvline(0, color="#333333", linewidth=1)
+        axes.set(xlabel=r"Explained variance of similarities, $\rho^2$", title="Alignment with people")
+        _legend(axes)
+        return png(drawing) if form == "png" else svg(drawing).encode()
+
+
+def accuracies_plot(answer: Answer) -> str:
+    """Draw the odd-one-out accuracies of each model, with chance.
+
+    Parameters
+    ----------
+    answer : mapping
+        What ``vidsim align --json`` prints.
+
+    Returns
+    -------
+    str
+        SVG.
+    """
+    encoders = answer["encoders"]
+    with plot(6.8, 2.3 + 0.36 * len(encoders)) as (drawing, axes):
+        kinds = (("three_way", "three-way", COLOURS[0], "o", -0.13), ("two_way", "two-way", COLOURS[1], "s", 0.13))
+        for name, label, colour, marker, shift in kinds:
+            values = [_percent(encoder[name]) for encoder in encoders]
+            ends = [[_percent(end) for end in encoder["intervals"][name]] for encoder in encoders]
+            _points(axes, values, ends, [k + shift for k in range(len(encoders))], colour, marker, label)
+            axes.axvline(100 * answer["chance"][name], color=colour, linestyle="--", linewidth=1.5)
+        _names(axes, encoders)
+        axes.set(xlabel="Odd-one-out accuracy (%); dashed: chance", title="Predicting people's choices")
+        _legend(axes)
+        return svg(drawing)
+
+
+def layers_plot(answer: Answer, form: Literal["png", "svg"] = "svg") -> bytes:
+    """Draw how closely each layer matches people, the layer reported on marked.
+
+    Parameters
+    ----------
+    answer : mapping
+        What ``vidsim align --json`` prints, with curves.
+    form : {"png", "svg"}
+        Kind of file.
+
+    Returns
+    -------
+    bytes
+        The file.
+    """
+    curves = answer["curves"]
+    with plot(6.8, 4.6) as (drawing, axes):
+        known = curves["reliability"]
+        ends = curves["reliability_interval"] or (None, None)
+        _band(
+            axes,
+            None if known is None or known < 0 else known**0.5,
+            [None if end is None else max(end, 0) ** 0.5 for end in ends],
+            "perfect model, $\\sqrt{r_{SB}}$",
+        )
+        drawn = [encoder for encoder in answer["encoders"] if encoder["curve"]][:MOST_CURVES]
+        for encoder, colour in zip(drawn, COLOURS, strict=False):
+            names, rhos = zip(*encoder["curve"].items(), strict=True)
+            depth = [k / max(len(names) - 1, 1) for k in range(len(names))]
+            y = [_known(rho) for rho in rhos]
+            error = [_known(encoder["curve_error"][name]) for name in names]
+            axes.plot(depth, y, "-", color=colour, linewidth=2, label=encoder["encoder"])
+            low, high = ([a + s * b for a, b in zip(y, error, strict=True)] for s in (-1, 1))
+            axes.fill_between(depth, low, high, color=colour, alpha=0.18, linewidth=0)
+            used = encoder["layer"]
+            if used in names:
+                place = names.index(used)
+                axes.plot([depth[place]], [y[place]], "o", color=colour, markersize=9, markeredgecolor="white")
+        axes.axhline(0, color="#333333", linewidth=1)
+        axes.set(
+            xlabel="Depth of the layer (0 first, 1 last)",
+            ylabel=r"Spearman's $\rho$ with people",
+            title=f"Layers, on {_stimuli(curves['split'])} (mean of 5 folds)",
+        )
+        _legend(axes)
+        return png(drawing) if form == "png" else svg(drawing).encode()
+
+
+def alignment_sections(answer: Answer) -> list[Section]:
+    """Lay out alignment as parts of a page.
+
+    Parameters
+    ----------
+    answer : mapping
+        What ``vidsim align --json`` prints.
+
+    Returns
+    -------
+    list of Section
+        Models with their plots, and how they differ.
+    """
+    figures = {
+        "Explained variance of people's similarities, with 95 % intervals, to be compared with the reliability of "
+        "people (band: its 95 % interval).": models_plot(answer, "svg").decode(),
+        "How often the model's odd one is people's, with 95 % intervals.": accuracies_plot(answer),
+    }
+    if answer["curves"]:
+        figures[
+            f"Each layer on {_stimuli(answer['curves']['split'])}: mean of 5 folds, one standard error shaded; the dot "
+            "is the layer reported."
+        ] = layers_plot(answer).decode()
+    sections = [
+        Section(
+            "Models and people",
+            ". ".join(notes(answer)) + ".",
+            figures=figures,
+            header=("encoder", "layer", *TABLE),
+            rows=table_rows(answer),
+            numbers=TABLE,
+        )
+    ]
+    rows = comparison_rows(answer)
+    if rows:
+        header = ("models", "in", "difference", "95 %", "p", "p corrected", "McNemar p")
+        text = (
+            "On the same resamples. McNemar's test takes trials as independent, which those that share a stimulus are "
+            "not; the interval does not."
+        )
+        sections.append(Section("Differences between models", text, header=header, rows=rows, numbers=header[2:]))
+    return sections
+
+
+def alignment_page(answer: Answer) -> Page:
+    """Lay out alignment as a page of its own.
+
+    Parameters
+    ----------
+    answer : mapping
+        What ``vidsim align --json`` prints.
+
+    Returns
+    -------
+    Page
+        One file, no network needed.
+    """
+    first = answer["encoders"][0]
+    models = len(answer["encoders"])
+    lead = f"{answer['judgments']}: {models} models on {first['pairs']:,} pairs, {first['trials']:,} trials"
+    return Page(
+        "Alignment with people", lead, alignment_sections(answer), f"vidsim {__version__}; seed {answer['seed']}."
+    )
+
+
+def alignment_csv(answer: Answer) -> bytes:
+    """Write one row per model, with every statistic, its interval, and what was asked.
+
+    Parameters
+    ----------
+    answer : mapping
+        What ``vidsim align --json`` prints.
+
+    Returns
+    -------
+    bytes
+        UTF-8; an unknown number is an empty cell.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")  # writes None as an empty cell
+    names = ("rho", "rho2", "rho_a", *ACCURACIES)
+    facts = ("pairs", "trials", "split", "context", "protocol", "layer_choice")
+    writer.writerow(
+        [
+            *("encoder", "layer"),
+            *(column for name in names for column in (name, f"{name}_low", f"{name}_high")),
+            *("p_value", "p_corrected", "published_rho2"),
+            *facts,
+            *("reliability", "over", "resamples", "seed"),
+        ]
+    )
+    for encoder in answer["encoders"]:
+        writer.writerow(
+            [
+                *(encoder["encoder"], encoder["layer"]),
+                *(cell for name in names for cell in (encoder[name], *encoder["intervals"][name])),
+                *(encoder["p_value"], encoder["p_corrected"]),
+                encoder["published"]["rho2"] if encoder["published"] else None,
+                *(encoder[name] for name in facts),
+                *(answer[name] for name in ("reliability", "over", "resamples", "seed")),
+            ]
+        )
+    return text.getvalue().encode()
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Write a number, or ``-`` for one that is not known."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def span(interval: Sequence[float | None], *, signed: bool = False) -> str:
+    """Write an interval, or nothing for one that is not known."""
+    low, high = interval
+    sign = "+" if signed else ""
+    return "" if low is None or high is None else f"{low:{sign}.3f} to {high:{sign}.3f}"
+
+
+def p_value(p: float | None) -> str:
+    """Write a p-value, or ``-`` for one that is not known."""
+    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _stimuli(split: str | None) -> str:
+    return "all stimuli" if split is None else f"stimuli of split {split!r}"
+
+
+def _known(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _signed(rho: float | None) -> float:
+    """Square a correlation and keep its sign, so that a model that contradicts people is seen to."""
+    value = _known(rho)
+    return value * abs(value)
+
+
+def _percent(share: float | None) -> float:
+    return 100 * _known(share)
+
+
+def _points(
+    axes: "Axes",
+    values: Sequence[float],
+    ends: Sequence[Sequence[float]],
+    places: Sequence[float],
+    colour: str,
+    marker: str,
+    label: str,
+) -> None:
+    for value, (low, high), place in zip(values, ends, places, strict=True):
+        if low == low and high == high:  # known
+            axes.plot([low, high], [place, place], "-", color=colour, linewidth=2)
+        axes.plot([value], [place], marker, color=colour, markersize=7, label=label if place == places[0] else None)
+
+
+def _names(axes: "Axes", encoders: Sequence[Mapping[str, Any]]) -> None:
+    axes.set_yticks(range(len(encoders)), [_label(encoder, encoders) for encoder in encoders])
+    axes.set_ylim(len(encoders) - 0.4, -0.6)
+    axes.grid(visible=True, axis="x")
+    axes.grid(visible=False, axis="y")
+
+
+def _label(encoder: Mapping[str, Any], encoders: Sequence[Mapping[str, Any]]) -> str:
+    same = sum(other["encoder"] == encoder["encoder"] for other in encoders)
+    name = encoder["encoder"] if same == 1 else f"{encoder['encoder']}:{encoder['layer']}"
+    return name if len(name) <= 34 else f"…{name[-33:]}"
+
+
+def _band(
+    axes: "Axes", value: float | None, ends: Sequence[float | None] | None, label: str, *, vertical: bool = False
+) -> None:
+    if value is None:
+        return
+    low, high = ends or (None, None)
+    if low is not None and high is not None:
+        (axes.axvspan if vertical else axes.axhspan)(low, high, color=GREY, alpha=0.22, linewidth=0)
+    (axes.axvline if vertical else axes.axhline)(value, color=GREY, linewidth=2, label=label)
+
+
+def _legend(axes: "Axes") -> None:
+    """Put the legend below the plot, where it hides nothing."""
+    axes.figure.legend(loc="outside lower center", ncols=2, fontsize=11)
