@@ -4,6 +4,7 @@ from scipy.stats import spearmanr
 
 from vidsim.analysis.alignment import align
 from vidsim.analysis.odd_one_out import credits
+from vidsim.data.simulate import simulate
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM, cosine_rsm
@@ -15,46 +16,129 @@ IDS = tuple(f"s{i}" for i in range(25))
 RNG = np.random.default_rng(0)
 TRIALS = Triplets(IDS, random_rows(25, 150))
 HUMAN = TRIALS.rsm()
-MODELS = {name: cosine_rsm(Embeddings(IDS, RNG.normal(size=(25, 5)))) for name in ("one", "two")}
+MODELS = {name: cosine_rsm(Embeddings(IDS, RNG.normal(size=(25, 5)))) for name in ("one", "two", "three")}
 
 
 def test_everything_is_that_of_the_judged_pairs():
-    found = align(HUMAN, TRIALS, {"one": MODELS["one"].take(IDS[::-1]), "two": MODELS["two"]}, resamples=0)
+    found = align(TRIALS, {**MODELS, "one": MODELS["one"].take(IDS[::-1])}, resamples=0)
     both = ~np.isnan(HUMAN.upper)
     assert 0 < both.sum() < len(both)
     for name, rsm in MODELS.items():
         rho = spearmanr(rsm.upper[both], HUMAN.upper[both]).statistic
-        assert found[name].rho == pytest.approx(rho, abs=1e-12)
-        assert found[name].rho2 == pytest.approx(rho**2, abs=1e-12)
-        assert found[name].pairs == both.sum()
-        assert found[name].accuracies == credits(rsm, TRIALS).accuracies()
-        assert np.isnan(found[name].interval).all()
+        own = found.models[name]
+        assert own.rho == pytest.approx(rho, abs=1e-12)
+        assert own.rho2 == pytest.approx(rho**2, abs=1e-12)
+        assert own.pairs == both.sum()
+        assert own.accuracies == credits(rsm, TRIALS).accuracies()
+        assert np.isnan(list(own.intervals.values())).all()
+        assert np.isnan([own.p_value, own.p_corrected]).all()
 
 
-def test_the_interval_is_that_of_samples_written_out():
-    found = align(HUMAN, TRIALS, MODELS, resamples=300, seed=5)
-    rng = np.random.default_rng(5)
-    drawn = rng.multinomial(25, np.full(25, 1 / 25), size=300)
-    for name, rsm in MODELS.items():
-        rhos = []
-        for times in drawn:
-            sample = np.repeat(np.arange(25), times)
-            pairs = [(i, j) for k, i in enumerate(sample) for j in sample[k + 1 :] if i != j]
-            x, y = np.array([(rsm.similarities[p], HUMAN.similarities[p]) for p in pairs]).T
-            known = ~np.isnan(y)
-            rhos.append(spearmanr(x[known], y[known]).statistic)
-        assert found[name].interval == pytest.approx(np.percentile(rhos, [2.5, 97.5]), abs=1e-10)
+def test_pairs_judged_beside_any_third_clip_count_in_context_any():
+    ids = IDS[:12]
+    part = TRIALS.restrict(ids)
+    found = align(part, {"one": MODELS["one"]}, context="any", resamples=50).models["one"]
+    human = part.rsm("any").upper
+    known = ~np.isnan(human)
+    assert known.sum() == found.pairs > (part.counts().shown > 0).sum()
+    assert found.rho == pytest.approx(spearmanr(MODELS["one"].take(ids).upper[known], human[known]).statistic)
+    assert found.accuracies == credits(MODELS["one"], part).accuracies()
+    assert np.isfinite(list(found.intervals.values())).all()
+
+
+def test_intervals_hold_their_statistic_and_the_corrected_ones_are_wider():
+    found = align(TRIALS, MODELS, over="both", participants=np.arange(150) // 10, resamples=400)
+    for own in found.models.values():
+        for name, value in {"rho": own.rho, "rho_a": own.rho_a, **own.accuracies}.items():
+            low, high = own.intervals[name]
+            assert low < value < high
+        low, high = own.intervals["rho"]
+        assert own.interval_corrected[0] < low
+        assert own.interval_corrected[1] > high
+        squares = own.intervals["rho2"]
+        assert squares[1] == max(low**2, high**2)
+        assert squares[0] == (0 if low < 0 < high else min(low**2, high**2))
+        assert own.p_corrected >= own.p_value
+
+
+def test_models_are_compared_on_the_same_resamples():
+    twin = {**MODELS, "twin": MODELS["one"]}
+    found = align(TRIALS, twin, resamples=200)
+    assert len(found.comparisons) == 4 * 6
+    for own in found.comparisons:
+        first, second = (found.models[name] for name in (own.first, own.second))
+        assert first.rho >= second.rho
+        if own.statistic == "rho":
+            assert own.difference == pytest.approx(first.rho - second.rho)
+            assert np.isnan(own.mcnemar)
+        else:
+            difference = first.accuracies[own.statistic] - second.accuracies[own.statistic]
+            assert own.difference == pytest.approx(difference)
+        if {own.first, own.second} == {"one", "twin"}:
+            assert (own.difference, own.interval, own.p_value) == (0, (0, 0), 1)
+        else:
+            assert own.interval[0] < own.difference < own.interval[1]
+            assert own.p_corrected >= own.p_value
+    right = {name: credits(rsm, TRIALS).three_way == 1 for name, rsm in MODELS.items()}
+    (own,) = (c for c in found.comparisons if {c.first, c.second} == {"one", "two"} and c.statistic == "three_way")
+    from scipy.stats import binomtest
+
+    a, b = right[own.first], right[own.second]
+    assert own.mcnemar == pytest.approx(binomtest(int((a & ~b).sum()), int((a != b).sum())).pvalue)
+
+
+def test_all_can_be_compared_with_one():
+    found = align(TRIALS, MODELS, against="two", resamples=0)
+    assert {(c.first, c.second) for c in found.comparisons} == {("one", "two"), ("three", "two")}
+    many = {f"m{k}": MODELS["one"] for k in range(21)}
+    assert align(TRIALS, many, resamples=0).comparisons == ()
+    with pytest.raises(VidsimError, match="no model 'four' to compare with; there are: one, two, three"):
+        align(TRIALS, MODELS, against="four")
+
+
+@pytest.mark.slow
+def test_intervals_over_stimuli_cover_the_truth_in_93_to_97_of_100_studies():
+    """500 studies, each of other stimuli, judges and models; the truth is the mean of 2,000 such studies."""
+    rng = np.random.default_rng(0)
+    n, trials = 50, 1000
+    ids = tuple(f"s{i:02}" for i in range(n))
+
+    def study(resamples, seed):
+        points = rng.normal(size=(n, 8))
+        human = cosine_rsm(Embeddings(ids, points))
+        triplets = simulate(human, trials=trials, temperature=0.15, seed=int(rng.integers(1 << 31))).triplets
+        models = {
+            name: cosine_rsm(Embeddings(ids, points + noise * rng.normal(size=points.shape)))
+            for name, noise in (("near", 1.0), ("far", 1.3))
+        }
+        found = align(triplets, models, against="far", resamples=resamples, seed=seed)
+        near = found.models["near"]
+        (differ,) = (c for c in found.comparisons if c.statistic == "rho")
+        values = {"rho": near.rho, "rho_a": near.rho_a, **near.accuracies, "difference": differ.difference}
+        return values, {**near.intervals, "difference": differ.interval}
+
+    truths = [study(0, 0)[0] for _ in range(2000)]
+    truth = {name: np.mean([values[name] for values in truths]) for name in truths[0]}
+    studies = [study(200, seed)[1] for seed in range(500)]
+    covered = {
+        name: np.mean([intervals[name][0] <= value <= intervals[name][1] for intervals in studies])
+        for name, value in truth.items()
+    }
+    assert {name: round(share, 3) for name, share in covered.items() if not 0.93 <= share <= 0.97} == {}
 
 
 def test_what_cannot_be_compared_is_told_in_one_line():
     with pytest.raises(VidsimError, match="3 stimuli are too few to compare with people; expected at least 4"):
-        align(HUMAN.take(IDS[:3]), TRIALS.restrict(IDS[:3]), MODELS)
+        align(TRIALS.restrict(IDS[:3]), MODELS)
     with pytest.raises(VidsimError, match="'less' lacks 1 of 25 judged stimuli, the first is 's24'"):
-        align(HUMAN, TRIALS, {"less": MODELS["one"].take(IDS[:24])})
+        align(TRIALS, {"less": MODELS["one"].take(IDS[:24])})
     with pytest.raises(VidsimError, match="all similarities of 'flat' are equal"):
-        align(HUMAN, TRIALS, {"flat": RSM(IDS, np.ones((25, 25)))})
-    with pytest.raises(VidsimError, match="has no similarity for"):
-        align(HUMAN, TRIALS, {"holes": HUMAN, "nan": RSM(IDS, np.full((25, 25), np.nan))} | {"holes": MODELS["one"]})
-    few = Triplets(IDS, np.array([[0, 1, 2]], np.int32))
+        align(TRIALS, {"flat": RSM(IDS, np.ones((25, 25)))})
+    with pytest.raises(VidsimError, match="'nan' has no similarity for"):
+        align(TRIALS, {"one": MODELS["one"], "nan": RSM(IDS, np.full((25, 25), np.nan))})
     with pytest.raises(VidsimError, match="0 judged pairs"):
-        align(Triplets(IDS, np.empty((0, 3), np.int32)).rsm(), few, MODELS)
+        align(Triplets(IDS, np.empty((0, 3), np.int32)), MODELS)
+    with pytest.raises(VidsimError, match="149 participants were given for 150 trials"):
+        align(TRIALS, MODELS, over="both", participants=np.zeros(149, np.int64))
+    with pytest.raises(VidsimError, match="no way to resample 'pairs'"):
+        align(TRIALS, MODELS, over="pairs")

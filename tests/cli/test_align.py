@@ -1,3 +1,4 @@
+import csv
 import json
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 
 from vidsim.analysis.layers import choose_layer
 from vidsim.data.judgments.judgments import Judgments
+from vidsim.data.splits import validation_split
 from vidsim.data.stimuli import Stimulus, StimulusSet
 from vidsim.rsm import cosine_rsm
 from vidsim.store import Entry, Store
@@ -26,7 +28,8 @@ def root(tmp_path):
     for row in random_rows(30, 3000):
         k = max(range(3), key=lambda k: similarity[row[k - 1], row[k - 2]])
         rows.append([row[k - 2], row[k - 1], row[k]])
-    store.judgments.put("lab", Judgments.of(Triplets(IDS, np.array(rows, np.int32))).table())
+    people = [f"p{number // 150:02}" for number in range(len(rows))]
+    store.judgments.put("lab", Judgments.of(Triplets(IDS, np.array(rows, np.int32)), people).table())
     split = ["train"] * 22 + ["test"] * 8
     stimuli = tuple(Stimulus(name, split=part) for name, part in zip(IDS, split, strict=True))
     store.stimuli.put("lab", StimulusSet(stimuli).table())
@@ -70,10 +73,97 @@ def test_on_training_stimuli_no_layer_is_chosen(vidsim, root):
     for split in ((), ("--split", "train")):
         answer = run(vidsim, root, "--encoders", "net", *split)
         (net,) = answer["encoders"]
-        assert (net["layer"], net["layer_choice"], net["curve"]) == ("c", "default", None)
+        assert (net["layer"], net["layer_choice"]) == ("c", "default")
         assert answer["stimuli"] == (22 if split else 30)
     (net,) = run(vidsim, root, "--encoders", "net", "--layer", "a")["encoders"]
     assert (net["layer"], net["layer_choice"]) == ("a", "given")
+
+
+def test_a_signal_in_the_test_split_cannot_be_seen_by_the_choice_of_layer(vidsim, root):
+    """A layer that knows people's similarities of the test stimuli, and nothing about the others, is not chosen."""
+    store = Store(root)
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=POINTS.shape).astype(np.float32)
+    planted = noise.copy()
+    planted[22:] = POINTS[22:]
+    fair = POINTS + rng.normal(size=POINTS.shape).astype(np.float32)
+
+    def choice(name, cheat):
+        table = store.create(name, {"family": "image"}, {"cheat": 6, "fair": 6}, default_layer="fair", versions={})
+        table.write([Entry(i, "", "x") for i in IDS], {"cheat": cheat, "fair": fair})
+        return run(vidsim, root, "--encoders", name, "--split", "test")["encoders"][0]
+
+    with_signal, without = choice("planted", planted), choice("noise", noise)
+    assert with_signal["layer"] == without["layer"] == "fair"
+    assert with_signal["curve"] == without["curve"]
+    all_layers = run(vidsim, root, "--encoders", "planted", "--split", "test", "--layer", "all")["encoders"]
+    assert [found["layer"] for found in all_layers] == ["cheat", "fair"]  # the signal is there
+    assert all_layers[0]["rho"] > 0.6
+
+
+def test_what_is_reported_on_val_is_chosen_on_the_rest_of_train(vidsim, root):
+    ids = tuple(f"{number:03}" for number in range(200))
+    store = Store(root)
+    points = np.random.default_rng(2).normal(size=(200, 4)).astype(np.float32)
+    rows = random_rows(200, 4000)
+    store.judgments.put("big", Judgments.of(Triplets(ids, rows)).table())
+    store.stimuli.put("big", StimulusSet(tuple(Stimulus(name, split="train") for name in ids)).table())
+    table = store.create("wide", {"family": "image"}, {"a": 4, "b": 4}, default_layer="b", versions={})
+    table.write([Entry(name, "", "x") for name in ids], {"a": points, "b": points[::-1].copy()})
+    status, out, _ = vidsim(
+        "align", "--judgments", "big", "-e", "wide", "--split", "val", "--root", root, "--json", "--resamples", 0
+    )
+    (wide,) = json.loads(out)["encoders"]
+    assert (status, wide["layer_choice"], json.loads(out)["curves"]["split"]) == (0, "cross-validated", "fit")
+    fit = sorted(validation_split(ids)[0])
+    human = Triplets(ids, rows).restrict(fit).rsm()
+    layers = {name: cosine_rsm(embeddings) for name, embeddings in store["wide"].items()}
+    assert wide["curve"] == pytest.approx(choose_layer(human, layers).curve)
+
+
+def test_intervals_over_people_and_both(vidsim, root):
+    found = {
+        over: run(vidsim, root, "--encoders", "net", "--over", over, "--resamples", 300)
+        for over in ("stimuli", "participants", "both")
+    }
+    width = {over: np.ptp(answer["encoders"][0]["interval"]) for over, answer in found.items()}
+    assert 0 < width["participants"] < width["stimuli"]
+    assert width["both"] > width["participants"]
+    assert {answer["participants"] for answer in found.values()} == {20}
+    assert len({answer["encoders"][0]["rho"] for answer in found.values()}) == 1
+
+
+def test_every_layer_and_differences_from_one(vidsim, root):
+    answer = run(vidsim, root, "--encoders", "net", "--layer", "all", "--against", "net:c")
+    assert {found["layer"] for found in answer["encoders"]} == {"a", "b", "c"}
+    assert {(c["first"], c["second"]) for c in answer["compared"]} == {("net:b", "net:c"), ("net:a", "net:c")}
+    assert all(found["p_corrected"] >= found["p_value"] for found in answer["encoders"])
+
+
+def test_the_papers_protocol_tells_its_reliability(vidsim, root):
+    answer = run(vidsim, root, "--encoders", "net", "--protocol", "paper")
+    assert answer["reliability_method"] == "votes"
+    assert answer["reliability_squared"] == pytest.approx(answer["reliability"] ** 2)
+    assert {found["protocol"] for found in answer["encoders"]} == {"paper"}
+
+
+def test_files_are_written_whole(vidsim, root, tmp_path):
+    files = [tmp_path / name for name in ("a.csv", "a.html", "a.png")]
+    outs = [part for option, file in zip(("--csv", "--html", "--plot"), files, strict=True) for part in (option, file)]
+    answer = run(vidsim, root, "--encoders", "net", "--split", "test", *outs)
+    with files[0].open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    (net,) = answer["encoders"]
+    assert (row["encoder"], row["layer"], float(row["rho"])) == ("net", net["layer"], net["rho"])
+    assert [float(row["two_way_low"]), float(row["two_way_high"])] == net["intervals"]["two_way"]
+    page = files[1].read_text()
+    assert page.count("<svg") == 3
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert f"{net['rho']:.4f}" in page
+    assert files[2].read_bytes().startswith(b"\x89PNG")
+    status, _, err = vidsim("align", "--judgments", "lab", "-e", "net", "--root", root, "--csv", files[0])
+    assert (status, err.count("\n")) == (2, 1)
+    assert "exists already; --force replaces it" in err
 
 
 def test_several_encoders_are_sorted_and_each_named_once(vidsim, root):
@@ -117,17 +207,33 @@ def test_social_ooo_as_a_user_types_it(vidsim, shared, tmp_path):
     [
         (("--encoders", "ne"), "did you mean 'net'"),
         (("--encoders", " "), "--encoders names none"),
-        (("--encoders", "net", "--split", "dev"), "have no split 'dev'; there are: test, train"),
+        (("--encoders", "net", "--split", "dev"), "have no split 'dev'; there are: new, test, tiny, train"),
         (("--encoders", "net", "--layer", "z"), "no layer 'z'"),
         (("--encoders", "text"), "is stored for --captions first, not mean"),
         (("--encoders", "net", "--protocol", "paper", "--context", "any"), "--protocol paper is with --context split"),
-        (("--encoders", "little", "--split", "test"), "lacks 8 of 8 judged stimuli"),
+        (("--encoders", "little", "--split", "test"), "'little:x' lacks 5 of 5 stimuli, the first is 'clip 25.mp4'"),
+        (("--encoders", "net", "--against", "text"), "--against 'text' is none of the encoders compared: net"),
+        (("--encoders", "flat"), "all similarities of 'flat' are equal: its embeddings are constant"),
+        (("--encoders", "holes"), "the embeddings of 1 of 30 stimuli are not finite, the first is 'clip 3.mp4'"),
+        (("--encoders", "net", "--split", "tiny"), "3 stimuli are too few to compare with people; expected at least 4"),
+        (("--encoders", "net", "--split", "new"), "none of the 1 stimuli of split 'new' is judged in 'lab'"),
+        (("--encoders", "net", "--html", "/no/such/a.html"), "no folder '/no/such'; make it first"),
+        (("--encoders", "net", "--csv", "a.txt"), "expected a name that ends in .csv"),
     ],
 )
 def test_mistakes_are_one_line(vidsim, root, arguments, message):
     store = Store(root)
     little = store.create("little", {"family": "image"}, {"x": 6}, default_layer="x", versions={})
     little.write([Entry(name, "", "x") for name in IDS[:5]], {"x": POINTS[:5]})
+    flat = store.create("flat", {"family": "image"}, {"x": 6}, default_layer="x", versions={})
+    flat.write([Entry(name, "", "x") for name in IDS], {"x": np.ones_like(POINTS)})
+    holes = POINTS.astype(np.float64)
+    holes[3, 0] = np.nan
+    np.savez(root / "holes.npz", ids=np.array(IDS), embeddings=holes)
+    arguments = tuple(str(root / "holes.npz") if part == "holes" else part for part in arguments)
+    split = ["train"] * 22 + ["tiny"] * 3 + ["test"] * 5 + ["new"]
+    stimuli = (Stimulus(name, split=part) for name, part in zip((*IDS, "unseen"), split, strict=True))
+    store.stimuli.put("lab", StimulusSet(tuple(stimuli)).table())
     status, out, err = vidsim("align", "--judgments", "lab", *arguments, "--root", root)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert message in err

@@ -48,7 +48,7 @@ def max_statistic(values: Float[ndarray, " s"], deviations: Float[ndarray, "r s"
     --------
     >>> deviations = np.random.default_rng(0).normal(size=(999, 3))
     >>> max_statistic(np.array([0.0, 1.0, 9.0]), deviations - deviations.mean(axis=0)).p_values.round(2)
-    array([1.  , 0.7 , 0.  ])
+    array([1.  , 0.67, 0.  ])
     """
     known = np.isfinite(values) & (np.isfinite(deviations).sum(axis=0) > 1)
     p_values, intervals = np.full(len(values), np.nan), np.full((len(values), 2), np.nan)

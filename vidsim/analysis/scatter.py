@@ -74,12 +74,12 @@ class _Source:
     ----------
     deviations : mapping of str to array of shape (r, m)
         Of each statistic in resamples, about their mean.
-    freedom : int
-        Degrees of freedom: what is resampled, less one.
+    freedom : float
+        Degrees of freedom of its variance.
     """
 
     deviations: Mapping[str, Float[ndarray, "r m"]]
-    freedom: int
+    freedom: float
 
 
 class Scatter:
@@ -217,7 +217,8 @@ def _resample_stimuli(sample: Sample, resamples: int, rng: np.random.Generator) 
         weights = part[sample.rows[:, 0]] * part[sample.rows[:, 1]] * part[sample.rows[:, 2]]
         total = weights.sum(axis=0)[:, None]
         np.divide(weights.T @ stacked.T, total, out=means[start : start + step], where=total > 0)
-    return _Source(_named(rhos.spearman, rhos.rho_a, names, means), n - 1)
+    # in simulations the variance over n stimuli scatters as that of half as many independent values (2 / cv^2)
+    return _Source(_named(rhos.spearman, rhos.rho_a, names, means), n / 2)
 
 
 def _resample_people(sample: Sample, people: Int[ndarray, " u"], resamples: int, rng: np.random.Generator) -> _Source:
@@ -237,7 +238,7 @@ def _resample_people(sample: Sample, people: Int[ndarray, " u"], resamples: int,
     sums = np.stack([np.bincount(people[:t], row, g) for row in stacked], axis=1)
     total = (drawn @ np.bincount(people[:t], minlength=g).astype(np.float64))[:, None]
     means = np.divide(drawn @ sums, total, out=np.full((resamples, len(stacked)), np.nan), where=total > 0)
-    return _Source(_named(rhos.spearman, rhos.rho_a, names, means), g - 1)
+    return _Source(_named(rhos.spearman, rhos.rho_a, names, means), g - 1.0)
 
 
 def _counts(people: Int[ndarray, " u"], units: Int[ndarray, "u k"], g: int, p: int) -> csr_array:

@@ -25,7 +25,7 @@ class Sharing:
         Of all pairs of items (an item with itself among them), those that share a stimulus.
     """
 
-    groups: tuple[Int[ndarray, "k t"], ...]
+    groups: tuple[Int[ndarray, "_ t"], ...]
     stimuli: int
     share: float
 
@@ -77,7 +77,7 @@ class Sharing:
         return found / max(1 - self.share, 1 / self.stimuli)
 
 
-def _products(groups: tuple[Int[ndarray, "k t"], ...], weights: Float[ndarray, " t"]) -> list[float]:
+def _products(groups: tuple[Int[ndarray, "_ t"], ...], weights: Float[ndarray, " t"]) -> list[float]:
     """Return sums of products of weights over pairs of items that share exactly k, k - 1, ..., 1 stimuli.
 
     The squared sums over all subsets of size s count a pair of items that shares e stimuli as often as e has subsets of

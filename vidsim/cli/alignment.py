@@ -89,12 +89,14 @@ def measure(question: Question) -> dict[str, Any]:
         If an encoder, layer, split or stimulus is not there, or something cannot be compared.
     """
     from vidsim.analysis.agreement import agreement
-    from vidsim.analysis.alignment import align
+    from vidsim.analysis.alignment import LEAST, align
     from vidsim.analysis.odd_one_out import CHANCE
     from vidsim.analysis.quality import plain
     from vidsim.report.paper import published
 
     triplets, people = _trials(question, question.split)
+    if len(triplets.ids) < LEAST:
+        raise VidsimError(f"{len(triplets.ids)} stimuli are too few to compare with people; expected at least {LEAST}")
     if not len(triplets):
         raise VidsimError(f"no trial of {question.judgments!r} lies wholly within split {question.split or 'all'!r}")
     spaces: dict[str, tuple[dict[str, Any], RSM]] = {}

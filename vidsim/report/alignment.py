@@ -141,7 +141,7 @@ def models_plot(answer: Answer, form: Literal["png", "svg"] = "png") -> bytes:
     """
     encoders = answer["encoders"]
     with plot(6.8, 2.3 + 0.36 * len(encoders)) as (drawing, axes):
-        places = range(len(encoders))
+        places = [float(k) for k in range(len(encoders))]
         _band(axes, answer["reliability"], answer["reliability_interval"], "people, $r_{SB}$", vertical=True)
         values = [_signed(encoder["rho"]) for encoder in encoders]
         ends = [[_signed(end) for end in encoder["interval"]] for encoder in encoders]
@@ -177,9 +177,10 @@ def accuracies_plot(answer: Answer) -> str:
             values = [_percent(encoder[name]) for encoder in encoders]
             ends = [[_percent(end) for end in encoder["intervals"][name]] for encoder in encoders]
             _points(axes, values, ends, [k + shift for k in range(len(encoders))], colour, marker, label)
-            axes.axvline(100 * answer["chance"][name], color=colour, linestyle="--", linewidth=1.5)
+            chance = f"{label}, chance"
+            axes.axvline(100 * answer["chance"][name], color=colour, linestyle="--", linewidth=1.5, label=chance)
         _names(axes, encoders)
-        axes.set(xlabel="Odd-one-out accuracy (%); dashed: chance", title="Predicting people's choices")
+        axes.set(xlabel="Odd-one-out accuracy (%)", title="Predicting people's choices")
         _legend(axes)
         return svg(drawing)
 
