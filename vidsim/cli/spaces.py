@@ -40,13 +40,13 @@ class Space:
         """Return its stimuli."""
         return self.found.ids
 
-    def rsm(self, ids: Sequence[str]) -> "RSM":
+    def rsm(self, ids: Sequence[str] | None = None) -> "RSM":
         """Return the similarities of some stimuli: of embeddings, their cosines (Eq. 1).
 
         Parameters
         ----------
-        ids : sequence of str
-            Stimuli wanted.
+        ids : sequence of str, optional
+            Stimuli wanted; all by default.
 
         Returns
         -------
@@ -60,6 +60,7 @@ class Space:
         """
         from vidsim.rsm import RSM, cosine_rsm
 
+        ids = self.ids if ids is None else ids
         self._refuse_lacking(ids)
         return self.found.take(ids) if isinstance(self.found, RSM) else cosine_rsm(self.embeddings(ids))
 

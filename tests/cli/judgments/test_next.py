@@ -149,8 +149,8 @@ def test_a_model_that_knows_nothing_is_said(vidsim, root, tmp_path):
 def test_problems_are_one_line(vidsim, root, tmp_path):
     out = tmp_path / "next.csv"
     base = ("lab", "--root", root, "--out", out)
-    assert "lacks 2 of 9 judged stimuli, the first is 'clip 7, \"ü\"'" in refused(vidsim, *base, "--model", "few")
-    assert "expected ENCODER:LAYER" in refused(vidsim, *base, "--model", "toy")
+    assert "lacks 2 of 9 stimuli, the first is 'clip 7, \"ü\"'" in refused(vidsim, *base, "--model", "few")
+    assert "no encoder, similarity matrix or file 'none'" in refused(vidsim, *base, "--model", "none")
     assert "did you mean 'toy'" in refused(vidsim, *base, "--model", "tay:block.1")
     assert "block.1" in refused(vidsim, *base, "--model", "toy:block")
     assert "--temperature 0: expected" in refused(vidsim, *base, "--model", "human", "--temperature", 0)

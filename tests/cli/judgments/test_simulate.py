@@ -70,7 +70,7 @@ def test_a_model_is_a_stored_matrix_or_a_layer(vidsim, tmp_path):
         assert np.array_equal(kept.rows, expected)
     holed = RSM(("a", "b", "c"), np.array([[1, 0.5, np.nan], [0.5, 1, 0.5], [np.nan, 0.5, 1]]))
     store.rsms.put("holed", holed.table())
-    for name, message in (("holed", "1 of 3 pairs"), ("non", "there are: by hand, holed"), ("enc:x", "blocks.1")):
+    for name, message in (("holed", "1 of 3 pairs"), ("non", "there are: enc, by hand, holed"), ("enc:x", "blocks.1")):
         options = ("--model", name, "--trials", 60, "--temperature", 0.1, "--name", "x", "--root", root)
         status, out, err = vidsim("judgments", "simulate", *options)
         assert (status, out, err.count("\n")) == (2, "", 1)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.judgments.model import model_rsm
 from vidsim.cli.judgments.source import JudgmentsSource, SplitOption, load_split
-from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
+from vidsim.cli.options import DEFAULT_ROOT, Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.spaces import find_space
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def next_batch(
         str,
         typer.Option(
             "--model",
-            help="What predicts the choices: ENCODER:LAYER of the store, or a similarity matrix in it by name.",
+            help="What predicts the choices: ENCODER:LAYER, a similarity matrix of the store by name, or a file.",
             show_default=False,
         ),
     ],
@@ -55,7 +55,7 @@ def next_batch(
     check_out(out, (".csv",), force=force)
     start = time.perf_counter()
     judgments, ids = load_split(source, root, split)
-    rsm = model_rsm(model, root_of(root), judgments.ids if ids is None else ids)
+    rsm = find_space(model, root).rsm(judgments.ids if ids is None else ids)
     table, answer = choose(
         rsm,
         judgments.triplets,

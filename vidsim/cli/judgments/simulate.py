@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.judgments.model import model_rsm
 from vidsim.cli.judgments.names import check_name
 from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.spaces import find_space
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def simulate(
     ],
     model: Annotated[
         str | None,
-        typer.Option(help="Whose similarities: ENCODER:LAYER of the store, or a similarity matrix in it by name."),
+        typer.Option(help="Whose similarities: ENCODER:LAYER, a similarity matrix of the store by name, or a file."),
     ] = None,
     stimuli: Stimuli = None,
     dims: Dims = DIMS,
@@ -81,7 +81,7 @@ def simulate(
     from vidsim.data.simulate import planted_rsm
     from vidsim.data.simulate import simulate as draw
 
-    rsm = model_rsm(model, root_of(root)) if model is not None else planted_rsm(stimuli or 0, dims, seed)
+    rsm = find_space(model, root).rsm() if model is not None else planted_rsm(stimuli or 0, dims, seed)
     judgments = draw(
         rsm,
         trials=trials,
