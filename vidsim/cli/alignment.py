@@ -94,7 +94,7 @@ def measure(question: Question) -> dict[str, Any]:
     from vidsim.analysis.quality import plain
     from vidsim.report.paper import published
 
-    triplets, people = _trials(question, question.split)
+    triplets, people = trials(question, question.split)
     if len(triplets.ids) < LEAST:
         raise VidsimError(f"{len(triplets.ids)} stimuli are too few to compare with people; expected at least {LEAST}")
     if not len(triplets):
@@ -149,7 +149,7 @@ def measure(question: Question) -> dict[str, Any]:
     )
 
 
-def _trials(question: Question, split: str | None) -> "tuple[Triplets, Int[ndarray, ' u']]":
+def trials(question: Question, split: str | None) -> "tuple[Triplets, Int[ndarray, ' u']]":
     """Find what is known about a split's stimuli, and who judged it."""
     from vidsim.analysis.reliability import restrict_people
 
@@ -208,7 +208,7 @@ def _choice(question: Question, table: "EmbeddingTable") -> "tuple[LayerChoice |
     from vidsim.analysis.layers import choose_layer
 
     try:
-        human = _trials(question, _training(question.split))[0].rsm()
+        human = trials(question, _training(question.split))[0].rsm()
         layers = {own: Space(f"{table.encoder}:{own}", table[own]).rsm(human.ids) for own in table.layers}
         return choose_layer(human, layers, seed=question.seed), ""
     except VidsimError as error:
@@ -240,4 +240,4 @@ def _reliability(question: Question, triplets: "Triplets") -> dict[str, Any]:
 
 
 def _curves_reliability(question: Question, split: str | None) -> dict[str, Any]:
-    return _reliability(question, _trials(question, split)[0])
+    return _reliability(question, trials(question, split)[0])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from vidsim.report.figures import GREY, plot, png, svg
+from vidsim.report.page import Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,6 +70,53 @@ def partition_plot(
         left.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=11, borderpad=0, handlelength=1.4)
         _list(right, partitions, styles)
         return png(drawing) if form == "png" else svg(drawing).encode()
+
+
+def section(found: "Partition", *, ceiling: float | None = None) -> Section:
+    """Lay out a partition as a part of a page.
+
+    Parameters
+    ----------
+    found : Partition
+        The partition.
+    ceiling : float, optional
+        Reliability of the human distances.
+
+    Returns
+    -------
+    Section
+        Text, the plot, and a table of parts.
+    """
+    models = len(found.predictors)
+    intervals = ", with 95 % intervals by bootstrap over stimuli" if found.resamples else ""
+    text = (
+        f"Human distances of {found.pairs:,} pairs of {found.stimuli:,} stimuli, regressed on the distances of the "
+        f"models{intervals}. A part below 0 is suppression: together models explain more than the sum of them alone."
+    )
+    shares = [*((_name(part.predictors, models), part) for part in found.parts), ("total", found.total)]
+    shares += [(f"{share.predictors[0]} by itself", share) for share in found.alone]
+    rows = [(name, f"{s.value:.4f}", _span(s.interval) if found.resamples else "") for name, s in shares]
+    caption = "What models explain of human distances, each alone and together; the dashed line is the reliability."
+    return Section(
+        "Unique and shared variance",
+        text,
+        figures={caption: partition_plot([found], ceiling=ceiling, form="svg").decode()},
+        header=("part", "R2", "95 %"),
+        rows=rows,
+        numbers=("R2", "95 %"),
+    )
+
+
+def _name(members: Sequence[str], models: int) -> str:
+    if len(members) == 1:
+        return f"only {members[0]}"
+    if len(members) == models:
+        return "shared by both" if models == 2 else "shared by all"
+    return "shared by " + " + ".join(members)
+
+
+def _span(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.4f} to {interval[1]:.4f}"
 
 
 def _bars(partitions: Sequence["Partition"]) -> list[str]:

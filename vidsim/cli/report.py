@@ -1,0 +1,264 @@
+"""``vidsim report``: one page with everything that is known about how models compare with people."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vidsim.cli import show
+from vidsim.cli.align import EncodersOption, MoreEncoders, Over, Protocol, names_of
+from vidsim.cli.alignment import AUTO, Question, measure, trials
+from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
+from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root
+from vidsim.cli.output import check_out, write_out
+from vidsim.cli.spaces import find_space
+from vidsim.errors import VidsimError
+
+if TYPE_CHECKING:
+    from vidsim.report.page import Page, Section
+
+PARTITIONED = 3
+"""Models among which variance is partitioned, the best: of more the parts are too many to read."""
+
+
+def report(
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT.html", help="Page to write; the same goes to OUT.md, figures beside it.", show_default=False
+        ),
+    ],
+    judgments: Annotated[str, typer.Option("--judgments", help="Judgments in the store by name, a file or a folder.")],
+    encoders: EncodersOption,
+    more: MoreEncoders = None,
+    split: SplitOption = None,
+    context: ContextOption = ContextName.within,
+    captions: Annotated[
+        Captions | None,
+        typer.Option("--captions", help="Which embeddings of sentence encoders: mean (default) or first caption."),
+    ] = None,
+    layer: Annotated[str, typer.Option("--layer", help="As for vidsim align: auto or a name.")] = AUTO,
+    protocol: Annotated[Protocol, typer.Option("--protocol", help="As for vidsim align.")] = Protocol.default,
+    over: Annotated[Over, typer.Option("--over", help="What the bootstrap of align resamples.")] = Over.stimuli,
+    ratings: Annotated[
+        str | None,
+        typer.Option(
+            "--ratings",
+            metavar="SOURCE",
+            help="Rated stimuli in the store by name, or a table, for probes; those judged by default.",
+        ),
+    ] = None,
+    before: Annotated[
+        str | None, typer.Option("--before", help="Space whose flips are shown; the second best encoder by default.")
+    ] = None,
+    after: Annotated[str | None, typer.Option("--after", help="Space they flip to; the best by default.")] = None,
+    examples: Annotated[
+        int, typer.Option("--examples", "-n", min=1, max=100, help="Flips shown in each direction.")
+    ] = 5,
+    resamples: Annotated[int, typer.Option(min=0, max=100_000, help="Bootstrap resamples; 0 for no intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of folds, resamples and halves.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    root: Root = DEFAULT_ROOT,
+    json: Json = False,
+) -> None:
+    """Write one page, and its Markdown twin, with alignment, variance partition, probes and flips."""
+    start = time.perf_counter()
+    twin, folder = out.with_suffix(".md"), out.with_name(f"{out.stem}-figures")
+    check_out(out, (".html",), force=force, option="OUT.html")
+    check_out(twin, (".md",), force=force, option="OUT.md")
+    if folder.exists() and not force:
+        raise VidsimError(f"{str(folder)!r} exists already; --force writes into it, or give another OUT.html")
+    if protocol is Protocol.paper and (context is not ContextName.within or captions is Captions.mean):
+        raise VidsimError("--protocol paper is with --context split and --captions first; leave the others out")
+    caption = captions or (Captions.first if protocol is Protocol.paper else Captions.mean)
+    question = Question(
+        judgments=judgments,
+        encoders=names_of(encoders, more),
+        split=split,
+        context=context.value,
+        captions=caption.value,
+        layer=layer,
+        protocol=protocol.value,
+        over=over.value,
+        against=None,
+        resamples=resamples,
+        seed=seed,
+        root=root,
+    )
+    page, answer = make(question, ratings=ratings, before=before, after=after, examples=examples)
+    _write(page, out, twin, folder, force=force)
+    answer |= {"html": str(out), "markdown": str(twin), "seconds": round(time.perf_counter() - start, 3)}
+    if json:
+        show.emit(answer)
+        return
+    for part, why in answer["left_out"].items():
+        typer.echo(f"{part} left out: {show.printable(why)}")
+    typer.echo(show.printable(f"{out} and {twin}: {', '.join(s.title for s in page.sections)}"))
+
+
+def make(
+    question: Question, *, ratings: str | None, before: str | None, after: str | None, examples: int
+) -> "tuple[Page, dict[str, Any]]":
+    """Put a report together.
+
+    Parameters
+    ----------
+    question : Question
+        What is compared with people.
+    ratings : str, optional
+        Where ratings are; those of the judged stimuli by default.
+    before, after : str, optional
+        Spaces whose flips are shown; the two best encoders by default.
+    examples : int
+        Flips shown in each direction.
+
+    Returns
+    -------
+    Page
+        The report.
+    dict
+        Everything in it in numbers: ``align``, ``partition``, ``probe`` and ``compare``, None for what is left out,
+        which ``left_out`` gives the reasons for.
+
+    Raises
+    ------
+    VidsimError
+        If alignment cannot be measured, or what was asked for by name cannot be done. A part that nobody asked for by
+        name and that cannot be done is left out.
+    """
+    from vidsim import __version__
+    from vidsim.report.alignment import alignment_sections
+    from vidsim.report.page import Page
+
+    answer: dict[str, Any] = {"align": measure(question), "partition": None, "probe": None, "compare": None}
+    left_out: dict[str, str] = {}
+    sections = [_people(question, answer["align"]), *alignment_sections(answer["align"])]
+    named = [_space_name(encoder) for encoder in answer["align"]["encoders"]]
+    parts: tuple[tuple[str, bool, Callable[[], tuple[list[Section], dict[str, Any]]]], ...] = (
+        ("partition", False, lambda: _partition(question, named, answer["align"]["reliability"])),
+        ("probe", ratings is not None, lambda: _probe(question, named, ratings or question.judgments)),
+        (
+            "compare",
+            before is not None or after is not None,
+            lambda: _compare(question, named, before, after, examples),
+        ),
+    )
+    for part, asked, measured in parts:
+        try:
+            found, answer[part] = measured()
+        except VidsimError as error:
+            if asked:
+                raise
+            left_out[part] = str(error)
+        else:
+            sections += found
+    models = ", ".join(encoder["encoder"] for encoder in answer["align"]["encoders"])
+    lead = f"{models} on {question.judgments}, split {question.split or 'all'}"
+    footer = f"vidsim {__version__}; protocol {question.protocol}, seed {question.seed}."
+    return Page("Models and people", lead, sections, footer), {**answer, "left_out": left_out}
+
+
+def _space_name(encoder: dict[str, Any]) -> str:
+    return f"{encoder['encoder']}:{encoder['layer']}" if encoder["layer"] else encoder["encoder"]
+
+
+def _people(question: Question, answer: dict[str, Any]) -> "Section":
+    """Say what people judged, and how reliably."""
+    from vidsim.report.alignment import number, span
+    from vidsim.report.page import Section
+
+    first = answer["encoders"][0]
+    shown = trials(question, question.split)[0].counts(question.context).shown
+    agreed, within = answer["agreement"], span(answer["reliability_interval"] or (None, None))
+    facts = {
+        "stimuli": f"{answer['stimuli']:,}",
+        "trials wholly among them": f"{first['trials']:,}",
+        "participants": f"{answer['participants']:,}" if answer["participants"] else "not named",
+        "pairs judged": f"{first['pairs']:,} of {len(shown):,}",
+        "judgments per judged pair": f"{shown[shown > 0].mean():.2f}",
+        "reliability r_SB (95 %)": f"{number(answer['reliability'], 3)} ({within})",
+        "agreement on repeated triplets (chance 33.3 %)": "none" if agreed is None else f"{100 * agreed:.1f} %",
+    }
+    return Section("People", facts=facts)
+
+
+def _partition(
+    question: Question, named: list[str], reliability: float | None
+) -> "tuple[list[Section], dict[str, Any]]":
+    from vidsim.analysis.partition import partition, shared_pairs
+    from vidsim.analysis.quality import plain
+    from vidsim.cli.partition import describe
+    from vidsim.report.partition import section
+
+    if len(named) < 2:
+        raise VidsimError("variance is partitioned among two models or more")
+    triplets = trials(question, question.split)[0]
+    models = {
+        name: find_space(name, question.root, question.captions).rsm(triplets.ids) for name in named[:PARTITIONED]
+    }
+    human = shared_pairs(triplets.rsm(question.context), models)
+    found = partition(human, models, resamples=question.resamples, seed=question.seed)
+    return [section(found, ceiling=reliability)], plain(describe(found))
+
+
+def _probe(question: Question, named: list[str], source: str) -> "tuple[list[Section], dict[str, Any]]":
+    from vidsim.analysis.probe import probe
+    from vidsim.cli.probe import choose, describe, find_ratings, parts
+    from vidsim.embeddings import Embeddings
+    from vidsim.report.probe import section
+
+    rated = find_ratings(source, question.root)
+    ids, held_out, part = parts(rated, question.split, source)
+    chosen, _, left_out = choose(rated, (), ids, held_out, 5)
+    found = [find_space(name, question.root, question.captions) for name in named]
+    spaces = {space.name: space.embeddings(chosen.ids) for space in found if isinstance(space.found, Embeddings)}
+    if not spaces:
+        raise VidsimError("similarities alone predict no ratings; expected encoders")
+    known = set(chosen.ids)
+    measured = probe(
+        spaces,
+        chosen,
+        held_out=[name for name in held_out if name in known],
+        resamples=question.resamples,
+        seed=question.seed,
+    )
+    return [section(measured, stimuli=f"{source}, {part}", left_out=left_out)], describe(measured)
+
+
+def _compare(
+    question: Question, named: list[str], before: str | None, after: str | None, examples: int
+) -> "tuple[list[Section], dict[str, Any]]":
+    from vidsim.analysis.quality import plain
+    from vidsim.cli.compare import describe, flips, look
+    from vidsim.report.compare import sections
+
+    if len(named) < 2 and not (before and after):
+        raise VidsimError("flips are between two models")
+    pair = (before or named[1], after or named[0])
+    found = flips(
+        pair,
+        question.judgments,
+        question.root,
+        question.split,
+        ContextName(question.context),
+        Captions(question.captions),
+        question.resamples,
+        question.seed,
+    )
+    seen = look(found, question.judgments, question.root, examples, images=True)
+    return sections(found, seen, n=examples), plain(describe(found, seen, examples))
+
+
+def _write(page: "Page", out: Path, twin: Path, folder: Path, *, force: bool) -> None:
+    from vidsim.report.markdown import markdown
+
+    text, files = markdown(page, folder.name)
+    html = page.html().encode()
+    if files:
+        folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        write_out(folder / name, lambda file, content=content: file.write(content), force=force, option="figure")
+    write_out(twin, lambda file: file.write(text.encode()), force=force, option="OUT.md")
+    write_out(out, lambda file: file.write(html), force=force, option="OUT.html")
