@@ -90,9 +90,9 @@ class Scatter:
     times carries its noise four times. Participants are resampled with replacement too, and people's similarities
     computed anew; of pairs judged once or twice such resamples tell too little. So each set of deviations is
     scaled to the variance that influences give: over stimuli, of pairs or trials that share one (`Sharing`); over
-    participants, of their judgments taken away (`Removals`). For both, the noise of single judgments, which both hold,
-    is counted once: the two variances are added and the variance over single trials is taken off. All is widened by
-    Student's t over the normal.
+    participants, of their judgments taken away (`Removals`). For both, the two variances are added and what both
+    hold is taken off: that of judgments by the same person which share a stimulus, with the noise of single judgments
+    among it (two-way clustering, Cameron, Gelbach and Miller 2011). All is widened by Student's t over the normal.
 
     Parameters
     ----------
@@ -124,6 +124,11 @@ class Scatter:
             self._over_people = _resample_people(sample, self._people, resamples, people)
         self._pairs = Sharing.of(sample.pairs, sample.stimuli)
         self._trials = Sharing.of(sample.rows, sample.stimuli)
+        self._same_person: dict[int, Sharing] = {}
+        if self._people is not None and over == "both":
+            self._same_person = {
+                count: _within_people(sample, self._people[:count]) for count in (len(sample.rows), len(sample.units))
+            }
         self._influences: dict[str, Float[ndarray, "m q"]] = {}
         self._removals: dict[str, Float[ndarray, "m u"]] = {}
         self._prepare()
@@ -152,9 +157,9 @@ class Scatter:
             total = _scaled(self._over_stimuli.deviations[statistic] @ contrast, sharing.variance(influences))
         if self._over_people is not None and self._people is not None:
             moved = contrast @ self._removals[statistic]
-            if total is not None:
-                noise = float((moved**2).sum())
             people = self._people[: len(moved)]
+            if total is not None:
+                noise = self._same_person[len(moved)].covariance(moved)
             groups = np.bincount(people, moved)
             count = len(np.unique(people))
             variance = float((groups**2).sum()) * count / max(count - 1, 1) - noise
@@ -176,6 +181,21 @@ class Scatter:
             t = max(credit.shape[1], 1)
             own = (credit - credit.mean(axis=1, keepdims=True)) / t if credit.shape[1] else credit
             self._influences[name] = self._removals[name] = own
+
+
+def _within_people(sample: Sample, people: Int[ndarray, " k"]) -> Sharing:
+    """Group the first trials by person and stimulus: those of different people share nothing."""
+    n = sample.stimuli + len(sample.units) - len(sample.rows)
+    stimuli = np.concatenate([sample.rows, _outside(sample)])[: len(people)]
+    return Sharing.of(stimuli + n * people[:, None], n * (int(people.max(initial=0)) + 1))
+
+
+def _outside(sample: Sample) -> Int[ndarray, "m 3"]:
+    """Return the stimuli of trials with one outside: a third that none else has."""
+    units = sample.units[len(sample.rows) :]
+    judged = units.min(axis=1)  # the others stand for no pair
+    third = sample.stimuli + np.arange(len(units))
+    return np.column_stack([sample.pairs[judged], third])
 
 
 def _stacked(rows: list[Float[ndarray, " q"]], q: int) -> Float[ndarray, "m q"]:

@@ -58,10 +58,8 @@ class Sharing:
     def variance(self, influences: Float[ndarray, " t"]) -> float:
         """Estimate the variance, over stimuli and noise, of a statistic that is about a sum of influences of items.
 
-        It is the sum of products of influences over all pairs of items that share a stimulus (Aronow, Samii and
-        Assenova 2015, for pairs). Items that share can only vary together, so where the products of those that share
-        one, two or three stimuli add up to less than 0 they count as 0. Influences taken about their own mean are too
-        small by the variance of that mean, for which it makes up.
+        It is their `covariance`. Influences taken about their own mean are too small by the variance of that mean, for
+        which it makes up.
 
         Parameters
         ----------
@@ -73,16 +71,30 @@ class Sharing:
         float
             At least that of items which vary together with none but their likes.
         """
-        found = sum(max(part, 0.0) for part in _products(self.groups, influences))
-        return found / max(1 - self.share, 1 / self.stimuli)
+        return self.covariance(influences) / max(1 - self.share, 1 / self.stimuli)
+
+    def covariance(self, influences: Float[ndarray, " t"]) -> float:
+        """Sum products of influences over all pairs of items that share a stimulus (Aronow, Samii and Assenova 2015).
+
+        Items that share can only vary together, so where the products of those that share one, two or three stimuli add
+        up to less than 0 they count as 0.
+
+        Parameters
+        ----------
+        influences : array of shape (t,)
+            By how much each item moves a statistic.
+
+        Returns
+        -------
+        float
+            At least the sum over pairs of likes.
+        """
+        return sum(max(part, 0.0) for part in _products(self.groups, influences))
 
 
 def _products(groups: tuple[Int[ndarray, "_ t"], ...], weights: Float[ndarray, " t"]) -> list[float]:
-    """Return sums of products of weights over pairs of items that share exactly k, k - 1, ..., 1 stimuli.
-
-    The squared sums over all subsets of size s count a pair of items that shares e stimuli as often as e has subsets of
-    size s.
-    """
+    """Return sums of products of weights over pairs of items that share exactly k, k - 1, ..., 1 stimuli."""
+    # squared sums over all subsets of a size count a pair of items as often as what it shares has such subsets
     found: dict[int, float] = {}
     for size in range(len(groups), 0, -1):
         group = groups[size - 1]
