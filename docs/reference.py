@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 VERBS = (
-    *("", "index", "extract", "search", "align", "partition", "models"),
+    *("", "index", "extract", "search", "align", "partition", "compare"),
+    *("probe", "classify", "report", "models"),
     *("judgments", "judgments import", "judgments inspect", "judgments reliability", "judgments design"),
     *("judgments power", "judgments simulate", "judgments next", "judgments embed"),
     *("store", "store info", "store failures", "store optimize", "doctor"),

@@ -1,10 +1,15 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.spatial.distance import pdist, squareform
 
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
-from vidsim.rsm import RSM, cosine_rsm, square
+from vidsim.rsm import RSM, cosine_blocks, cosine_rsm, pearson_blocks, pearson_rsm, square
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.normal(size=(7, 5))
@@ -23,6 +28,105 @@ def test_cosine_does_not_change_with_scale_or_rotation():
     rotation, _ = np.linalg.qr(RNG.normal(size=(5, 5)))
     turned = cosine_rsm(Embeddings(IDS, 3 * MATRIX @ rotation))
     np.testing.assert_allclose(turned.similarities, cosine_rsm(Embeddings(IDS, MATRIX)).similarities, atol=1e-12)
+
+
+def test_pearson_is_numpys():
+    rsm = pearson_rsm(Embeddings(IDS, MATRIX.astype(np.float32)))
+    np.testing.assert_allclose(rsm.similarities, np.corrcoef(MATRIX.astype(np.float32)), atol=1e-14)
+    np.testing.assert_array_equal(rsm.similarities, rsm.similarities.T)
+    np.testing.assert_array_equal(rsm.similarities.diagonal(), 1)
+
+
+def test_pearson_is_rsatoolboxs():
+    rsatoolbox = pytest.importorskip("rsatoolbox", reason="the oracle of this distance")
+    matrix = RNG.normal(3, size=(40, 301))
+    theirs = rsatoolbox.rdm.calc_rdm(rsatoolbox.data.Dataset(matrix.copy()), method="correlation").get_vectors()[0]
+    ours = pearson_rsm(Embeddings(tuple(map(str, range(40))), matrix))
+    np.testing.assert_allclose(1 - ours.upper, theirs, rtol=0, atol=1e-13)
+
+
+def test_pearson_does_not_change_with_scale_or_shift():
+    moved = pearson_rsm(Embeddings(IDS, MATRIX * RNG.uniform(1, 9, (7, 1)) + RNG.normal(size=(7, 1))))
+    np.testing.assert_allclose(moved.similarities, pearson_rsm(Embeddings(IDS, MATRIX)).similarities, atol=1e-13)
+
+
+def test_pearson_is_the_cosine_of_centred_embeddings():
+    centred = cosine_rsm(Embeddings(IDS, MATRIX - MATRIX.mean(axis=1, keepdims=True)))
+    np.testing.assert_allclose(pearson_rsm(Embeddings(IDS, MATRIX)).similarities, centred.similarities, atol=1e-14)
+
+
+@pytest.mark.parametrize("values", [0.0, 0.1, 1e300, [1, 1, 1, 1, np.nan], [0, 1, 2, 3, np.inf], [0, 0, 0, 1e200, 0]])
+@pytest.mark.parametrize("compute", [pearson_rsm, lambda e: list(pearson_blocks(e, rows=2))])
+def test_an_embedding_that_correlates_with_nothing_is_named(compute, values):
+    matrix = MATRIX.copy()
+    matrix[4] = values
+    with pytest.raises(VidsimError, match="the embedding of 'e' is constant or not finite"):
+        compute(Embeddings(IDS, matrix))
+
+
+def test_a_long_constant_embedding_is_constant_in_spite_of_rounding():
+    matrix = np.full((2, 999_983), 0.1, np.float32)
+    matrix[1, 0] = 0.2
+    with pytest.raises(VidsimError, match="the embedding of 'a' is constant"):
+        pearson_rsm(Embeddings(("a", "b"), matrix))
+
+
+@given(
+    n=st.integers(0, 12),
+    rows=st.integers(1, 15),
+    dtype=st.sampled_from([np.float16, np.float32, np.float64]),
+    seed=st.integers(0, 99),
+    kind=st.sampled_from([(cosine_blocks, cosine_rsm), (pearson_blocks, pearson_rsm)]),
+)
+def test_blocks_are_rows_of_the_matrix(n, rows, dtype, seed, kind):
+    blocks, whole = kind
+    embeddings = Embeddings(tuple(map(str, range(n))), np.random.default_rng(seed).normal(size=(n, 6)).astype(dtype))
+    found = list(blocks(embeddings, rows))
+    assert [i for part, _ in found for i in range(n)[part]] == list(range(n))
+    assert all(len(block) == len(range(n)[part]) <= rows for part, block in found)
+    assert all(block.dtype == np.promote_types(dtype, np.float32) for _, block in found)
+    joined = np.concatenate([np.empty((0, n)), *(block for _, block in found)])
+    expected = whole(embeddings).similarities
+    np.testing.assert_allclose(joined, expected, atol=1e-14 if dtype == np.float64 else 1e-6)
+    np.testing.assert_array_equal(joined.diagonal(), 1)
+
+
+def test_a_zero_embedding_is_the_same_in_blocks():
+    embeddings = Embeddings(IDS, MATRIX * (np.arange(7) != 3)[:, None])
+    (only,) = cosine_blocks(embeddings)
+    np.testing.assert_allclose(only[1], cosine_rsm(embeddings).similarities, atol=1e-15)
+
+
+@pytest.mark.parametrize("blocks", [cosine_blocks, pearson_blocks])
+def test_blocks_without_rows_are_refused_at_once(blocks):
+    with pytest.raises(VidsimError, match="blocks of 0 rows were asked for; expected at least 1"):
+        blocks(Embeddings(IDS, MATRIX), 0)
+
+
+PEAK = """
+import numpy as np
+from pathlib import Path
+from vidsim.embeddings import Embeddings
+from vidsim.rsm import {blocks}
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+matrix = np.random.default_rng(0).standard_normal((12_000, 16), dtype=np.float32)
+embeddings = Embeddings(tuple(map(str, range(12_000))), matrix)
+before = peak()
+for part, block in {blocks}(embeddings, 128):
+    pass
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+@pytest.mark.parametrize("blocks", ["cosine_blocks", "pearson_blocks"])
+def test_blocks_never_hold_the_whole_matrix(blocks):
+    run = subprocess.run([sys.executable, "-c", PEAK.format(blocks=blocks)], capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 64 * 1024  # kB; the whole matrix has 562,500
 
 
 def test_rows_are_taken_with_their_columns():
@@ -48,13 +152,13 @@ def test_square_is_the_inverse_of_the_upper_triangle(n):
 def test_tables_come_back_exactly():
     counts = np.array([[0, 2, 0], [2, 0, 1], [0, 1, 0]])
     similarities = np.array([[1, 0.5, np.nan], [0.5, 1, 1 / 3], [np.nan, 1 / 3, 1]])
-    for given in (RSM(("a", "b", "'; DROP"), similarities, counts), RSM(("a", "b", "c"), similarities)):
-        again = RSM.from_table(given.table())
-        assert again.ids == given.ids
-        np.testing.assert_array_equal(again.similarities, given.similarities)
-        assert (again.counts is None) == (given.counts is None)
-        if given.counts is not None:
-            np.testing.assert_array_equal(again.counts, given.counts)
+    for rsm in (RSM(("a", "b", "'; DROP"), similarities, counts), RSM(("a", "b", "c"), similarities)):
+        again = RSM.from_table(rsm.table())
+        assert again.ids == rsm.ids
+        np.testing.assert_array_equal(again.similarities, rsm.similarities)
+        assert (again.counts is None) == (rsm.counts is None)
+        if rsm.counts is not None:
+            np.testing.assert_array_equal(again.counts, rsm.counts)
 
 
 @pytest.mark.parametrize(

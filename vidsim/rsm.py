@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-from vidsim.embeddings import Embeddings, positions, rows_of
+from vidsim.embeddings import Embeddings, positions, rows_of, unit_rows
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -167,11 +167,96 @@ def cosine_rsm(embeddings: Embeddings) -> RSM:
     array([[1. , 0.6],
            [0.6, 1. ]])
     """
-    unit = Embeddings(embeddings.ids, embeddings.matrix.astype(np.float64)).unit.matrix
-    similarities = unit @ unit.T
-    similarities = (similarities + similarities.T) / 2  # a product of blocks need not be symmetric to the last bit
-    np.fill_diagonal(similarities, 1.0)
-    return RSM(embeddings.ids, similarities)
+    unit = unit_rows(embeddings.matrix.astype(np.float64))
+    return _rsm(embeddings.ids, unit @ unit.T)
+
+
+def pearson_rsm(embeddings: Embeddings) -> RSM:
+    """Compute Pearson's correlation of every pair of embeddings: Eq. 1 on embeddings centred on their own mean.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+        One vector per stimulus, none of them constant.
+
+    Returns
+    -------
+    RSM
+        Similarities from -1 to 1, in float64.
+
+    Raises
+    ------
+    VidsimError
+        If an embedding is constant or not finite: it correlates with nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> pearson_rsm(Embeddings(("a", "b"), np.array([[1.0, 2.0, 3.0], [4.0, 2.0, 0.0]]))).similarities
+    array([[ 1., -1.],
+           [-1.,  1.]])
+    """
+    rows, lengths = _centred(embeddings.matrix, embeddings.ids)
+    return _rsm(embeddings.ids, rows @ rows.T / lengths / lengths[:, None])
+
+
+def cosine_blocks(embeddings: Embeddings, rows: int = 1024) -> Iterator[tuple[slice, Float[ndarray, "b n"]]]:
+    """Compute the cosine RSM a block of rows at a time, for more stimuli than a whole matrix has room for (Eq. 1).
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+        One vector per stimulus; a zero vector has similarity 0 to all others.
+    rows : int
+        Rows of a block, from 1. A block takes rows x n values of memory, and the next is made while the last is held.
+
+    Returns
+    -------
+    iterator of (slice, array of shape (b, n))
+        Which rows, and their similarities to all stimuli; in the precision of the embeddings, float32 or better.
+
+    Raises
+    ------
+    VidsimError
+        If ``rows`` is below 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> embeddings = Embeddings(("a", "b", "c"), np.array([[1.0, 0.0], [3.0, 4.0], [0.0, 2.0]]))
+    >>> [(part.start, block.tolist()) for part, block in cosine_blocks(embeddings, rows=2)]
+    [(0, [[1.0, 0.6, 0.0], [0.6, 1.0, 0.8]]), (2, [[0.0, 0.8, 1.0]])]
+    """
+    parts = _parts(len(embeddings), rows)
+    return _blocks(unit_rows(embeddings.matrix), parts)
+
+
+def pearson_blocks(embeddings: Embeddings, rows: int = 1024) -> Iterator[tuple[slice, Float[ndarray, "b n"]]]:
+    """Compute what `pearson_rsm` does a block of rows at a time, as `cosine_blocks` does.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+        One vector per stimulus, none of them constant.
+    rows : int
+        Rows of a block, from 1.
+
+    Returns
+    -------
+    iterator of (slice, array of shape (b, n))
+        Which rows, and their similarities to all stimuli; in the precision of the embeddings, float32 or better.
+
+    Raises
+    ------
+    VidsimError
+        If ``rows`` is below 1, or an embedding is constant or not finite.
+    """
+    matrix, parts = embeddings.matrix, _parts(len(embeddings), rows)
+    unit = np.empty(matrix.shape, np.promote_types(matrix.dtype, np.float32))
+    for part in parts:
+        centred, lengths = _centred(matrix[part], embeddings.ids[part])
+        unit[part] = centred / lengths[:, None]
+    return _blocks(unit, parts)
 
 
 def square(upper: ndarray, n: int, diagonal: float | int) -> ndarray:
@@ -215,9 +300,44 @@ def square(upper: ndarray, n: int, diagonal: float | int) -> ndarray:
     return matrix
 
 
+def _rsm(ids: Sequence[str], similarities: Float[ndarray, "n n"]) -> RSM:
+    similarities = (similarities + similarities.T) / 2  # a product of blocks need not be symmetric to the last bit
+    np.fill_diagonal(similarities, 1.0)
+    return RSM(ids, similarities)
+
+
+def _blocks(unit: Float[ndarray, "n d"], parts: Sequence[slice]) -> Iterator[tuple[slice, Float[ndarray, "b n"]]]:
+    for part in parts:
+        block = unit[part] @ unit.T
+        np.fill_diagonal(block[:, part], 1.0)
+        yield part, block
+
+
+def _parts(n: int, rows: int) -> list[slice]:
+    if rows < 1:
+        raise VidsimError(f"blocks of {rows} rows were asked for; expected at least 1")
+    return [slice(start, min(n, start + rows)) for start in range(0, n, rows)]
+
+
+def _centred(matrix: Shaped[ndarray, "n d"], ids: Sequence[str]) -> tuple[Float[ndarray, "n d"], Float[ndarray, " n"]]:
+    """Take each row's mean off, in float64; return the lengths of what is left too."""
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
+        means = matrix.mean(axis=1, dtype=np.float64)
+        rows = np.subtract(matrix, means[:, None], dtype=np.float64)
+        lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    # equal values, less their mean, leave rounding errors
+    varies = (lengths > 1e-13 * matrix.shape[1] ** 0.5 * np.abs(means)) & np.isfinite(lengths)
+    if not varies.all():
+        name = ids[int(np.argmin(varies))]
+        raise VidsimError(
+            f"the embedding of {name!r} is constant or not finite: it correlates with nothing; leave it out"
+        )
+    return rows, lengths
+
+
 def _tiles(n: int, size: int = 512) -> Iterator[tuple[slice, slice]]:
     """Go through the diagonal and what lies below it, in tiles that fit the processor's cache."""
-    blocks = [slice(start, min(n, start + size)) for start in range(0, n, size)]
+    blocks = _parts(n, size)
     return ((blocks[row], blocks[column]) for row in range(len(blocks)) for column in range(row + 1))
 
 

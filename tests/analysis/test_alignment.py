@@ -64,8 +64,8 @@ def test_intervals_hold_their_statistic_and_the_corrected_ones_are_wider():
 def test_models_are_compared_on_the_same_resamples():
     twin = {**MODELS, "twin": MODELS["one"]}
     found = align(TRIALS, twin, resamples=200)
-    assert len(found.comparisons) == 4 * 6
-    for own in found.comparisons:
+    assert len(found.differences) == 4 * 6
+    for own in found.differences:
         first, second = (found.models[name] for name in (own.first, own.second))
         assert first.rho >= second.rho
         if own.statistic == "rho":
@@ -80,7 +80,7 @@ def test_models_are_compared_on_the_same_resamples():
             assert own.interval[0] < own.difference < own.interval[1]
             assert own.p_corrected >= own.p_value
     right = {name: credits(rsm, TRIALS).three_way == 1 for name, rsm in MODELS.items()}
-    (own,) = (c for c in found.comparisons if {c.first, c.second} == {"one", "two"} and c.statistic == "three_way")
+    (own,) = (c for c in found.differences if {c.first, c.second} == {"one", "two"} and c.statistic == "three_way")
     from scipy.stats import binomtest
 
     a, b = right[own.first], right[own.second]
@@ -89,9 +89,9 @@ def test_models_are_compared_on_the_same_resamples():
 
 def test_all_can_be_compared_with_one():
     found = align(TRIALS, MODELS, against="two", resamples=0)
-    assert {(c.first, c.second) for c in found.comparisons} == {("one", "two"), ("three", "two")}
+    assert {(c.first, c.second) for c in found.differences} == {("one", "two"), ("three", "two")}
     many = {f"m{k}": MODELS["one"] for k in range(21)}
-    assert align(TRIALS, many, resamples=0).comparisons == ()
+    assert align(TRIALS, many, resamples=0).differences == ()
     with pytest.raises(VidsimError, match="no model 'four' to compare with; there are: one, two, three"):
         align(TRIALS, MODELS, against="four")
 
@@ -113,7 +113,7 @@ def test_intervals_over_stimuli_cover_the_truth_in_93_to_97_of_100_studies():
         }
         found = align(triplets, models, against="far", resamples=resamples, seed=seed)
         near = found.models["near"]
-        (differ,) = (c for c in found.comparisons if c.statistic == "rho")
+        (differ,) = (c for c in found.differences if c.statistic == "rho")
         values = {"rho": near.rho, "rho_a": near.rho_a, **near.accuracies, "difference": differ.difference}
         return values, {**near.intervals, "difference": differ.interval}
 

@@ -42,6 +42,21 @@ def test_flips_are_a_slow_loops():
     assert (np.diff((found.margin_a - found.margin_b)[found.away]) <= 0).all()
 
 
+def test_the_odd_one_is_a_slow_loops():
+    found = flips(A, B, TRIALS)
+    for rsm, odds in ((A, found.odd_a), (B, found.odd_b)):
+        for row, odd in zip(TRIALS.rows, odds, strict=True):
+            alone = {k: rsm.similarities[row[k - 1], row[k - 2]] for k in range(3)}  # how alike the other two are
+            assert odd == max(alone, key=alone.get)
+    np.testing.assert_array_equal(found.odd_a == 2, found.agrees_a)
+
+
+def test_a_tie_singles_out_nothing():
+    tied = RSM(("x", "y", "z"), np.array([[1, 0.5, 0.1], [0.5, 1, 0.5], [0.1, 0.5, 1]]))
+    found = flips(tied, tied, Triplets(tied.ids, np.array([[0, 1, 2]])))
+    assert (found.odd_a.tolist(), found.margin_a.tolist(), found.counts()["neither"]) == ([-1], [0.0], 1)
+
+
 def test_a_space_does_not_flip_against_itself_however_it_is_scaled():
     scaled = RSM(IDS, 0.3 * A.similarities + 0.1)
     found = flips(A, scaled, TRIALS)
@@ -53,5 +68,10 @@ def test_a_space_does_not_flip_against_itself_however_it_is_scaled():
 def test_spaces_that_cannot_judge_are_refused():
     with pytest.raises(VidsimError, match="all similarities of a space are equal"):
         flips(A, RSM(IDS, np.ones((10, 10))), TRIALS)
+    holes = A.similarities.copy()
+    holes[0, 1] = holes[1, 0] = np.nan
+    unknown = sum({0, 1} <= set(row) for row in TRIALS.rows.tolist())
+    with pytest.raises(VidsimError, match=f"'holes' has no similarity for some pair of {unknown} of 300 trials"):
+        flips(A, RSM(IDS, holes), TRIALS, names=("'a'", "'holes'"))
     with pytest.raises(VidsimError, match="1 of 10 ids are not in the similarity matrix, the first is 'j'"):
         flips(A, B.take(IDS[:9]), TRIALS)

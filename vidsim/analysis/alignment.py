@@ -67,7 +67,7 @@ class Alignment:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Difference:
     """Hold how two models differ in one statistic, on the same resamples.
 
     Parameters
@@ -110,12 +110,12 @@ class Alignments:
     ----------
     models : mapping of str to Alignment
         One per model.
-    comparisons : tuple of Comparison
+    differences : tuple of Difference
         Differences between models, for each statistic of `COMPARED`.
     """
 
     models: Mapping[str, Alignment]
-    comparisons: tuple[Comparison, ...]
+    differences: tuple[Difference, ...]
 
 
 def align(
@@ -209,7 +209,7 @@ def _compare(
     scatter: Scatter | None,
     against: str | None,
     resamples: int,
-) -> tuple[Comparison, ...]:
+) -> tuple[Difference, ...]:
     number = {name: k for k, name in enumerate(names)}
     names = sorted(names, key=lambda name: -values["rho"][number[name]])  # so that differences in rho are not below 0
     if against is not None:
@@ -221,7 +221,7 @@ def _compare(
     contrasts = np.zeros((len(pairs), len(names)))
     for row, (first, second) in enumerate(pairs):
         contrasts[row, number[first]], contrasts[row, number[second]] = 1, -1
-    found: list[Comparison] = []
+    found: list[Difference] = []
     for statistic in COMPARED:
         differences = contrasts @ values[statistic]
         deviations = _deviations(scatter, statistic, contrasts, resamples)
@@ -233,7 +233,7 @@ def _compare(
                 a, b = right[number[first]], right[number[second]]
                 uneven = mcnemar(int((a & ~b).sum()), int((~a & b).sum()))
             found.append(
-                Comparison(
+                Difference(
                     first,
                     second,
                     statistic,

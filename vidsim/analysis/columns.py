@@ -9,10 +9,13 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-BLOCK = 1 << 16
+BLOCK = 1 << 15
 """Pairs times resamples worked on at a time: what one thread works on fits the processor's cache."""
 
-LANES = 8
+TOGETHER = 4
+"""Resamples worked on at a time where that is more, so that each pair is looked up for several of them."""
+
+LANES = 32
 """Rows that a sorted column is laid out in, so that a running sum becomes additions of rows."""
 
 
@@ -97,34 +100,35 @@ class RankedColumns:
         Rhos
             For r resamples and m columns.
         """
+        times = np.ascontiguousarray(times)
         r, p = times.shape
-        # one more pair, which never counts, fills the lanes
-        weights = np.zeros((r, p + 1))
-        weights[:, :p] = times
-        products = np.zeros((r, p + 1))  # people's centred ranks, each as often as its pair counts
-        spread = np.empty(r)
         total = times.sum(axis=1)
-        for row in range(r):
-            own = codes if codes.ndim == 1 else codes[row]
-            groups = np.bincount(own, times[row])
-            ranks = np.cumsum(groups) - (groups + total[row]) / 2
-            products[row, :p] = times[row] * ranks[own]
-            spread[row] = total[row] ** 3 - (groups**3).sum()
+        # the groups of equal values of people, those of each resample after those of the one before
+        width = int(codes.max(initial=0)) + 1
+        own = codes + width * np.arange(r)[:, None]
+        groups = np.bincount(own.ravel(), times.ravel(), r * width).reshape(r, width)
+        ranks = np.cumsum(groups, axis=1) - (groups + total[:, None]) / 2
+        spread = total**3 - _cubes(groups)
+        # resamples lie side by side, so that a pair is looked up once; one more, which never counts, fills the lanes
+        weights = np.zeros((p + 1, r))
+        weights[:p] = times.T
+        products = np.zeros((p + 1, r))  # people's centred ranks, each as often as its pair counts
+        products[:p] = (times * ranks.take(own)).T
         moments = np.empty((r, len(self)))
         spreads = np.empty((r, len(self)))
         # a pair's own weight counts half towards its rank: the same for all columns that do not tie
-        half = np.einsum("rp,rp->r", weights, products) / 2
-        single = total**3 - (times**3).sum(axis=1)
-        scratch = np.empty((2, r, LANES, -(-p // LANES)))
+        half = np.einsum("pr,pr->r", weights, products) / 2
+        single = total**3 - _cubes(times)
+        scratch = np.empty((2, LANES, -(-p // LANES) * r))
         for number, column in enumerate(self.columns):
             if column.starts is None:
                 moments[:, number] = _moment(weights, products, column.order, scratch) - half
                 spreads[:, number] = single
             else:
-                groups = np.add.reduceat(weights.take(column.order, axis=1), column.starts, axis=1)
-                sums = np.add.reduceat(products.take(column.order, axis=1), column.starts, axis=1)
-                moments[:, number] = np.einsum("rg,rg->r", np.cumsum(groups, axis=1) - groups / 2, sums)
-                spreads[:, number] = total**3 - (groups**3).sum(axis=1)
+                groups = np.add.reduceat(weights.take(column.order, axis=0), column.starts, axis=0)
+                sums = np.add.reduceat(products.take(column.order, axis=0), column.starts, axis=0)
+                moments[:, number] = np.einsum("gr,gr->r", np.cumsum(groups, axis=0) - groups / 2, sums)
+                spreads[:, number] = total**3 - _cubes(groups.T)
         scale = np.sqrt(spread[:, None] * spreads)
         cubes = (total**3 - total)[:, None]
         return Rhos(
@@ -157,7 +161,8 @@ def resample(
     Rhos
         Of all resamples; the same for any number of threads.
     """
-    step = max(1, BLOCK // max(1, columns.pairs))
+    pairs = max(1, columns.pairs)
+    step = max(1, BLOCK // pairs, min(TOGETHER, (1 << 22) // pairs))
     parts = [slice(start, min(start + step, resamples)) for start in range(0, resamples, step)]
     found = Rhos(np.empty((resamples, len(columns))), np.empty((resamples, len(columns))))
 
@@ -192,19 +197,27 @@ def _sorted(values: Float[ndarray, " p"]) -> _Column:
     return _Column(np.ascontiguousarray(filled.reshape(-1, LANES).T), None)
 
 
+def _cubes(values: Float[ndarray, "r g"]) -> Float[ndarray, " r"]:
+    """Return the sum of cubes of each row; numpy's power is far slower."""
+    return np.einsum("rg,rg->r", values * values, values)
+
+
 def _moment(
-    weights: Float[ndarray, "r q"],
-    products: Float[ndarray, "r q"],
+    weights: Float[ndarray, "q r"],
+    products: Float[ndarray, "q r"],
     order: Int[ndarray, "l k"],
-    scratch: Float[ndarray, "2 r l k"],
+    scratch: Float[ndarray, "2 l kr"],
 ) -> Float[ndarray, " r"]:
     """Return the sum over pairs, in sorted order, of the running sum of weights times the product."""
     running, sorted_products = scratch
-    np.take(weights, order, axis=1, out=running, mode="clip")  # other modes copy
-    np.take(products, order, axis=1, out=sorted_products, mode="clip")
+    shape = (*order.shape, weights.shape[1])
+    np.take(weights, order, axis=0, out=running.reshape(shape), mode="clip")  # other modes copy
+    np.take(products, order, axis=0, out=sorted_products.reshape(shape), mode="clip")
     for lane in range(1, len(order)):
-        running[:, lane] += running[:, lane - 1]
-    within = np.einsum("rlk,rlk->r", running, sorted_products)  # no dot product: BLAS would start threads of its own
-    before = np.cumsum(running[:, -1], axis=1)
-    before -= running[:, -1]
-    return within + np.einsum("rk,rk->r", before, sorted_products.sum(axis=1))
+        running[lane] += running[lane - 1]
+    sums = np.einsum("lx,lx->x", running, sorted_products)  # no dot product: BLAS would start threads of its own
+    last = running[-1].reshape(shape[1:])
+    before = np.cumsum(last, axis=0)
+    before -= last
+    sums += before.ravel() * sorted_products.sum(axis=0)
+    return sums.reshape(shape[1:]).sum(axis=0)

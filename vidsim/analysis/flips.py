@@ -20,10 +20,15 @@ class Flips:
     margin_a, margin_b : array of shape (t,)
         Similarity of the pair that people kept together less that of the most similar other pair, in standard
         deviations of the space's similarities; above 0 where the space agrees with people.
+    odd_a, odd_b : array of shape (t,)
+        Which column of the trial, 0 to 2, the space singles out: 2 where it agrees with people, -1 where its two most
+        similar pairs are equally so.
     """
 
     margin_a: Float[ndarray, " t"]
     margin_b: Float[ndarray, " t"]
+    odd_a: Int[ndarray, " t"]
+    odd_b: Int[ndarray, " t"]
 
     @property
     def agrees_a(self) -> Bool[ndarray, " t"]:
@@ -62,7 +67,7 @@ class Flips:
         return found[np.argsort(-change[found], kind="stable")]
 
 
-def flips(a: RSM, b: RSM, triplets: Triplets) -> Flips:
+def flips(a: RSM, b: RSM, triplets: Triplets, *, names: tuple[str, str] = ("a space", "a space")) -> Flips:
     """Compare how two spaces judge the same trials.
 
     Parameters
@@ -71,16 +76,19 @@ def flips(a: RSM, b: RSM, triplets: Triplets) -> Flips:
         Similarities; both hold all stimuli of the trials.
     triplets : Triplets
         Judged trials.
+    names : tuple of str
+        What errors call the two.
 
     Returns
     -------
     Flips
-        One margin per trial and space.
+        One margin and one choice per trial and space.
 
     Raises
     ------
     VidsimError
-        If a stimulus is missing in a space, or all similarities of a space are equal.
+        If a stimulus is missing in a space, a similarity of a trial is unknown, or all similarities of a space are
+        equal.
 
     Examples
     --------
@@ -90,14 +98,23 @@ def flips(a: RSM, b: RSM, triplets: Triplets) -> Flips:
     >>> flips(a, b, Triplets(ids, np.array([[0, 1, 2]]))).counts()
     {'trials': 1, 'both': 0, 'neither': 0, 'towards': 1, 'away': 0}
     """
-    return Flips(_margins(a, triplets), _margins(b, triplets))
+    (margin_a, odd_a), (margin_b, odd_b) = (_judge(s, triplets, n) for s, n in zip((a, b), names, strict=True))
+    return Flips(margin_a, margin_b, odd_a, odd_b)
 
 
-def _margins(rsm: RSM, triplets: Triplets) -> Float[ndarray, " t"]:
+def _judge(rsm: RSM, triplets: Triplets, name: str) -> tuple[Float[ndarray, " t"], Int[ndarray, " t"]]:
     own = rsm.take(triplets.ids)
     spread = float(np.nanstd(own.upper)) if len(triplets) else 1.0
-    if not spread > 0:
-        raise VidsimError("all similarities of a space are equal, so it judges no trial; choose another layer")
+    if spread == 0:
+        raise VidsimError(f"all similarities of {name} are equal, so it judges no trial; choose another layer")
     i, j, odd = triplets.rows.T
     s = own.similarities
-    return (s[i, j] - np.maximum(s[i, odd], s[j, odd])) / spread
+    # the pair that is left when a stimulus is singled out, in the order of the columns
+    pairs = np.stack([s[j, odd], s[i, odd], s[i, j]])
+    unknown = int(np.isnan(pairs).any(axis=0).sum())
+    if unknown:
+        raise VidsimError(
+            f"{name} has no similarity for some pair of {unknown} of {len(triplets)} trials; expected one for each pair"
+        )
+    tied = (pairs == pairs.max(axis=0)).sum(axis=0) > 1
+    return (pairs[2] - np.maximum(pairs[0], pairs[1])) / spread, np.where(tied, -1, pairs.argmax(axis=0))

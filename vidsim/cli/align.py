@@ -11,6 +11,7 @@ from vidsim.cli.alignment import AUTO, Question, measure
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
 from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.words import EncodersOption, names_of
 from vidsim.errors import VidsimError
 
 COMPARED = 15
@@ -32,21 +33,9 @@ class Over(StrEnum):
     both = "both"
 
 
-EncodersOption = Annotated[
-    list[str],
-    typer.Option(
-        "--encoders",
-        "-e",
-        help="Encoders of the store, ENCODER:LAYER, similarity matrices or files; further ones may follow.",
-    ),
-]
-MoreEncoders = Annotated[list[str] | None, typer.Argument(help="Further encoders.", show_default=False)]
-
-
 def align(
     judgments: Annotated[str, typer.Option("--judgments", help="Judgments in the store by name, a file or a folder.")],
     encoders: EncodersOption,
-    more: MoreEncoders = None,
     split: SplitOption = None,
     context: ContextOption = ContextName.within,
     captions: Annotated[
@@ -106,7 +95,7 @@ def align(
     answer = measure(
         Question(
             judgments=judgments,
-            encoders=names_of(encoders, more),
+            encoders=names_of(encoders),
             split=split,
             context=context.value,
             captions=caption.value,
@@ -141,32 +130,6 @@ def align(
         for out in (plot, csv, html):
             if out is not None:
                 typer.echo(show.printable(str(out)))
-
-
-def names_of(encoders: list[str], more: list[str] | None) -> list[str]:
-    """Read names that are repeated or set apart by commas.
-
-    Parameters
-    ----------
-    encoders : list of str
-        Values of ``--encoders``.
-    more : list of str, optional
-        What follows them.
-
-    Returns
-    -------
-    list of str
-        At least one.
-
-    Raises
-    ------
-    VidsimError
-        If there is none.
-    """
-    names = [name.strip() for given in [*encoders, *(more or [])] for name in given.split(",") if name.strip()]
-    if not names:
-        raise VidsimError("--encoders names none; expected encoders of the store, such as all-MiniLM-L6-v2")
-    return names
 
 
 def _tell(answer: dict[str, Any]) -> None:

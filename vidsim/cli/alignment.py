@@ -133,7 +133,7 @@ def measure(question: Question) -> dict[str, Any]:
     return plain(
         {
             "encoders": answers,
-            "compared": [vars(comparison) for comparison in found.comparisons],
+            "compared": [vars(difference) for difference in found.differences],
             **_reliability(question, triplets),
             "agreement": agreed.agreement,
             "agreement_interval": agreed.interval,

@@ -10,7 +10,22 @@ from typing import Annotated, Any
 import typer
 
 from vidsim import __version__
-from vidsim.cli import align, doctor, extract, index, judgments, models, partition, search, store
+from vidsim.cli import (
+    align,
+    classify,
+    compare,
+    doctor,
+    extract,
+    index,
+    judgments,
+    models,
+    partition,
+    probe,
+    report,
+    search,
+    store,
+)
+from vidsim.cli.words import Words
 from vidsim.errors import VidsimError
 
 app = typer.Typer(
@@ -25,8 +40,12 @@ app = typer.Typer(
 app.command()(index.index)
 app.command()(extract.extract)
 app.command()(search.search)
-app.command()(align.align)
+app.command(cls=Words)(align.align)
 app.command()(partition.partition)
+app.command()(compare.compare)
+app.command(cls=Words)(probe.probe)
+app.command(cls=Words)(classify.classify)
+app.command(cls=Words)(report.report)
 app.command()(models.models)
 app.add_typer(judgments.app, name="judgments")
 app.add_typer(store.app, name="store")

@@ -2,18 +2,20 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.align import EncodersOption, MoreEncoders, Over, Protocol, names_of
+from vidsim.cli.align import Over, Protocol
 from vidsim.cli.alignment import AUTO, Question, measure, trials
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
-from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root
+from vidsim.cli.options import DEFAULT_ROOT, Captions, Device, Json, Root
 from vidsim.cli.output import check_out, write_out
 from vidsim.cli.spaces import find_space
+from vidsim.cli.words import EncodersOption, names_of
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -23,16 +25,48 @@ PARTITIONED = 3
 """Models among which variance is partitioned, the best: of more the parts are too many to read."""
 
 
+_Part: TypeAlias = "tuple[list[Section], Any]"
+"""Sections of a page, and what is in them in numbers."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Hold what a report shows beside alignment.
+
+    Parameters
+    ----------
+    ratings : str, optional
+        Where ratings are; those of the judged stimuli by default.
+    before, after : str, optional
+        Spaces whose flips are shown; the two best encoders by default.
+    examples : int
+        Flips shown in each direction.
+    clips : tuple of Path
+        Clips whose attention rollout is shown.
+    checkpoints : tuple of Path or None
+        Folders with the checkpoints of before and after, for rollouts.
+    device : str
+        For rollouts.
+    """
+
+    ratings: str | None
+    before: str | None
+    after: str | None
+    examples: int
+    clips: tuple[Path, ...]
+    checkpoints: tuple[Path | None, Path | None]
+    device: str
+
+
 def report(
-    out: Annotated[
-        Path,
-        typer.Argument(
-            metavar="OUT.html", help="Page to write; the same goes to OUT.md, figures beside it.", show_default=False
-        ),
-    ],
     judgments: Annotated[str, typer.Option("--judgments", help="Judgments in the store by name, a file or a folder.")],
     encoders: EncodersOption,
-    more: MoreEncoders = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="PAGE.html", help="Page to write; the same goes to PAGE.md, figures beside it.", show_default=False
+        ),
+    ],
     split: SplitOption = None,
     context: ContextOption = ContextName.within,
     captions: Annotated[
@@ -57,6 +91,20 @@ def report(
     examples: Annotated[
         int, typer.Option("--examples", "-n", min=1, max=100, help="Flips shown in each direction.")
     ] = 5,
+    clips: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--rollout",
+            metavar="CLIP...",
+            help="Also what --before and --after attend to in these clips.",
+            show_default=False,
+        ),
+    ] = None,
+    checkpoint_before: Annotated[
+        Path | None, typer.Option("--checkpoint-before", help="Folder with the checkpoint of --before, for --rollout.")
+    ] = None,
+    checkpoint_after: Annotated[Path | None, typer.Option("--checkpoint-after", help="Likewise, of --after.")] = None,
+    device: Device = "auto",
     resamples: Annotated[int, typer.Option(min=0, max=100_000, help="Bootstrap resamples; 0 for no intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds, resamples and halves.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
@@ -66,16 +114,16 @@ def report(
     """Write one page, and its Markdown twin, with alignment, variance partition, probes and flips."""
     start = time.perf_counter()
     twin, folder = out.with_suffix(".md"), out.with_name(f"{out.stem}-figures")
-    check_out(out, (".html",), force=force, option="OUT.html")
-    check_out(twin, (".md",), force=force, option="OUT.md")
+    check_out(out, (".html",), force=force)
+    check_out(twin, (".md",), force=force)
     if folder.exists() and not force:
-        raise VidsimError(f"{str(folder)!r} exists already; --force writes into it, or give another OUT.html")
+        raise VidsimError(f"{str(folder)!r} exists already; --force writes into it, or give another --out")
     if protocol is Protocol.paper and (context is not ContextName.within or captions is Captions.mean):
         raise VidsimError("--protocol paper is with --context split and --captions first; leave the others out")
     caption = captions or (Captions.first if protocol is Protocol.paper else Captions.mean)
     question = Question(
         judgments=judgments,
-        encoders=names_of(encoders, more),
+        encoders=names_of(encoders),
         split=split,
         context=context.value,
         captions=caption.value,
@@ -87,7 +135,8 @@ def report(
         seed=seed,
         root=root,
     )
-    page, answer = make(question, ratings=ratings, before=before, after=after, examples=examples)
+    wishes = Wishes(ratings, before, after, examples, tuple(clips or ()), (checkpoint_before, checkpoint_after), device)
+    page, answer = make(question, wishes, folder)
     _write(page, out, twin, folder, force=force)
     answer |= {"html": str(out), "markdown": str(twin), "seconds": round(time.perf_counter() - start, 3)}
     if json:
@@ -98,29 +147,25 @@ def report(
     typer.echo(show.printable(f"{out} and {twin}: {', '.join(s.title for s in page.sections)}"))
 
 
-def make(
-    question: Question, *, ratings: str | None, before: str | None, after: str | None, examples: int
-) -> "tuple[Page, dict[str, Any]]":
+def make(question: Question, wishes: Wishes, folder: Path) -> "tuple[Page, dict[str, Any]]":
     """Put a report together.
 
     Parameters
     ----------
     question : Question
         What is compared with people.
-    ratings : str, optional
-        Where ratings are; those of the judged stimuli by default.
-    before, after : str, optional
-        Spaces whose flips are shown; the two best encoders by default.
-    examples : int
-        Flips shown in each direction.
+    wishes : Wishes
+        What else is shown.
+    folder : Path
+        Where figures will be.
 
     Returns
     -------
     Page
         The report.
     dict
-        Everything in it in numbers: ``align``, ``partition``, ``probe`` and ``compare``, None for what is left out,
-        which ``left_out`` gives the reasons for.
+        Everything in it in numbers: ``align``, ``partition``, ``probe``, ``compare`` and ``rollout``, None for what is
+        left out, which ``left_out`` gives the reasons for.
 
     Raises
     ------
@@ -132,20 +177,19 @@ def make(
     from vidsim.report.alignment import alignment_sections
     from vidsim.report.page import Page
 
-    answer: dict[str, Any] = {"align": measure(question), "partition": None, "probe": None, "compare": None}
-    left_out: dict[str, str] = {}
-    sections = [_people(question, answer["align"]), *alignment_sections(answer["align"])]
+    answer: dict[str, Any] = {"align": measure(question)}
     named = [_space_name(encoder) for encoder in answer["align"]["encoders"]]
-    parts: tuple[tuple[str, bool, Callable[[], tuple[list[Section], dict[str, Any]]]], ...] = (
+    pair = (wishes.before or (named[1] if len(named) > 1 else ""), wishes.after or named[0])
+    parts: tuple[tuple[str, bool, Callable[[], _Part]], ...] = (
         ("partition", False, lambda: _partition(question, named, answer["align"]["reliability"])),
-        ("probe", ratings is not None, lambda: _probe(question, named, ratings or question.judgments)),
-        (
-            "compare",
-            before is not None or after is not None,
-            lambda: _compare(question, named, before, after, examples),
-        ),
+        ("probe", wishes.ratings is not None, lambda: _probe(question, named, wishes.ratings or question.judgments)),
+        ("compare", bool(wishes.before or wishes.after), lambda: _compare(question, pair, wishes.examples)),
+        ("rollout", bool(wishes.clips), lambda: _rollout(pair, wishes, folder)),
     )
+    sections = [_people(question, answer["align"]), *alignment_sections(answer["align"])]
+    left_out: dict[str, str] = {}
     for part, asked, measured in parts:
+        answer[part] = None
         try:
             found, answer[part] = measured()
         except VidsimError as error:
@@ -154,7 +198,7 @@ def make(
             left_out[part] = str(error)
         else:
             sections += found
-    models = ", ".join(encoder["encoder"] for encoder in answer["align"]["encoders"])
+    models = ", ".join(dict.fromkeys(encoder["encoder"] for encoder in answer["align"]["encoders"]))
     lead = f"{models} on {question.judgments}, split {question.split or 'all'}"
     footer = f"vidsim {__version__}; protocol {question.protocol}, seed {question.seed}."
     return Page("Models and people", lead, sections, footer), {**answer, "left_out": left_out}
@@ -184,9 +228,7 @@ def _people(question: Question, answer: dict[str, Any]) -> "Section":
     return Section("People", facts=facts)
 
 
-def _partition(
-    question: Question, named: list[str], reliability: float | None
-) -> "tuple[list[Section], dict[str, Any]]":
+def _partition(question: Question, named: list[str], reliability: float | None) -> _Part:
     from vidsim.analysis.partition import partition, shared_pairs
     from vidsim.analysis.quality import plain
     from vidsim.cli.partition import describe
@@ -203,7 +245,7 @@ def _partition(
     return [section(found, ceiling=reliability)], plain(describe(found))
 
 
-def _probe(question: Question, named: list[str], source: str) -> "tuple[list[Section], dict[str, Any]]":
+def _probe(question: Question, named: list[str], source: str) -> _Part:
     from vidsim.analysis.probe import probe
     from vidsim.cli.probe import choose, describe, find_ratings, parts
     from vidsim.embeddings import Embeddings
@@ -227,17 +269,14 @@ def _probe(question: Question, named: list[str], source: str) -> "tuple[list[Sec
     return [section(measured, stimuli=f"{source}, {part}", left_out=left_out)], describe(measured)
 
 
-def _compare(
-    question: Question, named: list[str], before: str | None, after: str | None, examples: int
-) -> "tuple[list[Section], dict[str, Any]]":
+def _compare(question: Question, pair: tuple[str, str], examples: int) -> _Part:
     from vidsim.analysis.quality import plain
-    from vidsim.cli.compare import describe, flips, look
+    from vidsim.cli.compare import describe, find_flips, find_look
     from vidsim.report.compare import sections
 
-    if len(named) < 2 and not (before and after):
-        raise VidsimError("flips are between two models")
-    pair = (before or named[1], after or named[0])
-    found = flips(
+    if not pair[0]:
+        raise VidsimError("flips are between two models; name both with --before and --after")
+    found = find_flips(
         pair,
         question.judgments,
         question.root,
@@ -247,8 +286,25 @@ def _compare(
         question.resamples,
         question.seed,
     )
-    seen = look(found, question.judgments, question.root, examples, images=True)
+    seen = find_look(found, question.judgments, question.root, examples, images=True)
     return sections(found, seen, n=examples), plain(describe(found, seen, examples))
+
+
+def _rollout(pair: tuple[str, str], wishes: Wishes, folder: Path) -> _Part:
+    if not wishes.clips:
+        raise VidsimError("no clip was named with --rollout")
+    from vidsim.cli.rollout import rollout
+
+    first, second = (name.partition(":")[0] for name in pair)
+    found = rollout(
+        (first, second),
+        wishes.clips,
+        folder,
+        checkpoints=wishes.checkpoints,
+        device=wishes.device,
+        force=True,  # the figures go into the page, and to the folder under other names
+    )
+    return found.sections, [{name: value for name, value in one.items() if name != "plot"} for one in found.describe()]
 
 
 def _write(page: "Page", out: Path, twin: Path, folder: Path, *, force: bool) -> None:
@@ -259,6 +315,6 @@ def _write(page: "Page", out: Path, twin: Path, folder: Path, *, force: bool) ->
     if files:
         folder.mkdir(exist_ok=True)
     for name, content in files.items():
-        write_out(folder / name, lambda file, content=content: file.write(content), force=force, option="figure")
-    write_out(twin, lambda file: file.write(text.encode()), force=force, option="OUT.md")
-    write_out(out, lambda file: file.write(html), force=force, option="OUT.html")
+        write_out(folder / name, lambda file, content=content: file.write(content), force=force)
+    write_out(twin, lambda file: file.write(text.encode()), force=force)
+    write_out(out, lambda file: file.write(html), force=force)

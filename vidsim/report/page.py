@@ -21,7 +21,13 @@ TEMPLATE = """<!doctype html>
   .number { text-align: right; white-space: nowrap; }
   .scroll { max-height: 28rem; overflow: auto; }
   .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1.5rem; }
-  figure { margin: 0; } figure svg { width: 100%; height: auto; } figcaption { color: #555; font-size: .9rem; }
+  figure { margin: 0; } figure svg, figure img { width: 100%; height: auto; }
+  figcaption { color: #555; font-size: .9rem; overflow-wrap: anywhere; }
+  h3 { font-size: 1rem; font-weight: normal; margin: 1.2rem 0 .4rem; }
+  .strip { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: .8rem; }
+  .card { padding: .5rem; border: 1px solid #ddd; } .strong { border: 3px solid #1a1a1a; }
+  .mark { display: inline-block; padding: 0 .4rem; margin: 0 .3rem .3rem 0; border-left: .7rem solid;
+          font-size: .85rem; overflow-wrap: anywhere; }
   footer { color: #777; font-size: .85rem; margin-top: 3rem; }
 </style>
 </head>
@@ -48,6 +54,22 @@ TEMPLATE = """<!doctype html>
 {% endfor %}
 </div>
 {% endif %}
+{% for strip in section.strips %}
+<h3>{{ strip.title }}</h3>
+<div class="strip">
+{% for card in strip.cards %}
+<figure class="card{{ ' strong' if card.strong }}">
+{% for text, colour in card.marks.items() %}
+<span class="mark" style="border-color: {{ colour }}">{{ text }}</span>
+{% endfor %}
+{% if card.image %}
+<img src="{{ card.image }}" alt="{{ card.name }}">
+{% endif %}
+<figcaption><b>{{ card.name }}</b> {{ card.text }}</figcaption>
+</figure>
+{% endfor %}
+</div>
+{% endfor %}
 {% if section.rows %}
 <div class="scroll"><table>
 <thead><tr>
@@ -75,8 +97,41 @@ TEMPLATE = """<!doctype html>
 
 
 @dataclass(frozen=True)
+class Card:
+    """Hold a stimulus as people see it.
+
+    Parameters
+    ----------
+    name : str
+        Its id.
+    text : str
+        Its caption.
+    image : str
+        A ``data:`` URI; empty where there is only the text.
+    marks : mapping of str to str
+        What is said of it, and a colour.
+    strong : bool
+        Whether it stands out.
+    """
+
+    name: str
+    text: str = ""
+    image: str = ""
+    marks: Mapping[str, str] = field(default_factory=dict[str, str])
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Hold cards side by side, with a line above them."""
+
+    title: str
+    cards: Sequence[Card]
+
+
+@dataclass(frozen=True)
 class Section:
-    """Hold a part of a page: text, facts, figures, and a table, in this order.
+    """Hold a part of a page: text, facts, figures, strips of cards, and a table, in this order.
 
     Parameters
     ----------
@@ -88,6 +143,8 @@ class Section:
         Name and value.
     figures : mapping of str to str
         Caption and SVG, as `figure` makes it.
+    strips : sequence of Strip
+        Cards, three side by side.
     header : sequence of str
         Names of the table's columns.
     rows : sequence of sequence of str
@@ -100,6 +157,7 @@ class Section:
     text: str = ""
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
     figures: Mapping[str, str] = field(default_factory=dict[str, str])
+    strips: Sequence[Strip] = ()
     header: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     numbers: Sequence[str] = ()

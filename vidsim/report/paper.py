@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 _PLACES = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
 """In an installed package, and in a checkout."""
@@ -18,9 +19,24 @@ def table2() -> Mapping[str, Mapping[str, float]]:
     mapping of str to mapping
         By the paper's model UID: ``rho2`` (explained variance) and ``two_way_first`` (accuracy in %).
     """
+    return {name: numbers for group in _numbers()["table2"].values() for name, numbers in group.items()}
+
+
+def table1() -> Mapping[str, Mapping[str, float]]:
+    """Read Table 1.
+
+    Returns
+    -------
+    mapping of str to mapping
+        For ``pretrained`` and ``fine-tuned``: ``top1`` and ``sd`` over three seeds, in %.
+    """
+    return _numbers()["table1"]
+
+
+@cache
+def _numbers() -> Mapping[str, Any]:
     place = next(folder for folder in _PLACES if (folder / "paper.toml").is_file())
-    groups = tomllib.loads((place / "paper.toml").read_text(encoding="utf-8"))["table2"]
-    return {name: numbers for group in groups.values() for name, numbers in group.items()}
+    return tomllib.loads((place / "paper.toml").read_text(encoding="utf-8"))
 
 
 def published(name: str) -> Mapping[str, float] | None:

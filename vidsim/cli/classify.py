@@ -1,0 +1,248 @@
+"""``vidsim classify``: action recognition by a linear classifier of frozen embeddings."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vidsim.cli import show
+from vidsim.cli.options import DEFAULT_ROOT, Json, Root
+from vidsim.cli.output import check_out, write_out
+from vidsim.cli.spaces import Space, find_space
+from vidsim.cli.words import EncodersOption, names_of
+from vidsim.errors import VidsimError
+
+if TYPE_CHECKING:
+    from vidsim.analysis.classify import Classification, Labelled
+    from vidsim.data.ucf101 import ActionSplit, ActionVideo
+
+FIRST = 5
+"""Top-5: the right class is among the five first."""
+
+
+def classify(
+    encoders: EncodersOption,
+    splits: Annotated[
+        Path,
+        typer.Option(
+            help="Folder with classInd.txt, trainlist01.txt and testlist01.txt, as ucfTrainTestlist of UCF101 has.",
+            show_default=False,
+        ),
+    ],
+    split_number: Annotated[int, typer.Option(min=1, max=99, help="Which of the lists.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=1000, help="Classifiers, each with its penalty chosen on other videos.")
+    ] = 3,
+    resamples: Annotated[
+        int, typer.Option(min=0, max=1_000_000, help="Bootstrap resamples of test groups, for intervals; 0 for none.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="First seed; also that of the resamples.")] = 0,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write accuracies, also of each class, to this .csv file.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file that --csv names.")] = False,
+    root: Root = DEFAULT_ROOT,
+    json: Json = False,
+) -> None:
+    """Recognise actions from embeddings: train a linear classifier, test it, and compare encoders with the first."""
+    start = time.perf_counter()
+    if csv is not None:
+        check_out(csv, (".csv",), force=force, option="--csv")
+    names = names_of(encoders)
+    from vidsim.data.ucf101 import read_split
+
+    split = read_split(splits.expanduser(), split_number)
+    _refuse_unlearnable(split)
+    spaces = [find_space(name, root) for name in names]
+    full = [space.name for space in spaces]
+    twice = next((name for name in full if full.count(name) > 1), None)
+    if twice is not None:
+        raise VidsimError(f"{twice!r} was given more than once; expected different encoders")
+    answer: dict[str, Any] = {
+        "splits": str(splits),
+        "split_number": split_number,
+        "protocol": "default",
+        **_facts(split),
+        "seeds": list(range(seed, seed + seeds)),
+        "resamples": resamples,
+        **_measure(spaces, split, split_number, range(seed, seed + seeds), resamples),
+        "csv": None if csv is None else str(csv),
+    }
+    from vidsim.analysis.quality import plain
+
+    answer = plain(answer)
+    if csv is not None:
+        table = _csv(answer)
+        write_out(csv, lambda file: file.write(table), force=force, option="--csv")
+    answer["seconds"] = round(time.perf_counter() - start, 3)
+    if json:
+        show.emit(answer)
+    else:
+        _tell(answer)
+
+
+def _refuse_unlearnable(split: "ActionSplit") -> None:
+    """Refuse a split of one class, or with classes to test that have no training videos."""
+    known = {video.action for video in split.train}
+    if len(known) < 2:
+        raise VidsimError(f"all training videos are of class {next(iter(known))!r}; expected two classes or more")
+    new = dict.fromkeys(video.action for video in split.test if video.action not in known)
+    if new:
+        raise VidsimError(f"{len(new)} classes have test but no training videos, the first is {next(iter(new))!r}")
+
+
+def _learnt(split: "ActionSplit") -> list[str]:
+    """Return the classes that have training videos, in order."""
+    known = {video.action for video in split.train}
+    return [action for action in split.actions if action in known]
+
+
+def _facts(split: "ActionSplit") -> dict[str, Any]:
+    actions = _learnt(split)
+    shared = {video.group for video in split.train} & {video.group for video in split.test}
+    return {
+        "classes": len(actions),
+        "chance": 1 / len(actions),
+        "train": len(split.train),
+        "test": len(split.test),
+        "test_groups": len({video.group for video in split.test}),
+        "groups_on_both_sides": len(shared),
+    }
+
+
+def _measure(spaces: list[Space], split: "ActionSplit", number: int, seeds: range, resamples: int) -> dict[str, Any]:
+    from vidsim.analysis.classify import classify, compare
+    from vidsim.cli.judgments.counter import counter
+    from vidsim.report.classify import published_top1
+
+    # every encoder is looked up before the first is fitted: a fit takes minutes
+    data = [(_labelled(space, split.train, split), _labelled(space, split.test, split)) for space in spaces]
+    actions = _learnt(split)
+    found: list[Classification] = []
+    answers: list[dict[str, Any]] = []
+    for space, (train, test) in zip(spaces, data, strict=True):
+        with counter(space.name) as progress:
+            one = classify(train, test, len(actions), seeds=seeds, progress=progress)
+        found.append(one)
+        encoder, _, layer = space.name.partition(":")
+        answers.append({
+            "encoder": encoder,
+            "layer": layer or None,
+            "dims": int(train.matrix.shape[1]),
+            **_accuracy(one, 1, resamples, seeds[0]),
+            **(_accuracy(one, FIRST, resamples, seeds[0]) if len(actions) > FIRST else {}),
+            "penalties": list(one.penalties),
+            "per_class": dict(zip(actions, one.of_classes(len(actions)).tolist(), strict=True)),
+            "published": published_top1(encoder, split=number, actions=len(actions)),
+        })  # fmt: skip
+    comparisons = [
+        {
+            "first": spaces[0].name,
+            "second": space.name,
+            **vars(compare(found[0], one, resamples=resamples, seed=seeds[0])),
+        }
+        for space, one in zip(spaces[1:], found[1:], strict=True)
+    ]
+    return {"encoders": answers, "comparisons": comparisons}
+
+
+def _labelled(space: Space, videos: "tuple[ActionVideo, ...]", split: "ActionSplit") -> "Labelled":
+    import numpy as np
+
+    from vidsim.analysis.classify import Labelled
+    from vidsim.data.ucf101 import locate
+
+    place = {action: number for number, action in enumerate(_learnt(split))}
+    embeddings = space.embeddings(locate(videos, space.ids, f"in {space.name!r}"))
+    labels = np.array([place[video.action] for video in videos])
+    groups = np.unique([video.group for video in videos], return_inverse=True)[1].reshape(-1)
+    return Labelled(embeddings.matrix, labels, groups)
+
+
+def _accuracy(found: "Classification", within: int, resamples: int, seed: int) -> dict[str, Any]:
+    values = found.accuracies(within)
+    name = f"top{within}"
+    return {
+        name: float(values.mean()),
+        f"{name}_sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+        f"{name}_seeds": values.tolist(),
+        f"{name}_interval": found.interval(within=within, resamples=resamples, seed=seed),
+    }
+
+
+def _csv(answer: dict[str, Any]) -> bytes:
+    import csv
+    import io
+
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")  # writes None as an empty cell
+    writer.writerow(["encoder", "measure", "class", "value", "sd", "low", "high", "p"])
+    for found in answer["encoders"]:
+        name = _name(found)
+        for measure in ("top1", f"top{FIRST}"):
+            if measure in found:
+                row = (found[measure], found[f"{measure}_sd"], *found[f"{measure}_interval"])
+                writer.writerow([name, measure, None, *row, None])
+        for action, value in found["per_class"].items():
+            writer.writerow([name, "top1", action, value, *[None] * 4])
+    for found in answer["comparisons"]:
+        what = f"{found['second']} - {found['first']}"
+        writer.writerow([what, "top1", None, found["difference"], None, *found["interval"], found["p_value"]])
+    return text.getvalue().encode()
+
+
+def _name(found: dict[str, Any]) -> str:
+    return found["encoder"] if found["layer"] is None else f"{found['encoder']}:{found['layer']}"
+
+
+def _tell(answer: dict[str, Any]) -> None:
+    rows = [
+        (
+            _name(found),
+            _spread(found["top1"], found["top1_sd"]),
+            _range(found["top1_interval"]),
+            _spread(found[f"top{FIRST}"], found[f"top{FIRST}_sd"]) if f"top{FIRST}" in found else "-",
+            _spread(found["published"]["top1"], found["published"]["sd"]) if found["published"] else "-",
+        )
+        for found in answer["encoders"]
+    ]
+    headers = ("top-1 %", "95 %", f"top-{FIRST} %", "paper top-1 %")
+    show.table(("encoder", *headers), rows, right=headers)
+    if answer["comparisons"]:
+        rows = [
+            (
+                f"{found['second']} - {found['first']}",
+                f"{100 * found['difference']:+.2f}",
+                _range(found["interval"]),
+                f"{found['only_second']:,} : {found['only_first']:,}",
+                f"{found['p_value']:.3g}",
+            )
+            for found in answer["comparisons"]
+        ]
+        headers = ("top-1 points", "95 %", "right alone", "McNemar p")
+        show.table(("difference", *headers), rows, right=headers)
+    typer.echo(
+        f"{answer['classes']} classes, {answer['train']:,} training and {answer['test']:,} test videos; chance "
+        f"{100 * answer['chance']:.2f} %; mean ± sd, seeds: {len(answer['seeds'])}"
+    )
+    typer.echo(
+        "a seed deals training groups to fitting and validation, where the penalty is chosen; the fit itself knows no "
+        f"chance; intervals by bootstrap over {answer['test_groups']:,} test groups ({answer['resamples']:,} resamples)"
+    )
+    if answer["groups_on_both_sides"]:
+        typer.echo(
+            f"groups both in training and in test: {answer['groups_on_both_sides']:,}; clips of one recording on both "
+            "sides make accuracy look better than it is"
+        )
+    if answer["csv"]:
+        typer.echo(show.printable(answer["csv"]))
+
+
+def _spread(mean: float, sd: float | None) -> str:
+    return f"{100 * mean:.2f}" if sd is None else f"{100 * mean:.2f} ± {100 * sd:.2f}"
+
+
+def _range(interval: list[float | None]) -> str:
+    low, high = interval
+    return "" if low is None or high is None else f"{100 * low:.2f} to {100 * high:.2f}"

@@ -1,0 +1,437 @@
+"""``vidsim compare``: two spaces on the same trials, and what two encoders attend to."""
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vidsim.cli import show
+from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption, load_split
+from vidsim.cli.options import DEFAULT_ROOT, Captions, Device, Json, Root, root_of
+from vidsim.cli.output import check_out, write_out
+from vidsim.cli.rollout import rollout
+from vidsim.cli.spaces import CaptionsOption, find_space
+from vidsim.errors import VidsimError
+
+if TYPE_CHECKING:
+    from vidsim.analysis.comparison import Comparison, Example
+    from vidsim.report.compare import Look
+    from vidsim.report.page import Section
+    from vidsim.triplets import Triplets
+
+WIDTH = 48
+"""Most letters of a caption in a table."""
+
+
+def compare(
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A",
+            help="The first space: ENCODER:LAYER, ENCODER (its default layer), a similarity matrix by name, or a file.",
+            show_default=False,
+        ),
+    ],
+    b: Annotated[
+        str, typer.Argument(metavar="B", help="The second, such as the first fine-tuned.", show_default=False)
+    ],
+    clips: Annotated[
+        list[Path] | None, typer.Argument(metavar="[CLIP]...", help="Further clips for --rollout.", show_default=False)
+    ] = None,
+    judgments: Annotated[
+        str | None,
+        typer.Option(
+            "--judgments", metavar="SOURCE", help="Judgments in the store by name, a file or a folder: find the flips."
+        ),
+    ] = None,
+    split: SplitOption = None,
+    context: ContextOption = ContextName.within,
+    captions: CaptionsOption = Captions.mean,
+    examples: Annotated[
+        int, typer.Option("--examples", "-n", min=1, max=1000, help="Trials shown in each direction, the clearest.")
+    ] = 5,
+    resamples: Annotated[
+        int, typer.Option(min=0, max=100_000, help="Bootstrap resamples of the stimuli, for the interval; 0 for none.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resamples.")] = 0,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write all trials that flip to this .csv file.", show_default=False)
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page to this .html file; it needs no network.", show_default=False)
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw the examples, ten at most in each direction, to this .png or .svg file.", show_default=False
+        ),
+    ] = None,
+    attention: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--rollout",
+            metavar="CLIP",
+            help="Draw what the encoders A and B attend to in this clip (attention rollout); further clips may follow.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="Where --rollout puts one .png a clip.", show_default=False),
+    ] = None,
+    checkpoint_a: Annotated[
+        Path | None, typer.Option("--checkpoint-a", help="Folder with A's checkpoint, for --rollout.")
+    ] = None,
+    checkpoint_b: Annotated[Path | None, typer.Option("--checkpoint-b", help="Likewise, B's.")] = None,
+    device: Device = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    root: Root = DEFAULT_ROOT,
+    json: Json = False,
+) -> None:
+    """Compare two spaces: which trials flip towards people, which away; or what two encoders attend to."""
+    start = time.perf_counter()
+    outs = (("--csv", csv, (".csv",)), ("--html", html, (".html", ".htm")), ("--plot", plot, (".png", ".svg")))
+    _check_outs(outs, judgments, split, force=force)
+    clips = _clips(attention, clips, out, checkpoint_a, checkpoint_b)
+    if judgments is None and not clips:
+        raise VidsimError("nothing to compare by: give --judgments SOURCE, or --rollout CLIP --out FOLDER, or both")
+    found = (
+        None if judgments is None else find_flips((a, b), judgments, root, split, context, captions, resamples, seed)
+    )
+    attended = None
+    if clips and out is not None:
+        names = (a.partition(":")[0], b.partition(":")[0])
+        attended = rollout(names, clips, out, checkpoints=(checkpoint_a, checkpoint_b), device=device, force=force)
+    answer: dict[str, Any] = {}
+    if judgments is not None and found is not None:
+        look = find_look(found, judgments, root, examples, images=bool(html or plot))
+        told = {"judgments": judgments, "split": split, "context": context.value, "captions": captions.value}
+        answer = {
+            **told,
+            "protocol": "default",
+            **describe(found, look, examples),
+            "resamples": resamples,
+            "seed": seed,
+        }
+        source = ", ".join(f"{name} {value}" for name, value in told.items() if value)
+        _write(outs, found, look, examples, source, attended.sections if attended else (), force=force)
+    if attended is not None:
+        attended.write(force=force)
+        answer["rollout"] = attended.describe()
+    from vidsim.analysis.quality import plain
+
+    answer |= {option.removeprefix("--"): None if path is None else str(path) for option, path, _ in outs}
+    answer = plain({**answer, "seconds": round(time.perf_counter() - start, 3)})
+    if json:
+        show.emit(answer)
+    else:
+        _tell(answer)
+
+
+def describe(found: "Comparison", look: "Look", n: int) -> dict[str, Any]:
+    """Put a comparison in the form that ``--json`` prints.
+
+    Parameters
+    ----------
+    found : Comparison
+        The comparison.
+    look : Look
+        Captions of the stimuli.
+    n : int
+        Examples in each direction.
+
+    Returns
+    -------
+    dict
+        Names ``a`` and ``b``, counts, ``accuracy``, ``mcnemar`` and ``examples``.
+    """
+    return {
+        "a": found.a,
+        "b": found.b,
+        **found.counts,
+        "accuracy": {
+            "a": found.accuracies[0],
+            "b": found.accuracies[1],
+            "chance": 1 / 3,
+            "change": found.change,
+            "interval": found.interval,
+        },
+        "mcnemar": found.p,
+        "examples": {
+            way: [_example(example, look) for example in flipped[:n]]
+            for way, flipped in (("towards", found.towards), ("away", found.away))
+        },
+    }
+
+
+def _example(example: "Example", look: "Look") -> dict[str, Any]:
+    return {
+        "trial": example.trial,
+        "stimuli": [{"id": name, "caption": look.captions.get(name)} for name in example.stimuli],
+        "people": example.stimuli[2],
+        "a": example.odd_a,
+        "b": example.odd_b,
+        "margin_a": example.margin_a,
+        "margin_b": example.margin_b,
+        "same": example.same,
+        "judged": example.judged,
+    }
+
+
+def _check_outs(
+    outs: Sequence[tuple[str, Path | None, tuple[str, ...]]], judgments: str | None, split: str | None, *, force: bool
+) -> None:
+    for option, path, suffixes in outs:
+        if path is not None:
+            check_out(path, suffixes, force=force, option=option)
+    needless = [option for option, value, *_ in (("--split", split), *outs) if value is not None]
+    if judgments is None and needless:
+        raise VidsimError(f"{needless[0]} goes with --judgments SOURCE; give it, or leave the option out")
+
+
+def _clips(
+    first: list[Path] | None, more: list[Path] | None, out: Path | None, a: Path | None, b: Path | None
+) -> list[Path]:
+    """Put the clips together; refuse what makes sense with clips alone."""
+    if first:
+        if out is None:
+            raise VidsimError("--rollout needs --out FOLDER, where it puts one .png a clip")
+        return [*first, *(more or [])]
+    if more:
+        raise VidsimError(f"{str(more[0])!r} is a third argument; expected two spaces, and clips behind --rollout only")
+    needless = [name for name, path in (("--out", out), ("--checkpoint-a", a), ("--checkpoint-b", b)) if path]
+    if needless:
+        raise VidsimError(f"{needless[0]} goes with --rollout CLIP; give it, or leave the option out")
+    return []
+
+
+def find_flips(
+    names: tuple[str, str],
+    source: str,
+    root: str,
+    split: str | None,
+    context: ContextName,
+    captions: Captions,
+    resamples: int,
+    seed: int,
+) -> "Comparison":
+    """Compare how two spaces judge people's trials.
+
+    Parameters
+    ----------
+    names : tuple of str
+        What `find_space` knows.
+    source : str
+        Judgments in the store by name, a file or a folder.
+    root : str
+        Artefact root.
+    split : str, optional
+        Stimuli of the trials.
+    context : ContextName
+        Whether all three stimuli lie in the split, or two at least.
+    captions : Captions
+        Which embeddings of sentence encoders.
+    resamples, seed : int
+        Of the bootstrap over stimuli.
+
+    Returns
+    -------
+    Comparison
+        Counts, accuracies, and the trials that flip.
+
+    Raises
+    ------
+    VidsimError
+        If there is no trial, a space is not there or lacks stimuli, or both are the same.
+    """
+    every, ids = load_split(source, root, split)
+    triplets = _trials(every.triplets, ids, 3 if context is ContextName.within else 2)
+    if not len(triplets):
+        raise VidsimError(
+            f"no trial of {source!r} lies within split {split!r}" if split else f"{source!r} has no trial"
+        )
+    from vidsim.analysis.comparison import compare
+
+    first, second = (find_space(name, root, captions.value) for name in names)
+    if first.name == second.name:
+        raise VidsimError(f"{first.name!r} was given twice; expected two different spaces")
+    a, b = (space.rsm(triplets.ids) for space in (first, second))
+    return compare(a, b, triplets, names=(first.name, second.name), resamples=resamples, seed=seed)
+
+
+def _trials(every: "Triplets", ids: tuple[str, ...] | None, least: int) -> "Triplets":
+    """Choose trials of which so many stimuli are among the ids, and the stimuli that occur in them."""
+    import numpy as np
+
+    chosen = every
+    if ids is not None:
+        inside = np.zeros(len(every.ids), bool)
+        inside[[every.position[name] for name in ids]] = True
+        chosen = every.select(inside[every.rows].sum(axis=1) >= least)
+    return chosen.restrict([every.ids[int(k)] for k in np.unique(chosen.rows)])
+
+
+def find_look(found: "Comparison", source: str, root: str, n: int, *, images: bool) -> "Look":
+    """Find what people can see of the stimuli of a comparison.
+
+    Parameters
+    ----------
+    found : Comparison
+        The comparison.
+    source : str
+        Its judgments.
+    root : str
+        Artefact root.
+    n : int
+        Examples shown in each direction.
+    images : bool
+        Whether thumbnails of those are wanted.
+
+    Returns
+    -------
+    Look
+        Captions of all stimuli, and thumbnails where there are clips.
+    """
+    from vidsim.report.compare import Look
+    from vidsim.report.thumbnail import thumbnail
+
+    captions, paths = _stimuli(source, root, (found.a, found.b))
+    shown = dict.fromkeys(
+        name for flipped in (found.towards, found.away) for example in flipped[:n] for name in example.stimuli
+    )
+    drawn: dict[str, Any] = {}
+    for name in shown if images else ():
+        image = thumbnail(Path(paths[name])) if name in paths else None
+        if image is not None:
+            drawn[name] = image
+    return Look(captions, drawn)
+
+
+def _stimuli(source: str, root: str, spaces: tuple[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Find the first caption of stimuli, and their files: in the set judged, else where a space was made from."""
+    from vidsim.data.judgments.read import read
+    from vidsim.data.stimuli import StimulusSet
+    from vidsim.errors import NoStore
+    from vidsim.store import Store
+
+    try:
+        store = Store(root_of(root))
+    except NoStore:
+        store = None
+    stored = store is not None and not source.startswith((".", "/", "~")) and source in store.judgments
+    paths: dict[str, str] = {}
+    if store is None or not stored:
+        stimuli = read(Path(source).expanduser()).stimuli
+    else:
+        table = store.stimuli.get(source)
+        stimuli = None if table is None else StimulusSet.from_arrow(table, source)
+    for name in spaces if store is not None else ():
+        encoder = name.partition(":")[0]
+        for table in store.tables(encoder) if store is not None and encoder in store else ():
+            entries = table.entries()
+            pairs: Iterable[tuple[str, str]] = zip(entries["id"].to_pylist(), entries["path"].to_pylist(), strict=True)
+            paths = {**{key: path for key, path in pairs if path}, **paths}
+    paths |= {s.id: str(s.path) for s in stimuli or () if s.path is not None and s.path.is_file()}
+    return {s.id: s.captions[0] for s in stimuli or () if s.captions}, paths
+
+
+def _write(
+    outs: Sequence[tuple[str, Path | None, object]],
+    found: "Comparison",
+    look: "Look",
+    n: int,
+    source: str,
+    more: "Sequence[Section]",
+    *,
+    force: bool,
+) -> None:
+    from vidsim.report.compare import compare_page, compare_plot
+
+    def made(option: str, path: Path) -> bytes:
+        if option == "--csv":
+            return _csv(found, look)
+        if option == "--html":
+            return compare_page(found, look, n=n, source=source, more=more).html().encode()
+        return compare_plot(found, look, n=n, form="svg" if path.suffix.lower() == ".svg" else "png")
+
+    ready = [(option, path, made(option, path)) for option, path, _ in outs if path is not None]
+    for option, path, data in ready:
+        write_out(path, lambda file, data=data: file.write(data), force=force, option=option)
+
+
+def _csv(found: "Comparison", look: "Look") -> bytes:
+    import csv
+    import io
+
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    facts = ("trial", "kept_1", "kept_2", "odd", "odd_a", "odd_b", "margin_a", "margin_b", "same", "judged")
+    writer.writerow(["flip", *facts, "caption_1", "caption_2", "caption_odd"])
+    for way, flipped in (("towards", found.towards), ("away", found.away)):
+        for example in flipped:
+            facts = (example.odd_a, example.odd_b, example.margin_a, example.margin_b, example.same, example.judged)
+            told = (look.captions.get(name) for name in example.stimuli)
+            writer.writerow([way, example.trial, *example.stimuli, *facts, *told])
+    return text.getvalue().encode()
+
+
+def _tell(answer: dict[str, Any]) -> None:
+    if "a" in answer:
+        _tell_flips(answer)
+    for drawn in answer.get("rollout") or ():
+        typer.echo(show.printable(drawn["plot"]))
+    for out in (answer["csv"], answer["html"], answer["plot"]):
+        if out:
+            typer.echo(show.printable(out))
+
+
+def _tell_flips(answer: dict[str, Any]) -> None:
+    accuracy, trials = answer["accuracy"], answer["trials"]
+    rows = [
+        (label.upper(), answer[label], f"{accuracy[label]:.4f}", f"{answer['both'] + alone:,}", f"{alone:,}")
+        for label, alone in (("a", answer["away"]), ("b", answer["towards"]))
+    ]
+    headers = ("three-way", "agrees with people", "it alone")
+    show.table(("", "space", *headers), rows, right=headers)
+    low, high = accuracy["interval"]
+    known = "" if low is None else f", 95 % {low:+.4f} to {high:+.4f} (bootstrap over stimuli)"
+    typer.echo(f"change {accuracy['change']:+.4f}{known}")
+    typer.echo(
+        f"{answer['towards']:,} trials flip towards people, {answer['away']:,} away, of {trials:,} (both agree on "
+        f"{answer['both']:,}, neither on {answer['neither']:,}); McNemar's exact p {answer['mcnemar']:.3g}"
+    )
+    for way, agreeing, other in (("towards", "b", "a"), ("away", "a", "b")):
+        examples = answer["examples"][way]
+        if not examples:
+            continue
+        headers = (f"{way}: people and {agreeing.upper()} single out", f"{other.upper()} singles out", "the third")
+        margins = ("margin A", "margin B")
+        rows = [_row(example, other) for example in examples]
+        show.table((*headers, *margins, "people"), rows, right=(*margins, "people"))
+    typer.echo(
+        f"split {answer['split'] or 'all'}, context {answer['context']}, protocol {answer['protocol']}; chance 0.3333; "
+        "margins in sd of the space's similarities; the trials shown are the clearest"
+    )
+
+
+def _row(example: dict[str, Any], other: str) -> tuple[str, ...]:
+    odd, singled = example["people"], example[other]
+    rest = [s for s in example["stimuli"] if s["id"] not in {odd, singled}]
+    chosen = [next((s for s in example["stimuli"] if s["id"] == name), None) for name in (odd, singled)]
+    third = " / ".join(_short(stimulus) for stimulus in rest)
+    return (
+        *map(_short, chosen),
+        third,
+        f"{example['margin_a']:+.2f}",
+        f"{example['margin_b']:+.2f}",
+        f"{example['same']} of {example['judged']}",
+    )
+
+
+def _short(stimulus: dict[str, Any] | None) -> str:
+    if stimulus is None:
+        return "none: a tie"
+    text = stimulus["caption"] or stimulus["id"]
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
