@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from vidsim.analysis.classify import Classification, Labelled
     from vidsim.data.ucf101 import ActionSplit, ActionVideo
 
-FIRST = 5
-"""Top-5: the right class is among the five first."""
-
 
 def classify(
     encoders: EncodersOption,
@@ -49,29 +46,8 @@ def classify(
     start = time.perf_counter()
     if csv is not None:
         check_out(csv, (".csv",), force=force, option="--csv")
-    names = names_of(encoders)
-    from vidsim.data.ucf101 import read_split
-
-    split = read_split(splits.expanduser(), split_number)
-    _refuse_unlearnable(split)
-    spaces = [find_space(name, root) for name in names]
-    full = [space.name for space in spaces]
-    twice = next((name for name in full if full.count(name) > 1), None)
-    if twice is not None:
-        raise VidsimError(f"{twice!r} was given more than once; expected different encoders")
-    answer: dict[str, Any] = {
-        "splits": str(splits),
-        "split_number": split_number,
-        "protocol": "default",
-        **_facts(split),
-        "seeds": list(range(seed, seed + seeds)),
-        "resamples": resamples,
-        **_measure(spaces, split, split_number, range(seed, seed + seeds), resamples),
-        "csv": None if csv is None else str(csv),
-    }
-    from vidsim.analysis.quality import plain
-
-    answer = plain(answer)
+    answer = recognise(names_of(encoders), splits, split_number, range(seed, seed + seeds), resamples, root)
+    answer["csv"] = None if csv is None else str(csv)
     if csv is not None:
         table = _csv(answer)
         write_out(csv, lambda file: file.write(table), force=force, option="--csv")
@@ -80,6 +56,57 @@ def classify(
         show.emit(answer)
     else:
         _tell(answer)
+
+
+def recognise(
+    encoders: list[str], splits: Path, split_number: int, seeds: range, resamples: int, root: str
+) -> dict[str, Any]:
+    """Train and test linear classifiers of actions.
+
+    Parameters
+    ----------
+    encoders : list of str
+        Encoders, ``ENCODER:LAYER``, or files of embeddings; all are compared with the first.
+    splits : Path
+        Folder with the lists.
+    split_number : int
+        Which of them.
+    seeds : range
+        One classifier each.
+    resamples : int
+        Of the bootstrap over test groups.
+    root : str
+        Artefact root.
+
+    Returns
+    -------
+    dict
+        What ``vidsim classify --json`` prints.
+
+    Raises
+    ------
+    VidsimError
+        If lists cannot be read or learnt, or an encoder or a video's embedding is not there.
+    """
+    from vidsim.analysis.quality import plain
+    from vidsim.data.ucf101 import read_split
+
+    split = read_split(splits.expanduser(), split_number)
+    _refuse_unlearnable(split)
+    spaces = [find_space(name, root) for name in encoders]
+    full = [space.name for space in spaces]
+    twice = next((name for name in full if full.count(name) > 1), None)
+    if twice is not None:
+        raise VidsimError(f"{twice!r} was given more than once; expected different encoders")
+    return plain({
+        "splits": str(splits),
+        "split_number": split_number,
+        "protocol": "default",
+        **_facts(split),
+        "seeds": list(seeds),
+        "resamples": resamples,
+        **_measure(spaces, split, split_number, seeds, resamples),
+    })  # fmt: skip
 
 
 def _refuse_unlearnable(split: "ActionSplit") -> None:
@@ -114,7 +141,7 @@ def _facts(split: "ActionSplit") -> dict[str, Any]:
 def _measure(spaces: list[Space], split: "ActionSplit", number: int, seeds: range, resamples: int) -> dict[str, Any]:
     from vidsim.analysis.classify import classify, compare
     from vidsim.cli.judgments.counter import counter
-    from vidsim.report.classify import published_top1
+    from vidsim.report.classify import FIRST, published_top1
 
     # every encoder is looked up before the first is fitted: a fit takes minutes
     data = [(_labelled(space, split.train, split), _labelled(space, split.test, split)) for space in spaces]
@@ -175,11 +202,13 @@ def _csv(answer: dict[str, Any]) -> bytes:
     import csv
     import io
 
+    from vidsim.report.classify import FIRST, name_of
+
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")  # writes None as an empty cell
     writer.writerow(["encoder", "measure", "class", "value", "sd", "low", "high", "p"])
     for found in answer["encoders"]:
-        name = _name(found)
+        name = name_of(found)
         for measure in ("top1", f"top{FIRST}"):
             if measure in found:
                 row = (found[measure], found[f"{measure}_sd"], *found[f"{measure}_interval"])
@@ -192,57 +221,13 @@ def _csv(answer: dict[str, Any]) -> bytes:
     return text.getvalue().encode()
 
 
-def _name(found: dict[str, Any]) -> str:
-    return found["encoder"] if found["layer"] is None else f"{found['encoder']}:{found['layer']}"
-
-
 def _tell(answer: dict[str, Any]) -> None:
-    rows = [
-        (
-            _name(found),
-            _spread(found["top1"], found["top1_sd"]),
-            _range(found["top1_interval"]),
-            _spread(found[f"top{FIRST}"], found[f"top{FIRST}_sd"]) if f"top{FIRST}" in found else "-",
-            _spread(found["published"]["top1"], found["published"]["sd"]) if found["published"] else "-",
-        )
-        for found in answer["encoders"]
-    ]
-    headers = ("top-1 %", "95 %", f"top-{FIRST} %", "paper top-1 %")
-    show.table(("encoder", *headers), rows, right=headers)
+    from vidsim.report.classify import DIFFERENCES, TABLE, difference_rows, notes, table_rows
+
+    show.table(("encoder", *TABLE), table_rows(answer), right=TABLE)
     if answer["comparisons"]:
-        rows = [
-            (
-                f"{found['second']} - {found['first']}",
-                f"{100 * found['difference']:+.2f}",
-                _range(found["interval"]),
-                f"{found['only_second']:,} : {found['only_first']:,}",
-                f"{found['p_value']:.3g}",
-            )
-            for found in answer["comparisons"]
-        ]
-        headers = ("top-1 points", "95 %", "right alone", "McNemar p")
-        show.table(("difference", *headers), rows, right=headers)
-    typer.echo(
-        f"{answer['classes']} classes, {answer['train']:,} training and {answer['test']:,} test videos; chance "
-        f"{100 * answer['chance']:.2f} %; mean ± sd, seeds: {len(answer['seeds'])}"
-    )
-    typer.echo(
-        "a seed deals training groups to fitting and validation, where the penalty is chosen; the fit itself knows no "
-        f"chance; intervals by bootstrap over {answer['test_groups']:,} test groups ({answer['resamples']:,} resamples)"
-    )
-    if answer["groups_on_both_sides"]:
-        typer.echo(
-            f"groups both in training and in test: {answer['groups_on_both_sides']:,}; clips of one recording on both "
-            "sides make accuracy look better than it is"
-        )
+        show.table(("difference", *DIFFERENCES), difference_rows(answer), right=DIFFERENCES)
+    for note in notes(answer):
+        typer.echo(note)
     if answer["csv"]:
         typer.echo(show.printable(answer["csv"]))
-
-
-def _spread(mean: float, sd: float | None) -> str:
-    return f"{100 * mean:.2f}" if sd is None else f"{100 * mean:.2f} ± {100 * sd:.2f}"
-
-
-def _range(interval: list[float | None]) -> str:
-    low, high = interval
-    return "" if low is None or high is None else f"{100 * low:.2f} to {100 * high:.2f}"

@@ -37,6 +37,8 @@ class Wishes:
     ----------
     ratings : str, optional
         Where ratings are; those of the judged stimuli by default.
+    actions : Path, optional
+        Folder with the lists of an action-recognition split.
     before, after : str, optional
         Spaces whose flips are shown; the two best encoders by default.
     examples : int
@@ -50,6 +52,7 @@ class Wishes:
     """
 
     ratings: str | None
+    actions: Path | None
     before: str | None
     after: str | None
     examples: int
@@ -91,6 +94,15 @@ def report(
     examples: Annotated[
         int, typer.Option("--examples", "-n", min=1, max=100, help="Flips shown in each direction.")
     ] = 5,
+    actions: Annotated[
+        Path | None,
+        typer.Option(
+            "--actions",
+            metavar="FOLDER",
+            help="Also recognise actions, on split 1 of this folder, as vidsim classify --splits does.",
+            show_default=False,
+        ),
+    ] = None,
     clips: Annotated[
         list[Path] | None,
         typer.Option(
@@ -135,7 +147,9 @@ def report(
         seed=seed,
         root=root,
     )
-    wishes = Wishes(ratings, before, after, examples, tuple(clips or ()), (checkpoint_before, checkpoint_after), device)
+    wishes = Wishes(
+        ratings, actions, before, after, examples, tuple(clips or ()), (checkpoint_before, checkpoint_after), device
+    )
     page, answer = make(question, wishes, folder)
     _write(page, out, twin, folder, force=force)
     answer |= {"html": str(out), "markdown": str(twin), "seconds": round(time.perf_counter() - start, 3)}
@@ -164,8 +178,8 @@ def make(question: Question, wishes: Wishes, folder: Path) -> "tuple[Page, dict[
     Page
         The report.
     dict
-        Everything in it in numbers: ``align``, ``partition``, ``probe``, ``compare`` and ``rollout``, None for what is
-        left out, which ``left_out`` gives the reasons for.
+        All numbers in it: ``align``, ``partition``, ``probe``, ``classify``, ``compare`` and ``rollout``, None for what
+        is left out, which ``left_out`` gives the reasons for.
 
     Raises
     ------
@@ -180,20 +194,26 @@ def make(question: Question, wishes: Wishes, folder: Path) -> "tuple[Page, dict[
     answer: dict[str, Any] = {"align": measure(question)}
     named = [_space_name(encoder) for encoder in answer["align"]["encoders"]]
     pair = (wishes.before or (named[1] if len(named) > 1 else ""), wishes.after or named[0])
-    parts: tuple[tuple[str, bool, Callable[[], _Part]], ...] = (
-        ("partition", False, lambda: _partition(question, named, answer["align"]["reliability"])),
-        ("probe", wishes.ratings is not None, lambda: _probe(question, named, wishes.ratings or question.judgments)),
-        ("compare", bool(wishes.before or wishes.after), lambda: _compare(question, pair, wishes.examples)),
-        ("rollout", bool(wishes.clips), lambda: _rollout(pair, wishes, folder)),
-    )
+    rated = wishes.ratings or question.judgments
+    parts: dict[str, Callable[[], _Part]] = {
+        "partition": lambda: _partition(question, named, answer["align"]["reliability"]),
+        "probe": lambda: _probe(question, named, rated),
+        "compare": lambda: _compare(question, pair, wishes.examples),
+    }
+    asked = {"probe": wishes.ratings is not None, "compare": bool(wishes.before or wishes.after)}
+    if wishes.actions is not None:
+        folder_of_lists = wishes.actions
+        parts["classify"] = lambda: _classify(question, named, folder_of_lists)
+    if wishes.clips:
+        parts["rollout"] = lambda: _rollout(pair, wishes, folder)
     sections = [_people(question, answer["align"]), *alignment_sections(answer["align"])]
     left_out: dict[str, str] = {}
-    for part, asked, measured in parts:
-        answer[part] = None
+    answer |= dict.fromkeys(("partition", "probe", "classify", "compare", "rollout"))
+    for part, measured in parts.items():
         try:
             found, answer[part] = measured()
         except VidsimError as error:
-            if asked:
+            if asked.get(part, part in {"classify", "rollout"}):
                 raise
             left_out[part] = str(error)
         else:
@@ -269,6 +289,14 @@ def _probe(question: Question, named: list[str], source: str) -> _Part:
     return [section(measured, stimuli=f"{source}, {part}", left_out=left_out)], describe(measured)
 
 
+def _classify(question: Question, named: list[str], folder: Path) -> _Part:
+    from vidsim.cli.classify import recognise
+    from vidsim.report.classify import section
+
+    found = recognise(named, folder, 1, range(question.seed, question.seed + 3), question.resamples, question.root)
+    return [section(found)], found
+
+
 def _compare(question: Question, pair: tuple[str, str], examples: int) -> _Part:
     from vidsim.analysis.quality import plain
     from vidsim.cli.compare import describe, find_flips, find_look
@@ -291,8 +319,6 @@ def _compare(question: Question, pair: tuple[str, str], examples: int) -> _Part:
 
 
 def _rollout(pair: tuple[str, str], wishes: Wishes, folder: Path) -> _Part:
-    if not wishes.clips:
-        raise VidsimError("no clip was named with --rollout")
     from vidsim.cli.rollout import rollout
 
     first, second = (name.partition(":")[0] for name in pair)

@@ -164,8 +164,9 @@ def _bars(axes: "Axes", space: "SpaceProbe", place: int, spaces: int) -> bool:
     axes.bar(x, r, 0.94 * width, color=COLOURS[place % len(COLOURS)], label="\n".join(textwrap.wrap(space.space, 60)),
              hatch=HATCHES[place // len(COLOURS) % len(HATCHES)], edgecolor="white", linewidth=0)  # fmt: skip
     known = np.isfinite(ends).all(axis=1)
-    axes.errorbar(x[known], r[known], [(r - ends[:, 0])[known], (ends[:, 1] - r)[known]], fmt="none", ecolor="black",
-                  elinewidth=1.3, capsize=min(4.0, 12 * width))  # fmt: skip
+    below, above = np.maximum([r - ends[:, 0], ends[:, 1] - r], 0)[:, known]  # a skewed interval may lie beside r
+    axes.errorbar(x[known], r[known], [below, above], fmt="none", ecolor="black", elinewidth=1.3,
+                  capsize=min(4.0, 12 * width))  # fmt: skip
     marked = [k for k, gain in enumerate(space.gains) if gain.p_corrected < LEVEL]
     for k in marked:
         top = np.nanmax([r[k], ends[k, 1], 0])
