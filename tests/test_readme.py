@@ -1,9 +1,14 @@
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from vidsim.data.stimuli import StimulusSet
+from vidsim.store import Entry, Store
 
 from judges import release, write_csv
 
@@ -99,10 +104,21 @@ def test_stimuli_of_the_store_are_encoded(vidsim, tmp_path, monkeypatch):
     status, out, err = vidsim(*command)
     assert status == 0, err
     assert "12 stimuli: 12 encoded" in out
-    (command,) = (c for c in commands() if c[0] == "align")
-    status, out, err = vidsim(*command)
-    assert (status, err) == (0, "")
-    assert "all-MiniLM-L6-v2" in out
+    names = [f"clip {i}.mp4" for i in range(12)]
+    vectors = np.random.default_rng(0).normal(size=(12, 5)).astype(np.float32)
+    table = Store("indexes").create("clip-vit-b-32", {"family": "image"}, {"x": 5}, default_layer="x", versions={})
+    table.write([Entry(name, "", "x") for name in names], {"x": vectors})
+    rated = {name: {"intimacy": float(k % 5), "valence": float(k % 3)} for k, name in enumerate(names)}
+    stimuli = StimulusSet.from_arrow(Store("indexes").stimuli["social"], "social")
+    rated_set = StimulusSet(tuple(replace(s, ratings=rated[s.id], split=None) for s in stimuli))
+    Store("indexes").stimuli.put("social", rated_set.table())
+    verbs = ["align", "partition", "probe", "compare", "report"]
+    ran = [command for command in commands() if command[0] in verbs]
+    assert [command[0] for command in ran] == verbs
+    for command in ran:
+        status, out, err = vidsim(*command)
+        assert (status, err) == (0, ""), command
+        assert "all-MiniLM-L6-v2" in out
 
 
 def test_python_runs(vidsim, clips, tmp_path, monkeypatch):

@@ -3,19 +3,20 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import prod
 from os import cpu_count
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-BLOCK = 1 << 15
+BLOCK = 1 << 16
 """Pairs times resamples worked on at a time: what one thread works on fits the processor's cache."""
 
 TOGETHER = 4
 """Resamples worked on at a time where that is more, so that each pair is looked up for several of them."""
 
-LANES = 32
+LANES = 16
 """Rows that a sorted column is laid out in, so that a running sum becomes additions of rows."""
 
 
@@ -49,6 +50,35 @@ class _Column:
 
     order: Shaped[ndarray, "..."]
     starts: Int[ndarray, " g"] | None
+
+
+class Scratch:
+    """Keep memory from one block of resamples to the next: getting it anew takes as long as the sums."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, ndarray] = {}
+
+    def __call__(self, name: str, *shape: int, kind: type = np.float64) -> ndarray:
+        """Give an array of this shape, with anything in it, in the memory of this name.
+
+        Parameters
+        ----------
+        name : str
+            Each name has its own memory, and one kind of values.
+        *shape : int
+            Of the array.
+        kind : type
+            Of its values.
+
+        Returns
+        -------
+        array of shape ``shape``
+            Overwritten by the next call with the same name.
+        """
+        size = prod(shape)
+        if name not in self._held or self._held[name].size < size:
+            self._held[name] = np.empty(size, kind)
+        return self._held[name][:size].reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +115,9 @@ class RankedColumns:
     def __len__(self) -> int:
         return len(self.columns)
 
-    def correlate(self, times: Float[ndarray, "r p"], codes: Int[ndarray, "..."]) -> Rhos:
+    def correlate(
+        self, times: Float[ndarray, "r p"], codes: Int[ndarray, "..."], scratch: Scratch | None = None
+    ) -> Rhos:
         """Correlate every column with people's values in each resample, as if the resample were written out.
 
         Parameters
@@ -94,41 +126,47 @@ class RankedColumns:
             How often each pair stands in each resample, 0 or more.
         codes : array of shape (p,) or (r, p)
             People's values, numbered by size; of each resample where those differ. Where ``times`` is 0 anything.
+        scratch : Scratch, optional
+            Memory to work in, kept from one call to the next; not to be shared by threads.
 
         Returns
         -------
         Rhos
             For r resamples and m columns.
         """
-        times = np.ascontiguousarray(times)
+        space = scratch or Scratch()
         r, p = times.shape
-        total = times.sum(axis=1)
-        # the groups of equal values of people, those of each resample after those of the one before
-        width = int(codes.max(initial=0)) + 1
-        own = codes + width * np.arange(r)[:, None]
-        groups = np.bincount(own.ravel(), times.ravel(), r * width).reshape(r, width)
-        ranks = np.cumsum(groups, axis=1) - (groups + total[:, None]) / 2
-        spread = total**3 - _cubes(groups)
         # resamples lie side by side, so that a pair is looked up once; one more, which never counts, fills the lanes
-        weights = np.zeros((p + 1, r))
-        weights[:p] = times.T
-        products = np.zeros((p + 1, r))  # people's centred ranks, each as often as its pair counts
-        products[:p] = (times * ranks.take(own)).T
+        weights = space("weights", p + 1, r)
+        weights[:p], weights[p] = times.T, 0
+        total = weights.sum(axis=0)
+        # people's groups of equal values, each in all resamples
+        width = int(codes.max(initial=0)) + 1
+        own = np.multiply(np.atleast_2d(codes).T, r, out=space("own", p, r, kind=np.intp))
+        own += np.arange(r)
+        groups = np.bincount(own.ravel(), weights[:p].ravel(), width * r).reshape(width, r)
+        groups = groups.astype(np.float64, copy=False)  # of no pairs numpy makes integers
+        ranks = np.cumsum(groups, axis=0) - (groups + total) / 2
+        spread = total**3 - _cubes(groups)
+        products = space("products", p + 1, r)  # people's centred ranks, each as often as its pair counts
+        np.take(ranks.ravel(), own, out=products[:p], mode="clip")  # other modes copy
+        products[:p] *= weights[:p]
+        products[p] = 0
         moments = np.empty((r, len(self)))
         spreads = np.empty((r, len(self)))
+        lanes = space("lanes", 2, LANES, -(-p // LANES) * r)
         # a pair's own weight counts half towards its rank: the same for all columns that do not tie
         half = np.einsum("pr,pr->r", weights, products) / 2
-        single = total**3 - _cubes(times)
-        scratch = np.empty((2, LANES, -(-p // LANES) * r))
+        single = total**3 - _cubes(weights, space("squares", p + 1, r))
         for number, column in enumerate(self.columns):
             if column.starts is None:
-                moments[:, number] = _moment(weights, products, column.order, scratch) - half
+                moments[:, number] = _moment(weights, products, column.order, lanes) - half
                 spreads[:, number] = single
             else:
                 groups = np.add.reduceat(weights.take(column.order, axis=0), column.starts, axis=0)
                 sums = np.add.reduceat(products.take(column.order, axis=0), column.starts, axis=0)
                 moments[:, number] = np.einsum("gr,gr->r", np.cumsum(groups, axis=0) - groups / 2, sums)
-                spreads[:, number] = total**3 - _cubes(groups.T)
+                spreads[:, number] = total**3 - _cubes(groups)
         scale = np.sqrt(spread[:, None] * spreads)
         cubes = (total**3 - total)[:, None]
         return Rhos(
@@ -166,17 +204,21 @@ def resample(
     parts = [slice(start, min(start + step, resamples)) for start in range(0, resamples, step)]
     found = Rhos(np.empty((resamples, len(columns))), np.empty((resamples, len(columns))))
 
-    def work(part: slice) -> None:
-        rhos = columns.correlate(*draw(part))
-        found.spearman[part], found.rho_a[part] = rhos.spearman, rhos.rho_a
+    threads = max(1, min(len(parts), workers or cpu_count() or 1))
+    idle = [Scratch() for _ in range(threads)]
 
-    _each(work, parts, workers)
+    def work(part: slice) -> None:
+        scratch = idle.pop()
+        rhos = columns.correlate(*draw(part), scratch)
+        found.spearman[part], found.rho_a[part] = rhos.spearman, rhos.rho_a
+        idle.append(scratch)
+
+    _each(work, parts, threads)
     return found
 
 
-def _each(work: Callable[[slice], None], parts: Sequence[slice], workers: int | None) -> None:
-    threads = min(len(parts), workers or cpu_count() or 1)
-    if threads <= 1:
+def _each(work: Callable[[slice], None], parts: Sequence[slice], threads: int) -> None:
+    if threads == 1:
         for part in parts:
             work(part)
         return
@@ -197,9 +239,9 @@ def _sorted(values: Float[ndarray, " p"]) -> _Column:
     return _Column(np.ascontiguousarray(filled.reshape(-1, LANES).T), None)
 
 
-def _cubes(values: Float[ndarray, "r g"]) -> Float[ndarray, " r"]:
-    """Return the sum of cubes of each row; numpy's power is far slower."""
-    return np.einsum("rg,rg->r", values * values, values)
+def _cubes(values: Float[ndarray, "g r"], squares: Float[ndarray, "g r"] | None = None) -> Float[ndarray, " r"]:
+    """Return the sum of cubes of each column, the squares left in ``squares``; numpy's power is far slower."""
+    return np.einsum("gr,gr->r", np.multiply(values, values, out=squares), values)
 
 
 def _moment(
