@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from vidsim.analysis.layers import choose_layer
 from vidsim.data.judgments.judgments import Judgments
@@ -138,6 +139,19 @@ def test_every_layer_and_differences_from_one(vidsim, root):
     assert {found["layer"] for found in answer["encoders"]} == {"a", "b", "c"}
     assert {(c["first"], c["second"]) for c in answer["compared"]} == {("net:b", "net:c"), ("net:a", "net:c")}
     assert all(found["p_corrected"] >= found["p_value"] for found in answer["encoders"])
+
+
+def test_similarities_may_be_correlations(vidsim, root):
+    found = {
+        how: run(vidsim, root, "--encoders", "net", "--resamples", 0, "--similarity", how)["encoders"][0]
+        for how in ("cosine", "pearson")
+    }
+    store = Store(root)
+    human = Judgments.from_table(store.judgments["lab"]).triplets.rsm().upper
+    own = np.corrcoef(store["net"]["c"].take(IDS).matrix.astype(np.float64))[np.triu_indices(30, 1)]
+    assert found["pearson"]["rho"] == pytest.approx(spearmanr(own, human).statistic, abs=1e-6)
+    assert found["pearson"]["similarity"] == "pearson"
+    assert found["cosine"]["rho"] != found["pearson"]["rho"]
 
 
 def test_the_papers_protocol_tells_its_reliability(vidsim, root):

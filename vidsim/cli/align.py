@@ -11,6 +11,7 @@ from vidsim.cli.alignment import AUTO, Question, measure
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
 from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.spaces import Similarity, SimilarityOption
 from vidsim.cli.words import EncodersOption, names_of
 from vidsim.errors import VidsimError
 
@@ -51,6 +52,7 @@ def align(
             "each a model of its own. Or a name.",
         ),
     ] = AUTO,
+    similarity: SimilarityOption = Similarity.cosine,
     protocol: Annotated[
         Protocol,
         typer.Option(
@@ -100,6 +102,7 @@ def align(
             context=context.value,
             captions=caption.value,
             layer=layer,
+            similarity=similarity.value,
             protocol=protocol.value,
             over=over.value,
             against=against,

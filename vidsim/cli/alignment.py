@@ -44,6 +44,8 @@ class Question:
         Which embeddings of sentence encoders.
     layer : str
         ``"auto"``, ``"all"``, or a name.
+    similarity : {"cosine", "pearson"}
+        How embeddings are compared.
     protocol : {"default", "paper"}
         How reliability is told.
     over : {"stimuli", "participants", "both"}
@@ -62,6 +64,7 @@ class Question:
     context: str
     captions: str
     layer: str
+    similarity: str
     protocol: str
     over: str
     against: str | None
@@ -119,6 +122,7 @@ def measure(question: Question) -> dict[str, Any]:
         "trials": len(triplets),
         "split": question.split,
         "context": question.context,
+        "similarity": question.similarity,
         "protocol": question.protocol,
     }
     answers: list[dict[str, Any]] = []
@@ -176,7 +180,7 @@ def _spaces(question: Question, name: str, ids: "tuple[str, ...]") -> "dict[str,
         space = find_space(name, question.root, question.captions)  # or says what there is
         encoder, _, layer = space.name.partition(":")
         facts = {"encoder": encoder, "layer": layer or None, "layer_choice": "given", "curve": None, "table": None}
-        return {space.name: (facts, space.rsm(ids))}
+        return {space.name: (facts, space.rsm(ids, question.similarity))}
     layer = None if question.layer in {AUTO, ALL} else question.layer
     table = table_of(store, name, question.captions, layer)
     facts = {"encoder": name, "curve": None, "table": table.name}
@@ -186,7 +190,7 @@ def _spaces(question: Question, name: str, ids: "tuple[str, ...]") -> "dict[str,
         return {
             f"{name}:{own}": (
                 {**facts, "layer": own, "layer_choice": "all"},
-                Space(f"{name}:{own}", table[own]).rsm(ids),
+                Space(f"{name}:{own}", table[own]).rsm(ids, question.similarity),
             )
             for own in table.layers
         }
@@ -200,7 +204,12 @@ def _spaces(question: Question, name: str, ids: "tuple[str, ...]") -> "dict[str,
             used, why = choice.layer, "cross-validated"
         if choice is not None:
             facts |= {"curve": dict(choice.curve), "curve_error": dict(choice.error)}
-    return {name: ({**facts, "layer": used, "layer_choice": why}, Space(f"{name}:{used}", table[used]).rsm(ids))}
+    return {
+        name: (
+            {**facts, "layer": used, "layer_choice": why},
+            Space(f"{name}:{used}", table[used]).rsm(ids, question.similarity),
+        )
+    }
 
 
 def _choice(question: Question, table: "EmbeddingTable") -> "tuple[LayerChoice | None, str]":
@@ -209,7 +218,9 @@ def _choice(question: Question, table: "EmbeddingTable") -> "tuple[LayerChoice |
 
     try:
         human = trials(question, _training(question.split))[0].rsm()
-        layers = {own: Space(f"{table.encoder}:{own}", table[own]).rsm(human.ids) for own in table.layers}
+        layers = {
+            own: Space(f"{table.encoder}:{own}", table[own]).rsm(human.ids, question.similarity) for own in table.layers
+        }
         return choose_layer(human, layers, seed=question.seed), ""
     except VidsimError as error:
         return None, str(error)

@@ -12,7 +12,7 @@ from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption,
 from vidsim.cli.options import DEFAULT_ROOT, Captions, Device, Json, Root, root_of
 from vidsim.cli.output import check_out, write_out
 from vidsim.cli.rollout import rollout
-from vidsim.cli.spaces import CaptionsOption, find_space
+from vidsim.cli.spaces import CaptionsOption, Similarity, SimilarityOption, find_space
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def compare(
     split: SplitOption = None,
     context: ContextOption = ContextName.within,
     captions: CaptionsOption = Captions.mean,
+    similarity: SimilarityOption = Similarity.cosine,
     examples: Annotated[
         int, typer.Option("--examples", "-n", min=1, max=1000, help="Trials shown in each direction, the clearest.")
     ] = 5,
@@ -98,7 +99,9 @@ def compare(
     if judgments is None and not clips:
         raise VidsimError("nothing to compare by: give --judgments SOURCE, or --rollout CLIP --out FOLDER, or both")
     found = (
-        None if judgments is None else find_flips((a, b), judgments, root, split, context, captions, resamples, seed)
+        None
+        if judgments is None
+        else find_flips((a, b), judgments, root, split, context, captions, similarity, resamples, seed)
     )
     attended = None
     if clips and out is not None:
@@ -107,7 +110,13 @@ def compare(
     answer: dict[str, Any] = {}
     if judgments is not None and found is not None:
         look = find_look(found, judgments, root, examples, images=bool(html or plot))
-        told = {"judgments": judgments, "split": split, "context": context.value, "captions": captions.value}
+        told = {
+            "judgments": judgments,
+            "split": split,
+            "context": context.value,
+            "captions": captions.value,
+            "similarity": similarity.value,
+        }
         answer = {
             **told,
             "protocol": "default",
@@ -214,6 +223,7 @@ def find_flips(
     split: str | None,
     context: ContextName,
     captions: Captions,
+    similarity: Similarity,
     resamples: int,
     seed: int,
 ) -> "Comparison":
@@ -233,6 +243,8 @@ def find_flips(
         Whether all three stimuli lie in the split, or two at least.
     captions : Captions
         Which embeddings of sentence encoders.
+    similarity : Similarity
+        How embeddings are compared.
     resamples, seed : int
         Of the bootstrap over stimuli.
 
@@ -257,7 +269,7 @@ def find_flips(
     first, second = (find_space(name, root, captions.value) for name in names)
     if first.name == second.name:
         raise VidsimError(f"{first.name!r} was given twice; expected two different spaces")
-    a, b = (space.rsm(triplets.ids) for space in (first, second))
+    a, b = (space.rsm(triplets.ids, similarity.value) for space in (first, second))
     return compare(a, b, triplets, names=(first.name, second.name), resamples=resamples, seed=seed)
 
 

@@ -10,7 +10,7 @@ from vidsim.cli import show
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption, load_split, split_ids
 from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root, root_of
 from vidsim.cli.output import check_out, write_out
-from vidsim.cli.spaces import CaptionsOption, find_space
+from vidsim.cli.spaces import CaptionsOption, Similarity, SimilarityOption, find_space
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def partition(
     split: SplitOption = None,
     context: ContextOption = ContextName.within,
     captions: CaptionsOption = Captions.mean,
+    similarity: SimilarityOption = Similarity.cosine,
     cv: Annotated[
         bool, typer.Option("--cv", help="Also R2 on stimuli that the fit has not seen, by cross-validation.")
     ] = False,
@@ -83,7 +84,7 @@ def partition(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise VidsimError(f"{twice!r} was given more than once; expected different models")
-    models = {space.name: space.rsm(human.ids) for space in spaces}
+    models = {space.name: space.rsm(human.ids, similarity.value) for space in spaces}
     human = shared_pairs(human, models)
     how: dict[str, Any] = {
         "resamples": resamples,
@@ -102,6 +103,7 @@ def partition(
         "split": split,
         "context": context.value,
         "captions": captions.value,
+        "similarity": similarity.value,
         "protocol": "default",
         **describe(found[0]),
         "after": describe(found[1]) if after else None,

@@ -14,7 +14,7 @@ from vidsim.cli.alignment import AUTO, Question, measure, trials
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
 from vidsim.cli.options import DEFAULT_ROOT, Captions, Device, Json, Root
 from vidsim.cli.output import check_out, write_out
-from vidsim.cli.spaces import find_space
+from vidsim.cli.spaces import Similarity, SimilarityOption, find_space
 from vidsim.cli.words import EncodersOption, names_of
 from vidsim.errors import VidsimError
 
@@ -77,6 +77,7 @@ def report(
         typer.Option("--captions", help="Which embeddings of sentence encoders: mean (default) or first caption."),
     ] = None,
     layer: Annotated[str, typer.Option("--layer", help="As for vidsim align: auto or a name.")] = AUTO,
+    similarity: SimilarityOption = Similarity.cosine,
     protocol: Annotated[Protocol, typer.Option("--protocol", help="As for vidsim align.")] = Protocol.default,
     over: Annotated[Over, typer.Option("--over", help="What the bootstrap of align resamples.")] = Over.stimuli,
     ratings: Annotated[
@@ -140,6 +141,7 @@ def report(
         context=context.value,
         captions=caption.value,
         layer=layer,
+        similarity=similarity.value,
         protocol=protocol.value,
         over=over.value,
         against=None,
@@ -258,7 +260,8 @@ def _partition(question: Question, named: list[str], reliability: float | None) 
         raise VidsimError("variance is partitioned among two models or more")
     triplets = trials(question, question.split)[0]
     models = {
-        name: find_space(name, question.root, question.captions).rsm(triplets.ids) for name in named[:PARTITIONED]
+        name: find_space(name, question.root, question.captions).rsm(triplets.ids, question.similarity)
+        for name in named[:PARTITIONED]
     }
     human = shared_pairs(triplets.rsm(question.context), models)
     found = partition(human, models, resamples=question.resamples, seed=question.seed)
@@ -311,6 +314,7 @@ def _compare(question: Question, pair: tuple[str, str], examples: int) -> _Part:
         question.split,
         ContextName(question.context),
         Captions(question.captions),
+        Similarity(question.similarity),
         question.resamples,
         question.seed,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
 
 CaptionsOption = Annotated[
     Captions, typer.Option("--captions", help="Which embeddings of sentence encoders: of all captions, or the first.")
+]
+
+
+class Similarity(StrEnum):
+    """How embeddings are compared."""
+
+    cosine = "cosine"
+    pearson = "pearson"
+
+
+SimilarityOption = Annotated[
+    Similarity, typer.Option("--similarity", help="Of embeddings: cosine (Eq. 1), or Pearson's correlation.")
 ]
 
 
@@ -40,13 +53,16 @@ class Space:
         """Return its stimuli."""
         return self.found.ids
 
-    def rsm(self, ids: Sequence[str] | None = None) -> "RSM":
-        """Return the similarities of some stimuli: of embeddings, their cosines (Eq. 1).
+    def rsm(self, ids: Sequence[str] | None = None, similarity: str = "cosine") -> "RSM":
+        """Return the similarities of some stimuli.
 
         Parameters
         ----------
         ids : sequence of str, optional
             Stimuli wanted; all by default.
+        similarity : {"cosine", "pearson"}
+            Of embeddings, their cosines (Eq. 1), or their correlations, as the paper's code has it. A similarity matrix
+            is what it is.
 
         Returns
         -------
@@ -58,11 +74,13 @@ class Space:
         VidsimError
             If some are not here, or their embeddings are not finite.
         """
-        from vidsim.rsm import RSM, cosine_rsm
+        from vidsim.rsm import RSM, cosine_rsm, pearson_rsm
 
         ids = self.ids if ids is None else ids
         self._refuse_lacking(ids)
-        return self.found.take(ids) if isinstance(self.found, RSM) else cosine_rsm(self.embeddings(ids))
+        if isinstance(self.found, RSM):
+            return self.found.take(ids)
+        return (pearson_rsm if similarity == "pearson" else cosine_rsm)(self.embeddings(ids))
 
     def embeddings(self, ids: Sequence[str]) -> "Embeddings":
         """Return the embeddings of some stimuli.
