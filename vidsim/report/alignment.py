@@ -152,7 +152,7 @@ def models_plot(answer: Answer, form: Literal["png", "svg"] = "png") -> bytes:
             axes.plot(x, y, "D", color=COLOURS[5], markerfacecolor="none", markersize=7, label="paper, its test videos")
         _names(axes, encoders)
         axes.axvline(0, color="#333333", linewidth=1)
-        axes.set(xlabel=r"Explained variance of similarities, $\rho^2$", title="Alignment with people")
+        axes.set(xlabel=r"Explained variance, $\rho^2$", title="Alignment with people")
         _legend(axes)
         return png(drawing) if form == "png" else svg(drawing).encode()
 
@@ -259,7 +259,7 @@ def alignment_sections(answer: Answer) -> list[Section]:
     sections = [
         Section(
             "Models and people",
-            ". ".join(notes(answer)) + ".",
+            sentences(notes(answer)),
             figures=figures,
             header=("encoder", "layer", *TABLE),
             rows=table_rows(answer),
@@ -338,6 +338,11 @@ def alignment_csv(answer: Answer) -> bytes:
     return text.getvalue().encode()
 
 
+def sentences(lines: Sequence[str]) -> str:
+    """Turn lines into sentences of a paragraph."""
+    return " ".join(f"{line[:1].upper()}{line[1:]}." for line in lines)
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """Write a number, or ``-`` for one that is not known."""
     return "-" if value is None else f"{value:.{digits}f}"
@@ -397,8 +402,8 @@ def _names(axes: "Axes", encoders: Sequence[Mapping[str, Any]]) -> None:
 
 def _label(encoder: Mapping[str, Any], encoders: Sequence[Mapping[str, Any]]) -> str:
     same = sum(other["encoder"] == encoder["encoder"] for other in encoders)
-    name = encoder["encoder"] if same == 1 else f"{encoder['encoder']}:{encoder['layer']}"
-    return name if len(name) <= 34 else f"…{name[-33:]}"
+    lines = [encoder["encoder"]] if same == 1 else [encoder["encoder"], encoder["layer"] or ""]
+    return "\n".join(line if len(line) <= 34 else f"…{line[-33:]}" for line in lines)
 
 
 def _band(

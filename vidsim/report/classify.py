@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vidsim.report.alignment import sentences
 from vidsim.report.page import Section
 from vidsim.report.paper import table1
 
@@ -63,7 +64,7 @@ def section(answer: Answer) -> Section:
     facts = {row[0]: f"{row[1]} points ({row[2]}), McNemar p {row[4]}" for row in difference_rows(answer)}
     return Section(
         "Action recognition by a linear classifier",
-        " ".join(f"{note}." for note in notes(answer)),
+        sentences(notes(answer)),
         facts=facts,
         header=("encoder", *TABLE),
         rows=table_rows(answer),

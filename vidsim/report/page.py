@@ -12,11 +12,11 @@ TEMPLATE = """<!doctype html>
 <style>
   :root { color-scheme: light; }
   body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff;
-         max-width: 66rem; margin: 2rem auto; padding: 0 1rem; }
+         max-width: 74rem; margin: 2rem auto; padding: 0 1rem; }
   h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
   .lead { color: #555; margin-top: .2rem; overflow-wrap: anywhere; }
   table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0; }
-  th, td { padding: .25rem .9rem .25rem 0; text-align: left; vertical-align: top;
+  th, td { padding: .25rem .8rem .25rem 0; text-align: left; vertical-align: top;
            border-bottom: 1px solid #ddd; overflow-wrap: break-word; max-width: 30rem; }
   .number { text-align: right; white-space: nowrap; }
   .scroll { max-height: 28rem; overflow: auto; }
