@@ -98,7 +98,7 @@ def test_all_can_be_compared_with_one():
 
 @pytest.mark.slow
 def test_intervals_over_stimuli_cover_the_truth_in_93_to_97_of_100_studies():
-    """500 studies, each of other stimuli, judges and models; the truth is the mean of 2,000 such studies."""
+    """500 studies, each of other stimuli, judges and models; the truth is the mean of 1,000 such studies."""
     rng = np.random.default_rng(0)
     n, trials = 50, 1000
     ids = tuple(f"s{i:02}" for i in range(n))
@@ -117,7 +117,7 @@ def test_intervals_over_stimuli_cover_the_truth_in_93_to_97_of_100_studies():
         values = {"rho": near.rho, "rho_a": near.rho_a, **near.accuracies, "difference": differ.difference}
         return values, {**near.intervals, "difference": differ.interval}
 
-    truths = [study(0, 0)[0] for _ in range(2000)]
+    truths = [study(0, 0)[0] for _ in range(1000)]
     truth = {name: np.mean([values[name] for values in truths]) for name in truths[0]}
     studies = [study(200, seed)[1] for seed in range(500)]
     covered = {
