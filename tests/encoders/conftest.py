@@ -1,6 +1,7 @@
 """Tiny checkpoints with random weights, in the files, keys and spellings in which the real ones are published."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from vidsim.encoders import catalog
 from vidsim.encoders.base import EncoderCard
+from vidsim.encoders.checkpoint import needed_beside_weights
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 CLIP = {
@@ -44,7 +46,18 @@ class Published:
     def normalised(self, batch: Tensor) -> Tensor:
         """Rescale and standardise as the processor says."""
         mean, std = (torch.tensor(self.preprocess[key]).view(3, 1, 1) for key in ("image_mean", "image_std"))
-        return (batch.double() / 255 - mean).div(std).float()
+        rescaled = batch.double() / 255
+        if self.card.architecture == "VivitModel":
+            rescaled = batch.double() / 127.5 - 1
+        return (rescaled - mean).div(std).float()
+
+    def plain(self, batch: Tensor, **options: Any) -> Any:
+        """Run the upstream model on prepared frames, without vidsim."""
+        name, extra = "pixel_values", {}
+        if self.card.architecture == "VJEPA2Model":
+            name, extra = "pixel_values_videos", {"skip_predictor": True}
+        with torch.no_grad():
+            return self.upstream(**{name: self.normalised(batch)}, **extra, **options)
 
 
 def timesformer(**changes: Any) -> tuple[nn.Module, dict[str, Tensor], dict[str, Any]]:
@@ -95,7 +108,8 @@ def clip(**changes: Any) -> tuple[nn.Module, dict[str, Tensor], dict[str, Any]]:
         transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=8),
     )
     state = randomised(model)
-    state["vision_model.embeddings.position_ids"] = torch.arange(5)[None]
+    places = (vision["image_size"] // vision["patch_size"]) ** 2
+    state["vision_model.embeddings.position_ids"] = torch.arange(places + 1)[None]
     state["text_model.embeddings.position_ids"] = torch.arange(7)[None]
     processor = {
         "crop_size": SIZE,
@@ -110,22 +124,13 @@ def clip(**changes: Any) -> tuple[nn.Module, dict[str, Tensor], dict[str, Any]]:
     return model, state, processor
 
 
+def clip_16(**changes: Any) -> tuple[nn.Module, dict[str, Tensor], dict[str, Any]]:
+    return clip(**{"patch_size": 8, **changes})
+
+
 def dino(**changes: Any) -> tuple[nn.Module, dict[str, Tensor], dict[str, Any]]:
     model = transformers.ViTModel(transformers.ViTConfig(**{**TINY, **changes}), add_pooling_layer=False)
-    old = {
-        "attention.q_proj": "attention.attention.query",
-        "attention.k_proj": "attention.attention.key",
-        "attention.v_proj": "attention.attention.value",
-        "attention.o_proj": "attention.output.dense",
-        "mlp.fc1": "intermediate.dense",
-        "mlp.fc2": "output.dense",
-    }
-    state = {}
-    for name, value in randomised(model).items():
-        published = name.replace("layers.", "encoder.layer.", 1) if name.startswith("layers.") else name
-        for new, before in old.items():
-            published = published.replace(new, before)
-        state[published] = value
+    state = {vit_name(name): value for name, value in randomised(model).items()}
     processor = {
         "do_normalize": True,
         "do_resize": True,
@@ -137,12 +142,166 @@ def dino(**changes: Any) -> tuple[nn.Module, dict[str, Tensor], dict[str, Any]]:
     return model, state, processor
 
 
+def videomae_large(**changes: Any) -> tuple[nn.Module, dict[str, Tensor], dict[str, Any]]:
+    return videomae(**{"num_hidden_layers": 3, "num_attention_heads": 2, **changes})
+
+
+def vivit(**changes: Any) -> tuple[nn.Module, dict[str, Tensor], dict[str, Any]]:
+    size = {key: value for key, value in TINY.items() if key != "patch_size"}
+    config = transformers.VivitConfig(
+        **{**size, "num_frames": 32, "tubelet_size": [2, 8, 8], "num_labels": 5, **changes}
+    )
+    model = transformers.VivitForVideoClassification(config)
+    state = {vit_name(name): value for name, value in randomised(model).items()}
+    processor = {
+        "crop_size": {"height": SIZE, "width": SIZE},
+        "do_center_crop": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_processor_type": "ViViTImageProcessor",
+        "image_std": [0.5, 0.5, 0.5],
+        "resample": 2,
+        "rescale_factor": 0.00784313725490196,
+        "size": {"shortest_edge": SIZE},
+    }
+    return model, state, processor
+
+
+def vjepa2(frames: int = 64, kind: type[Any] = transformers.VJEPA2Model, **changes: Any) -> Any:
+    tiny = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "mlp_ratio": 2.0, "patch_size": 8}
+    tiny |= {"crop_size": SIZE, "frames_per_clip": frames, "num_pooler_layers": 1, "num_labels": 5}
+    tiny |= {"pred_hidden_size": 16, "pred_num_attention_heads": 2, "pred_num_hidden_layers": 1}
+    model = kind(transformers.VJEPA2Config(**{**tiny, **changes}))
+    processor = {
+        "crop_size": {"height": SIZE, "width": SIZE},
+        "data_format": "channels_first",
+        "default_to_square": True,
+        "device": None,
+        "do_center_crop": True,
+        "do_convert_rgb": None,
+        "do_normalize": True,
+        "do_pad": None,
+        "do_rescale": True,
+        "do_resize": True,
+        **IMAGENET,
+        "input_data_format": None,
+        "resample": 2,
+        "rescale_factor": 0.00392156862745098,
+        "size": {"shortest_edge": SIZE * 256 // 224},
+        "video_processor_type": "VJEPA2VideoProcessor",
+    }
+    return model, randomised(model), processor
+
+
+def vjepa2_ssv2(**changes: Any) -> Any:
+    return vjepa2(16, transformers.VJEPA2ForVideoClassification, **changes)
+
+
+def dinov2(**changes: Any) -> tuple[nn.Module, dict[str, Tensor], dict[str, Any]]:
+    config = {key: value for key, value in TINY.items() if key != "intermediate_size"}
+    model = transformers.Dinov2Model(
+        transformers.Dinov2Config(**{**config, "image_size": 56, "mlp_ratio": 2, **changes})
+    )
+    old = {new: before for new, before in OLD_VIT.items() if new.startswith("attention")}
+    processor = {
+        "crop_size": {"height": SIZE, "width": SIZE},
+        "do_center_crop": True,
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        **IMAGENET,
+        "image_processor_type": "BitImageProcessor",
+        "resample": 3,
+        "rescale_factor": 0.00392156862745098,
+        "size": {"shortest_edge": SIZE * 256 // 224},
+    }
+    return model, {renamed(name, old): value for name, value in randomised(model).items()}, processor
+
+
+def dinov3(**changes: Any) -> tuple[nn.Module, dict[str, Tensor], dict[str, Any]]:
+    model = transformers.DINOv3ViTModel(transformers.DINOv3ViTConfig(**{**TINY, "num_register_tokens": 4, **changes}))
+    state = {name.removeprefix("model."): value for name, value in randomised(model).items()}
+    processor = {
+        "crop_size": None,
+        "data_format": "channels_first",
+        "default_to_square": True,
+        "device": None,
+        "disable_grouping": None,
+        "do_center_crop": None,
+        "do_convert_rgb": None,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        **IMAGENET,
+        "image_processor_type": "DINOv3ViTImageProcessorFast",
+        "input_data_format": None,
+        "resample": 2,
+        "rescale_factor": 0.00392156862745098,
+        "return_tensors": None,
+        "size": {"height": SIZE, "width": SIZE},
+    }
+    return model, state, processor
+
+
+def siglip2(**changes: Any) -> tuple[nn.Module, dict[str, Tensor], dict[str, Any]]:
+    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    text |= {"vocab_size": 11, "max_position_embeddings": 7, "projection_size": 32}
+    model = transformers.SiglipModel(transformers.SiglipConfig(text_config=text, vision_config={**TINY, **changes}))
+    processor = {
+        "do_convert_rgb": None,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_processor_type": "SiglipImageProcessor",
+        "image_std": [0.5, 0.5, 0.5],
+        "processor_class": "SiglipProcessor",
+        "resample": 2,
+        "rescale_factor": 0.00392156862745098,
+        "size": {"height": SIZE, "width": SIZE},
+    }
+    return model, randomised(model), processor
+
+
 MAKERS = {
-    "timesformer-base": timesformer,
-    "videomae-base-finetuned-kinetics": videomae,
-    "clip-vit-b-32": clip,
-    "dino-vitb16": dino,
+    "timesformer-base": (timesformer, "timesformer"),
+    "videomae-base-finetuned-kinetics": (videomae, "videomae"),
+    "videomae-large-finetuned-kinetics": (videomae_large, "videomae"),
+    "vivit-b-16x2-kinetics400": (vivit, "vivit"),
+    "vjepa2-vitl-fpc64-256": (vjepa2, ""),
+    "vjepa2-vitl-fpc16-256-ssv2": (vjepa2_ssv2, "vjepa2"),
+    "clip-vit-b-32": (clip, "vision_model"),
+    "clip-vit-b-16": (clip_16, "vision_model"),
+    "dino-vitb16": (dino, ""),
+    "dinov2-base": (dinov2, ""),
+    "dinov3-vitb16": (dinov3, ""),
+    "siglip2-base-patch16-224": (siglip2, "vision_model"),
 }
+"""What makes a model in its published form, and the part of it that the card's class loads."""
+
+OLD_VIT = {
+    "attention.q_proj": "attention.attention.query",
+    "attention.k_proj": "attention.attention.key",
+    "attention.v_proj": "attention.attention.value",
+    "attention.o_proj": "attention.output.dense",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+}
+"""Names in transformers 5 to those in files that were published before."""
+
+
+def renamed(name: str, names: Mapping[str, str]) -> str:
+    for new, before in names.items():
+        name = name.replace(new, before)
+    return name
+
+
+def vit_name(name: str) -> str:
+    """Return the name under which a weight of a ViT or a ViViT was published."""
+    return renamed(re.sub(r"(^|\.)layers\.", r"\1encoder.layer.", name), OLD_VIT)
 
 
 def randomised(model: nn.Module) -> dict[str, Tensor]:
@@ -160,23 +319,26 @@ def publish(tmp_path: Path) -> Callable[..., Published]:
     """Write a tiny checkpoint as its authors publish it; ``changes`` go into the architecture's configuration."""
 
     def make(name: str, **changes: Any) -> Published:
-        model, state, processor = MAKERS[name](**changes)
+        maker, part = MAKERS[name]
+        model, state, processor = maker(**changes)
+        card = catalog.card(name)
         folder = tmp_path / name
         folder.mkdir()
         (folder / "config.json").write_text(json.dumps(model.config.to_dict(), default=str))
-        (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+        (folder / needed_beside_weights(card)).write_text(json.dumps(processor))
         save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-        card = catalog.card(name)
-        towers = {"timesformer-base": "timesformer", "clip-vit-b-32": "vision_model"}
-        tower = model if name == "dino-vitb16" else getattr(model, towers.get(name, "videomae"))
-        norm = [layer for layer in card.layers if not layer[-1].isdigit()]
+        tower = getattr(model, part) if part else model
+        unused = tuple(f"{module}." for module in card.options.get("unused", ()))
+        blocks = tower.config.num_hidden_layers
+        last = [layer for layer in card.layers if not layer[-1].isdigit()]
         tiny = replace(
             card,
-            layers=(*card.layers[:2], *norm),
-            default_layer=norm[0] if norm else card.layers[1],
+            layers=(*card.layers[:blocks], *last),
+            default_layer=last[-1] if last else card.layers[blocks - 1],
             size=SIZE,
             width=32,
-            parameters=sum(weight.numel() for weight in tower.parameters()),
+            parameters=sum(w.numel() for name, w in tower.named_parameters() if not name.startswith(unused)),
+            options={**card.options, "trained_size": 56} if "trained_size" in card.options else card.options,
         )
         return Published(tiny, folder, tower, state, processor)
 

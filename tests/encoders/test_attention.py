@@ -11,7 +11,11 @@ from vidsim.encoders.attention import attention_of, refuse_without_attention
 from vidsim.errors import VidsimError
 from vidsim.report.rollout import heat_maps
 
-NAMES = ("timesformer-base", "videomae-base-finetuned-kinetics", "clip-vit-b-32", "dino-vitb16")
+NAMES = (
+    *("timesformer-base", "videomae-base-finetuned-kinetics", "vivit-b-16x2-kinetics400"),
+    *("vjepa2-vitl-fpc16-256-ssv2", "clip-vit-b-32", "dino-vitb16", "dinov2-base", "dinov3-vitb16"),
+    "siglip2-base-patch16-224",
+)
 
 
 def loaded(made):
@@ -21,11 +25,7 @@ def loaded(made):
 def upstream_attention(made, batch):
     """Return what the upstream model itself says, (layers, s, heads, n, n)."""
     made.upstream.set_attn_implementation("eager")
-    pixels = made.normalised(batch)
-    with torch.no_grad():
-        found = made.upstream(
-            pixel_values=pixels[0] if made.card.modality == "image" else pixels, output_attentions=True
-        )
+    found = made.plain(batch[0] if made.card.modality == "image" else batch, output_attentions=True)
     return torch.stack(found.attentions)
 
 
@@ -42,7 +42,12 @@ def test_spatial_attention_is_upstreams(name, publish, clips):
     assert np.std(expected[0] - expected[1]) > 0.03 * expected.mean()  # the blocks differ
     steps, rows, columns = found.grid
     assert (rows, columns) == ((2, 2) if name == "clip-vit-b-32" else (4, 4))
-    assert steps == {"timesformer-base": 8, "videomae-base-finetuned-kinetics": 8}.get(name, 1)
+    card = made.card
+    in_two = {"videomae-base-finetuned-kinetics", "vivit-b-16x2-kinetics400", "vjepa2-vitl-fpc16-256-ssv2"}
+    assert steps == (1 if card.modality == "image" else card.sampling.frames // (2 if name in in_two else 1))
+    within = rows * columns + (1 if name == "timesformer-base" else 0)
+    joint = found.prefix + steps * rows * columns
+    assert found.spatial[0].shape[-1] == (within if name == "timesformer-base" else joint)
     # the encoder is as it was
     after = encoder.encode(batch, made.card.layers, lambda _, x: x)
     for layer, vectors in before.items():
@@ -117,8 +122,10 @@ def plant(made):
             state[name][0] = 1 / value[0].numel()
         if name.endswith("position_ids"):
             state[name] = value
-    heads = [8 * head for head in range(4)]
-    for name in (name for name in state if not name.startswith("text_model")):
+    # rotary positions turn the first features of a head; these are turned slowly (DINOv3) or not at all (V-JEPA)
+    place = {"dinov3-vitb16": 3, "vjepa2-vitl-fpc16-256-ssv2": 6}.get(made.card.name, 0)
+    heads = [8 * head + place for head in range(4)]
+    for name in (name for name in state if not name.startswith(("text_model", "vjepa2.predictor", "pooler"))):
         if name.endswith(("query.bias", "q_bias", "q_proj.bias")):
             state[name][heads] = 4
         if name.endswith(("key.weight", "k_proj.weight")):
@@ -149,7 +156,9 @@ def test_planted_attention_lights_up_its_patch(name, publish):
     if made.card.modality == "video":
         assert maps[step, 1, 0] > 2 * maps[0].max()
     else:
-        np.testing.assert_allclose(maps[0], 1, atol=1e-5)  # an even frame is attended to evenly
+        # an even frame is attended to evenly, but for DINOv3's positions, which were planted along x
+        even = np.broadcast_to(maps[0, 0] if name == "dinov3-vitb16" else 1, maps[0].shape)
+        np.testing.assert_allclose(maps[0], even, atol=1e-5)
 
 
 def test_who_has_no_attention_is_refused():
@@ -158,6 +167,16 @@ def test_who_has_no_attention_is_refused():
             VidsimError, match="has no attention over patches of frames; expected one of timesformer-base"
         ):
             refuse_without_attention(catalog.card(name))
+
+
+def test_attention_over_too_many_frames_is_refused():
+    message = (
+        r"vjepa2-vitl-fpc64-256 attends over 64 frames at once, .* \(at most 16\); expected one of timesformer-base"
+    )
+    with pytest.raises(VidsimError, match=message) as told:
+        refuse_without_attention(catalog.card("vjepa2-vitl-fpc64-256"))
+    assert "vjepa2-vitl-fpc16-256-ssv2" in str(told.value).partition("expected")[2]
+    assert "fpc64" not in str(told.value).partition("expected")[2]
 
 
 def test_frames_must_fit(publish, clips):

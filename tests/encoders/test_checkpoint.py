@@ -376,3 +376,15 @@ def test_identity_knows_what_matters(publish):
     rewrite(made, lambda state: state["classifier.bias"].add_(1))
     changed = catalog.resolve(replace(made.card), checkpoint=str(made.folder)).identity
     assert {key for key in other if other[key] != changed[key]} == {"weights"}
+
+
+def test_pickles_of_folders_without_safetensors_are_downloaded_too(publish, hub, tmp_path, monkeypatch):
+    made = publish("dino-vitb16")
+    files = {path.name: path.read_bytes() for path in made.folder.iterdir()}
+    # old pipelines of sentence-transformers have safetensors of their transformer alone
+    dense = {"2_Dense/config.json": b"{}", "2_Dense/pytorch_model.bin": b"x", "3_Dense/model.safetensors": b"x"}
+    others = {"pytorch_model.bin": b"not this", "3_Dense/pytorch_model.bin": b"nor this"}
+    monkeypatch.setattr(Hub, "files", {**files, **dense, **others})
+    *_, folder = ask(tmp_path, hub, "'dino-vitb16', revision='main'")
+    got = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+    assert got == {*files, *dense}

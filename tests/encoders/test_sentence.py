@@ -82,6 +82,16 @@ def test_the_last_layer_is_the_pipelines_own(encoder, upstream):
         np.testing.assert_allclose(row, mean / np.linalg.norm(mean), rtol=0, atol=1e-6)
 
 
+def test_canonical_vectors(encoder):
+    pinned = {
+        "0.model.encoder.layer.0": [-0.361665, 0.422891, -0.109095, -0.059211, -0.303724, 0.014912],
+        "sentence_embedding": [-0.000646, 0.025444, -0.035219, -0.033155, -0.051047, -0.025033],
+    }
+    found = encoder.encode(CAPTIONS[:1], list(pinned), whole)
+    for layer, values in pinned.items():
+        np.testing.assert_allclose(found[layer][0, :6], values, rtol=0, atol=2e-6)
+
+
 def test_blocks_are_means_over_tokens_without_padding(encoder, upstream):
     found = encoder.encode(CAPTIONS, encoder.card.layers, whole)
     assert list(found) == list(encoder.card.layers)

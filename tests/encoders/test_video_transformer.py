@@ -1,11 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from vidsim.encoders import catalog
 from vidsim.errors import VidsimError
 
-NAMES = ("timesformer-base", "videomae-base-finetuned-kinetics")
+NAMES = (
+    *("timesformer-base", "videomae-base-finetuned-kinetics", "videomae-large-finetuned-kinetics"),
+    *("vivit-b-16x2-kinetics400", "vjepa2-vitl-fpc64-256", "vjepa2-vitl-fpc16-256-ssv2"),
+)
+WITH_CLS = ("timesformer-base", "vivit-b-16x2-kinetics400")
 
 
 def whole(_layer, features):
@@ -19,10 +24,9 @@ def test_layers_are_upstreams_hidden_states(name, publish, clips):
     batch = clips(made.card, 2)
     found = encoder.encode(batch, made.card.layers, whole)
 
-    with torch.no_grad():
-        plain = made.upstream(pixel_values=made.normalised(batch), output_hidden_states=True)
+    plain = made.plain(batch, output_hidden_states=True)
     expected = list(plain.hidden_states[1:])  # the first is the embedding of the patches
-    if "layernorm" in made.card.layers:
+    if made.card.layers[-1].endswith("layernorm"):
         expected.append(plain.last_hidden_state)
     assert list(found) == list(made.card.layers)
     assert len(expected) == len(found)
@@ -36,10 +40,10 @@ def test_layers_are_upstreams_hidden_states(name, publish, clips):
 def test_pooling_is_a_slow_loop_over_tokens(name, publish, clips):
     made = publish(name)
     batch, layer = clips(made.card, 2), made.card.layers[0]
-    with torch.no_grad():
-        tokens = made.upstream(pixel_values=made.normalised(batch), output_hidden_states=True).hidden_states[1].numpy()
-    has_cls = name == "timesformer-base"
-    patches = (32 // 8) ** 2 * (8 if has_cls else 16 // 2)
+    tokens = made.plain(batch, output_hidden_states=True).hidden_states[1].numpy()
+    has_cls = name in WITH_CLS
+    frames = made.card.sampling.frames
+    patches = (32 // 8) ** 2 * (frames if name == "timesformer-base" else frames // 2)
     assert tokens.shape[1] == patches + has_cls
     total = np.zeros((2, 32))
     for clip in range(2):
@@ -51,11 +55,35 @@ def test_pooling_is_a_slow_loop_over_tokens(name, publish, clips):
         np.testing.assert_allclose(encoder.encode(batch, [layer], whole)[layer], vectors, rtol=0, atol=1e-5)
 
 
+def test_the_predictor_of_vjepa_is_checked_and_left_out(publish, clips):
+    made = publish("vjepa2-vitl-fpc16-256-ssv2")
+    encoder = catalog.load(catalog.resolve(made.card, checkpoint=str(made.folder)), device="cpu")
+    assert encoder.model.predictor is None
+    assert not [name for name in encoder.model.state_dict() if name.startswith("predictor")]
+    encoder.encode(clips(made.card, 1), made.card.layers, whole)
+
+    state = {name: value for name, value in made.state.items() if name != "vjepa2.predictor.layernorm.weight"}
+    save_file(state, made.folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(VidsimError, match=r"predictor\.layernorm\.weight is missing"):
+        catalog.load(catalog.resolve(made.card, checkpoint=str(made.folder)), device="cpu")
+
+
+def test_the_processor_of_vjepa_is_a_video_processor(publish):
+    made = publish("vjepa2-vitl-fpc64-256")
+    resolved = catalog.resolve(made.card, checkpoint=str(made.folder))
+    assert resolved.identity["preprocess"]["shortest_edge"] == 36
+    assert resolved.identity["preprocess"]["crop"] == [32, 32]
+    (made.folder / "video_preprocessor_config.json").rename(made.folder / "preprocessor_config.json")
+    with pytest.raises(VidsimError, match=r"no video_preprocessor_config\.json in"):
+        catalog.resolve(made.card, checkpoint=str(made.folder))
+
+
 def test_cards_pool_as_the_checkpoints_own_heads_do():
-    assert catalog.card("timesformer-base").pooling == "cls"
-    assert catalog.card("videomae").pooling == "mean"
-    with pytest.raises(VidsimError, match="has no CLS token"):
-        catalog.resolve("videomae", pooling="cls")
+    for name in NAMES:
+        assert catalog.card(name).pooling == ("cls" if name in WITH_CLS else "mean")
+    for name in ("videomae", "vjepa2-vitl-fpc64-256"):
+        with pytest.raises(VidsimError, match="has no CLS token"):
+            catalog.resolve(name, pooling="cls")
 
 
 def test_clips_do_not_depend_on_their_batch(publish, clips):
@@ -108,17 +136,22 @@ def test_frames_of_another_size_are_refused_with_both(publish, clips):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("name", "changes", "message"),
     [
-        ({"num_frames": 16}, "expects frames 8, the checkpoint in .* has 16"),
-        ({"image_size": 64}, "expects image size 32, the checkpoint in .* has 64"),
-        ({"num_hidden_layers": 3}, "expects blocks 2, the checkpoint in .* has 3"),
-        ({"intermediate_size": 48}, "expects parameters .*, the checkpoint in .* has"),
+        ("timesformer-base", {"num_frames": 16}, "expects frames 8, the checkpoint in .* has 16"),
+        ("timesformer-base", {"image_size": 64}, "expects image size 32, the checkpoint in .* has 64"),
+        ("timesformer-base", {"num_hidden_layers": 3}, "expects blocks 2, the checkpoint in .* has 3"),
+        ("timesformer-base", {"intermediate_size": 48}, "expects parameters .*, the checkpoint in .* has"),
+        ("vivit-b-16x2-kinetics400", {"num_frames": 16}, "expects frames 32, the checkpoint in .* has 16"),
+        ("vjepa2-vitl-fpc64-256", {"frames_per_clip": 16}, "expects frames 64, the checkpoint in .* has 16"),
+        ("vjepa2-vitl-fpc64-256", {"crop_size": 64}, "expects image size 32, the checkpoint in .* has 64"),
+        ("dinov2-base", {"image_size": 32}, "expects image size 56, the checkpoint in .* has 32"),
+        ("dinov3-vitb16", {"num_register_tokens": 0}, "expects parameters .*, the checkpoint in .* has"),
     ],
 )
-def test_a_checkpoint_that_is_not_the_cards_is_refused_with_both(changes, message, publish):
-    right = publish("timesformer-base")
+def test_a_checkpoint_that_is_not_the_cards_is_refused_with_both(name, changes, message, publish):
+    right = publish(name)
     (right.folder).rename(right.folder.with_name("right"))
-    other = publish("timesformer-base", **changes)
+    other = publish(name, **changes)
     with pytest.raises(VidsimError, match=message):
         catalog.load(catalog.resolve(right.card, checkpoint=str(other.folder)), device="cpu")

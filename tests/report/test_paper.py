@@ -8,3 +8,13 @@ def test_table_2_is_the_papers():
     assert published("roberta-base")["rho2"] == 0.025612
     assert published("motion-energy") is None
     assert all(0 < row["rho2"] < 0.2 and 45 < row["two_way_first"] < 75 for row in table2().values())
+
+
+def test_encoders_find_their_own_row():
+    assert published("videomae") == published("videomae-base-finetuned-kinetics") == published("VideoMAE")
+    assert published("videomae")["rho2"] == 0.086675
+    assert published("clip-vit-b-32")["rho2"] == 0.126510
+    # the text speaks of CLIP-B/16, but the table has B/32
+    assert published("clip-vit-b-16") is None
+    beyond = {"videomae-large-finetuned-kinetics", "vivit-b-16x2-kinetics400", "dinov2-base", "dinov3-vitb16"}
+    assert {name for name in beyond if published(name)} == set()

@@ -5,54 +5,56 @@ import io
 import logging
 import os
 import sys
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from vidsim import __version__
-from vidsim.cli import (
-    align,
-    classify,
-    compare,
-    doctor,
-    extract,
-    index,
-    judgments,
-    models,
-    partition,
-    probe,
-    report,
-    search,
-    store,
-)
-from vidsim.cli.words import Words
+from vidsim.cli.light import spare_pydantic
 from vidsim.errors import VidsimError
 
-app = typer.Typer(
-    name="vidsim",
-    help="Embed videos with any model, keep every layer in a store, and search them by similarity.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+WORDS = ("align", "probe", "classify", "report")
+"""Verbs with options that take several words."""
+
+VERBS = (
+    *("index", "extract", "search", "align", "partition", "compare", "probe", "classify", "report", "models"),
+    *("judgments", "store", "doctor"),
 )
-app.command()(index.index)
-app.command()(extract.extract)
-app.command()(search.search)
-app.command(cls=Words)(align.align)
-app.command()(partition.partition)
-app.command()(compare.compare)
-app.command(cls=Words)(probe.probe)
-app.command(cls=Words)(classify.classify)
-app.command(cls=Words)(report.report)
-app.command()(models.models)
-app.add_typer(judgments.app, name="judgments")
-app.add_typer(store.app, name="store")
-app.command()(doctor.doctor)
+"""In the order of the help; each is a function, or a group called app, in the module of its name."""
 
 
-@app.callback(invoke_without_command=True)
+def build(*verbs: str) -> typer.Typer:
+    """Build the application with these verbs: importing all takes longer than most answers."""
+    made = typer.Typer(
+        name="vidsim",
+        help="Embed videos with any model, keep every layer in a store, and search them by similarity.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    made.callback(invoke_without_command=True)(_options)
+    for verb in verbs:
+        module = import_module(f"vidsim.cli.{verb}")
+        if hasattr(module, "app"):
+            made.add_typer(module.app, name=verb)
+        elif verb in WORDS:
+            from vidsim.cli.words import Words
+
+            made.command(cls=Words)(getattr(module, verb))
+        else:
+            made.command()(getattr(module, verb))
+    return made
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":  # all of it
+        return build(*VERBS)
+    raise AttributeError(name)
+
+
 def _options(
     verbose: Annotated[
         int, typer.Option("-v", "--verbose", count=True, help="Log more: -v what is done, -vv all.")
@@ -90,7 +92,12 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name is printed whatever the terminal's encoding
     try:
-        status = typer.main.get_command(app).main(arguments, prog_name="vidsim", standalone_mode=False)
+        words = sys.argv[1:] if arguments is None else arguments
+        # a mistyped verb, or none, is answered from all of them
+        chosen = next((word for word in words if not word.startswith("-")), None)
+        command = typer.main.get_command(build(*([chosen] if chosen in VERBS else VERBS)))
+        spare_pydantic()
+        status = command.main(arguments, prog_name="vidsim", standalone_mode=False)
     except BrokenPipeError:  # the reader of our output has gone, as in `vidsim models | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141

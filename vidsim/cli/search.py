@@ -74,12 +74,13 @@ def _row(index: "Index", query: str) -> int | None:
         return row
     path = Path(query)
     if path.is_file():
-        from vidsim.data.video import content_hash
+        from vidsim.data.video import content_hash, file_content
 
         # by content: a file that has changed since it was indexed is not what stands in the index
         content = content_hash(path)
         row = index.find("path", path.resolve().as_posix())
-        return row if row is not None and index.value("content", row) == content else index.find("content", content)
+        same = row is not None and file_content(index.value("content", row)) == content
+        return row if same else index.find("content", content)
     named = [i for i in index.ids if i.rsplit("/", 1)[-1] == query or i.rsplit("/", 1)[-1].rsplit(".", 1)[0] == query]
     if len(named) == 1:
         return index.find("id", named[0])

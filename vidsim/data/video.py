@@ -140,6 +140,39 @@ def content_hash(path: Path) -> str:
             raise UnusableFile(*why_unreadable(path, error)) from None
 
 
+def captions_hash(captions: Sequence[str]) -> str:
+    """Hash captions, in their order, to 32 hexadecimal digits."""
+    return hashlib.blake2b("\0".join(captions).encode(), digest_size=16).hexdigest()
+
+
+def joint_content(file: str, captions: Sequence[str]) -> str:
+    """Identify what is encoded of a clip and captions together.
+
+    Parameters
+    ----------
+    file : str
+        Hash of the file's bytes.
+    captions : sequence of str
+        Captions that are encoded with it; there may be none.
+
+    Returns
+    -------
+    str
+        The file's hash alone where there is no caption; else, behind a plus, that of the captions too.
+
+    Examples
+    --------
+    >>> joint_content("6f", ()), file_content(joint_content("6f", ("a dog runs",)))
+    ('6f', '6f')
+    """
+    return f"{file}+{captions_hash(captions)}" if captions else file
+
+
+def file_content(content: str) -> str:
+    """Return the part of an entry's content that stands for the bytes of its file."""
+    return content.partition("+")[0]
+
+
 def open_bytes(path: Path) -> BufferedReader:
     """Open a regular file for reading, whatever its name.
 

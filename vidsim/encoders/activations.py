@@ -14,8 +14,8 @@ from torch.utils.hooks import RemovableHandle
 from vidsim.encoders.base import Pooling, Reduce
 from vidsim.errors import VidsimError
 
-Sink = Callable[[str, Tensor], None]
-"""Takes a layer's name and its output."""
+Sink = Callable[[str, Any], None]
+"""Takes a layer's name and its output: a tensor, or a list of them where a network has several pathways."""
 
 
 class _Complete(Exception):
@@ -33,7 +33,8 @@ def capture(model: nn.Module, layers: Sequence[str], sink: Sink, *, stop: bool =
     layers : sequence of str
         Real module paths.
     sink : callable
-        Called once a layer with its name and its output (the first tensor of a tuple), in the order of the pass.
+        Called once a layer with its name and its output (the first tensor of a tuple, a list whole), in the order of
+        the pass.
     stop : bool
         Leave the ``with`` when the last wanted layer has run, without running the rest of the model.
 
@@ -54,7 +55,7 @@ def capture(model: nn.Module, layers: Sequence[str], sink: Sink, *, stop: bool =
     def hook_of(layer: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: object, output: Any) -> None:
             waiting.discard(layer)
-            sink(layer, output if isinstance(output, Tensor) else output[0])
+            sink(layer, output if isinstance(output, Tensor | list) else output[0])
             if stop and not waiting:
                 raise _Complete
 
@@ -76,7 +77,7 @@ def collect(
     model: nn.Module,
     layers: Sequence[str],
     forward: Callable[[], Any],
-    features: Callable[[Tensor], Tensor],
+    features: Callable[[Any], Tensor],
     reduce: Reduce,
     *,
     stop: bool = True,
@@ -108,7 +109,7 @@ def collect(
     """
     found: dict[str, ndarray] = {}
 
-    def sink(layer: str, output: Tensor) -> None:
+    def sink(layer: str, output: Any) -> None:
         # a copy: a view would keep the whole token map alive
         small = reduce(layer, features(output))
         found[layer] = small.to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format).numpy()
@@ -189,3 +190,38 @@ def pool(tokens: Float[Tensor, "batch *rest"], rule: Pooling, prefix_tokens: int
     if rule == "cls" and prefix_tokens:
         return tokens[:, 0]
     raise VidsimError(f"pooling {rule!r} does not fit tokens of shape {tuple(tokens.shape)}; expected mean or flatten")
+
+
+def pool_maps(maps: Tensor | list[Tensor], rule: Pooling) -> Float[Tensor, "batch features"]:
+    """Turn feature maps of convolutions into vectors.
+
+    Parameters
+    ----------
+    maps : tensor of shape (batch, channels, t, h, w) or (batch, channels), or a list of them
+        Output of a layer; of a network with several pathways, those of all. Their vectors go side by side.
+    rule : {"cls", "mean", "flatten", "none"}
+        Mean over time and space; or all values side by side.
+
+    Returns
+    -------
+    tensor of shape (batch, features)
+        One vector per clip.
+
+    Raises
+    ------
+    VidsimError
+        If the rule does not fit maps.
+
+    Examples
+    --------
+    >>> slow, fast = torch.arange(8.0).view(1, 2, 1, 2, 2), torch.ones(1, 1, 4, 2, 2)
+    >>> pool_maps([slow, fast], "mean").tolist(), pool_maps(slow, "flatten").shape
+    ([[1.5, 5.5, 1.0]], torch.Size([1, 8]))
+    """
+    if isinstance(maps, list):
+        return torch.cat([pool_maps(pathway, rule) for pathway in maps], 1)
+    if maps.ndim == 2 or rule == "flatten":
+        return maps.flatten(1)
+    if rule == "mean":
+        return maps.flatten(2).mean(2)
+    raise VidsimError(f"pooling {rule!r} does not fit maps of shape {tuple(maps.shape)}; expected mean or flatten")

@@ -19,10 +19,14 @@ from vidsim.errors import VidsimError
 
 @dataclass(frozen=True)
 class _Layout:
-    """Say which modules of an architecture give attention away: their paths, number by number."""
+    """Say which modules of an architecture give attention away: their paths, number by number.
+
+    Joint attention grows with the square of the frames: ``most_frames`` is how many of them still fit in memory.
+    """
 
     spatial: str
     temporal: str | None = None
+    most_frames: int | None = None
 
 
 LAYOUTS: Mapping[str, _Layout] = {
@@ -32,8 +36,14 @@ LAYOUTS: Mapping[str, _Layout] = {
         r"encoder\.layer\.\d+\.temporal_attention\.attention\.attn_drop",
     ),
     "VideoMAEModel": _Layout(r"encoder\.layer\.\d+\.attention\.attention"),
+    "VivitModel": _Layout(r"layers\.\d+\.attention"),
+    # 64 frames of 256 pixels are 8,192 tokens: 6.4 GB over 24 blocks, and twice that in the double precision of rollout
+    "VJEPA2Model": _Layout(r"encoder\.layer\.\d+\.attention", most_frames=16),
     "CLIPVisionModel": _Layout(r"encoder\.layers\.\d+\.self_attn"),
     "ViTModel": _Layout(r"layers\.\d+\.attention"),
+    "Dinov2Model": _Layout(r"encoder\.layer\.\d+\.attention"),
+    "DINOv3ViTModel": _Layout(r"model\.layer\.\d+\.attention"),
+    "SiglipVisionModel": _Layout(r"encoder\.layers\.\d+\.self_attn"),
 }
 """By architecture."""
 
@@ -72,11 +82,17 @@ def refuse_without_attention(card: EncoderCard) -> None:
     Raises
     ------
     VidsimError
-        If it is no transformer on frames.
+        If it is no transformer on frames, or its attention would not fit in memory.
     """
+    those = ", ".join(row.name for row in CARDS.values() if row.architecture in LAYOUTS and not _too_many_frames(row))
     if card.architecture not in LAYOUTS:
-        those = ", ".join(row.name for row in CARDS.values() if row.architecture in LAYOUTS)
         raise VidsimError(f"{card.name} has no attention over patches of frames; expected one of {those}")
+    if most := _too_many_frames(card):
+        assert card.sampling is not None
+        raise VidsimError(
+            f"{card.name} attends over {card.sampling.frames} frames at once, which is too much to keep (at most "
+            f"{most}); expected one of {those}"
+        )
 
 
 def attention_of(encoder: FrameEncoder, frames: UInt8[Tensor, "t 3 h w"]) -> Attention:
@@ -110,23 +126,37 @@ def attention_of(encoder: FrameEncoder, frames: UInt8[Tensor, "t 3 h w"]) -> Att
     config = model.config
     layout = LAYOUTS[card.architecture or ""]
     blocks = config.num_hidden_layers
-    pixels = encoder.preprocess.normalise(frames.to(encoder.device))
+    pixels = encoder.preprocess.normalise((frames if card.modality == "image" else frames[None]).to(encoder.device))
     spatial: list[ndarray] = []
     temporal: list[ndarray] = []
     with torch.inference_mode(), _eager(model), _collected(model, layout.spatial, spatial):
         if layout.temporal is None:
-            model(pixel_values=pixels if card.modality == "image" else pixels[None])
+            encoder.forward(pixels)
         else:
             with _collected(model, layout.temporal, temporal):
-                model(pixel_values=pixels[None])
+                encoder.forward(pixels)
     expected = blocks if layout.temporal else 0
     if (len(spatial), len(temporal)) != (blocks, expected):
         raise VidsimError(
             f"{card.name} gave attention of {len(spatial)} and {len(temporal)} layers; expected {blocks} and {expected}"
         )
-    steps = 1 if card.modality == "image" else len(frames) // int(getattr(config, "tubelet_size", 1))
-    side = int(config.image_size) // int(config.patch_size)
+    tubelet, patch = _patch(config)
+    steps = 1 if card.modality == "image" else len(frames) // tubelet
+    side = frames.shape[-1] // patch
     return Attention(spatial, temporal, (steps, side, side), int(card.options.get("prefix_tokens", 0)))
+
+
+def _too_many_frames(card: EncoderCard) -> int | None:
+    """Return how many frames would fit, where a card takes more."""
+    layout = LAYOUTS.get(card.architecture or "")
+    most = layout.most_frames if layout is not None else None
+    return most if most is not None and card.sampling is not None and card.sampling.frames > most else None
+
+
+def _patch(config: Any) -> tuple[int, int]:
+    """Return the frames and the pixels a side that a token stands for."""
+    tubelet = getattr(config, "tubelet_size", 1)
+    return (int(tubelet), int(config.patch_size)) if isinstance(tubelet, int) else (int(tubelet[0]), int(tubelet[1]))
 
 
 @contextmanager

@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-import numpy as np
-from jaxtyping import Float
-from numpy import ndarray
-
+# listing models imports this file: numpy and jaxtyping would take most of its time
 if TYPE_CHECKING:
+    from jaxtyping import Float
+    from numpy import ndarray
     from torch import Tensor
 
-Modality = Literal["video", "image", "text"]
+Modality = Literal["video", "image", "text", "video+text"]
+"""What a model takes in: a clip, single frames of it, its captions, or a clip and its captions together."""
+
 Pooling = Literal["cls", "mean", "flatten", "none"]
 
 
@@ -38,7 +39,7 @@ class Sampling:
     fps: float | None = None
     windows: int = 1
 
-    def times(self, duration: float) -> Float[ndarray, " frames"]:
+    def times(self, duration: float) -> "Float[ndarray, ' frames']":
         """Return the moments to sample, in seconds from the clip's start.
 
         Parameters
@@ -58,6 +59,8 @@ class Sampling:
         >>> Sampling(frames=4, fps=2.0, windows=2).times(8.0)
         array([1.75, 2.25, 5.75, 6.25])
         """
+        import numpy as np
+
         if self.fps is None:
             return (np.arange(self.frames) + 0.5) / self.frames * duration
         run = self.frames // self.windows
@@ -77,7 +80,7 @@ class EncoderCard:
         Name used on the command line.
     family : str
         Module of ``vidsim.encoders`` that builds it.
-    modality : {"video", "image", "text"}
+    modality : {"video", "image", "text", "video+text"}
         What it takes in.
     layers : tuple of str
         Real module paths, in order of depth.
@@ -147,9 +150,13 @@ class Encoder(Protocol):
         ...
 
     def prepare(self, stimulus: Any) -> Any:
-        """Turn one decoded frame (h, w, 3) uint8, or captions, into what ``encode`` takes; runs in decoding threads."""
+        """Turn one decoded frame (h, w, 3) uint8, or captions, into what ``encode`` takes; runs in decoding threads.
+
+        A ``"video+text"`` encoder prepares frames; ``encode`` takes pairs of the prepared frames of a clip and a tuple
+        of its captions, which may be empty.
+        """
         ...
 
-    def encode(self, batch: Sequence[Any], layers: Sequence[str], reduce: Reduce) -> dict[str, ndarray]:
+    def encode(self, batch: Sequence[Any], layers: Sequence[str], reduce: Reduce) -> "dict[str, ndarray]":
         """Run one forward pass and return, for every layer, an array of shape (batch, dims)."""
         ...

@@ -4,34 +4,66 @@ import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from typing import get_args
+from typing import Any, get_args
 
+from vidsim.encoders import zoo
 from vidsim.encoders.base import Encoder, EncoderCard, Pooling
-from vidsim.encoders.cards import image, motion_energy, sentence, video_transformer
+from vidsim.encoders.cards import (
+    image,
+    motion_energy,
+    sentence,
+    video_cnn,
+    video_text,
+    video_transformer,
+    vision_language,
+)
 from vidsim.encoders.checkpoint import Resolved, hash_config, hash_weights, locate, needed_beside_weights, read_json
 from vidsim.errors import VidsimError
 
-__all__ = ["ALIASES", "CARDS", "Resolved", "card", "load", "resolve", "resolve_device", "select_layers"]
+__all__ = ["ALIASES", "CARDS", "Resolved", "card", "cards", "load", "resolve", "resolve_device", "select_layers"]
 
 FAMILIES: Mapping[str, tuple[str, int]] = {
     "image": ("ImageEncoder", 1),
     "motion_energy": ("MotionEnergy", 1),
     "sentence": ("SentenceEncoder", 1),
+    "video_cnn": ("VideoCNN", 1),
+    "video_text": ("VideoText", 1),
     "video_transformer": ("VideoTransformer", 1),
+    "vision_language": ("VisionLanguage", 1),
 }
 """Module of ``vidsim.encoders`` to its class, and a version raised when the same weights give other embeddings."""
 
 CARDS: Mapping[str, EncoderCard] = {
-    row.name: row for rows in (video_transformer, image, sentence, motion_energy) for row in rows.ROWS
+    row.name: row
+    for rows in (video_transformer, video_cnn, video_text, image, vision_language, sentence, motion_energy)
+    for row in rows.ROWS
 }
-"""Every encoder by name."""
+"""Every built-in encoder by name."""
 
 ALIASES: Mapping[str, str] = {"videomae": "videomae-base-finetuned-kinetics"}
 """Short names of encoders."""
 
 
+def cards() -> Mapping[str, EncoderCard]:
+    """Return the cards of all encoders, the user's own behind the built-in ones.
+
+    Returns
+    -------
+    mapping of str to EncoderCard
+        By name.
+
+    Raises
+    ------
+    VidsimError
+        If a card of the user's is not right.
+    """
+    from vidsim.encoders.user_cards import read_cards
+
+    return {**CARDS, **read_cards(CARDS, ALIASES)}
+
+
 def card(name: str) -> EncoderCard:
-    """Return the card of an encoder.
+    """Return the card of an encoder, built-in or the user's own.
 
     Parameters
     ----------
@@ -46,7 +78,7 @@ def card(name: str) -> EncoderCard:
     Raises
     ------
     VidsimError
-        If there is none of this name; the nearest is suggested.
+        If there is none of this name (the nearest is suggested), or a card of the user's is not right.
 
     Examples
     --------
@@ -56,8 +88,12 @@ def card(name: str) -> EncoderCard:
     names = {known.lower(): known for known in CARDS} | {alias.lower(): full for alias, full in ALIASES.items()}
     if name.lower() in names:
         return CARDS[names[name.lower()]]
+    known = cards()
+    names |= {own.lower(): own for own in known}
+    if name.lower() in names:
+        return known[names[name.lower()]]
     near = get_close_matches(name.lower(), names, 1, 0.5)
-    hint = f"did you mean {names[near[0]]!r}?" if near else f"there are {', '.join(CARDS)}"
+    hint = f"did you mean {names[near[0]]!r}?" if near else f"there are {', '.join(known)}"
     raise VidsimError(f"no encoder named {name!r}; {hint}")
 
 
@@ -113,7 +149,8 @@ def resolve(
     name : str or EncoderCard
         Name in the catalog, or a card of one's own.
     checkpoint : str, optional
-        Local folder with the checkpoint's files, instead of the hub.
+        Local folder with the checkpoint's files, instead of the hub; for a model of the zoo, its file or a folder with
+        that.
     revision : str, optional
         Commit, branch or tag on the hub, instead of the card's.
     pooling : {"cls", "mean", "flatten"}, optional
@@ -135,16 +172,22 @@ def resolve(
     """
     found = name if isinstance(name, EncoderCard) else card(name)
     rule = _pooling(found, pooling)
-    _, version = FAMILIES[found.family]
+    *_, version = _family(found)
     if found.checkpoint is None:
         if checkpoint is not None or revision is not None:
             raise VidsimError(f"{found.name} has no weights; leave --checkpoint and --revision out")
         return Resolved(card=found, version=version, pooling=rule)
     alternatives = [row.name for row in CARDS.values() if row.checkpoint is None]
-    source, folder, commit = locate(
+    find = zoo.locate_file if zoo.in_zoo(found) else locate
+    source, folder, commit = find(
         found, checkpoint=checkpoint, revision=revision, offline=offline, alternatives=alternatives
     )
-    beside = read_json(folder / needed_beside_weights(found))
+    weights_hash = hash_weights(folder)
+    if zoo.in_zoo(found):
+        zoo.refuse_changed(folder, weights_hash)
+        beside = zoo.preprocess_config(found)
+    else:
+        beside = read_json(folder / needed_beside_weights(found))
     return Resolved(
         card=found,
         version=version,
@@ -153,7 +196,7 @@ def resolve(
         folder=folder,
         local=None if checkpoint is None else os.fspath(folder.resolve()),
         revision=commit,
-        weights_hash=hash_weights(folder),
+        weights_hash=weights_hash,
         config_hash=hash_config(folder),
         preprocess=beside if found.modality != "text" else {},
     )
@@ -180,8 +223,7 @@ def load(resolved: Resolved, *, device: str = "auto") -> Encoder:
         If the device is not there, or the checkpoint does not fit the card: every difference names both values.
     """
     where = resolve_device(device)
-    name, _ = FAMILIES[resolved.card.family]
-    family = getattr(import_module(f"vidsim.encoders.{resolved.card.family}"), name)
+    family = _class(resolved.card)
     return family(resolved.card if resolved.card.checkpoint is None else resolved, where)
 
 
@@ -242,10 +284,34 @@ def resolve_device_name(device: str) -> str:
     return device if device in {"auto", "cpu"} else resolve_device(device)
 
 
+def _family(of: EncoderCard) -> tuple[str, str, int]:
+    """Name module, class and version of a family; that of another package is written module:Class."""
+    if of.family in FAMILIES:
+        name, version = FAMILIES[of.family]
+        return f"vidsim.encoders.{of.family}", name, version
+    module, colon, name = of.family.partition(":")
+    if not (colon and module and name):
+        raise VidsimError(
+            f"no family {of.family!r} for {of.name}; expected one of {', '.join(FAMILIES)}, "
+            "or module:Class of a package"
+        )
+    return module, name, int(of.options.get("version", 1))
+
+
+def _class(of: EncoderCard) -> Any:
+    module, name, _ = _family(of)
+    if of.family in FAMILIES:
+        return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise VidsimError(f"family {of.family!r} of {of.name} cannot be loaded: {error}") from error
+
+
 def _pooling(of: EncoderCard, wanted: str | None) -> Pooling:
     if wanted is None or wanted == of.pooling:
         return of.pooling
-    if of.modality == "text" or of.pooling == "none":
+    if "text" in of.modality or of.pooling == "none":
         raise VidsimError(f"{of.name} has one pooling, {of.pooling!r}; leave --pooling out instead of {wanted!r}")
     rules = [rule for rule in get_args(Pooling) if rule != "none"]
     if wanted not in rules:

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidsim.encoders.base import EncoderCard, Pooling
-from vidsim.encoders.preprocess import Preprocess
 from vidsim.errors import CheckpointUnavailable, VidsimError
 
-Source = Literal["none", "folder", "hub", "package"]
+Source = Literal["none", "folder", "hub", "package", "zoo"]
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 """Troubles of the disk, which are not the network's."""
@@ -23,7 +22,7 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errn
 HUB_TIMEOUT = 5.0
 """Seconds to wait for the hub's answer before saying that it cannot be reached."""
 
-SMALL_FILES = ("*.json", "*.txt", "*.model")
+SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 """Configurations, tokenizers and processors, as patterns of the hub."""
 
 OTHER_RUNTIMES = ("onnx/*", "openvino/*")
@@ -32,8 +31,9 @@ OTHER_RUNTIMES = ("onnx/*", "openvino/*")
 TEXT_FILES = (
     *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "tokenizer.json"),
     *("tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model"),
+    *("chat_template.json", "chat_template.jinja"),
 )
-"""Files that change what a sentence encoder returns, beside its weights and ``config.json``."""
+"""Files that change what a model makes of text, beside its weights and ``config.json``."""
 
 INDIFFERENT = (
     *("_name_or_path", "name_or_path", "transformers_version", "__version__", "architectures", "torch_dtype", "dtype"),
@@ -54,12 +54,12 @@ class Resolved:
         Version of the family's code; raised when the same weights give other embeddings.
     pooling : {"cls", "mean", "flatten", "none"}
         How a token map becomes a vector; the card's rule unless another was asked for.
-    source : {"none", "folder", "hub", "package"}
+    source : {"none", "folder", "hub", "package", "zoo"}
         Where the files come from.
     folder : Path, optional
-        Folder of the files; None for a model without weights.
+        Folder of the files, or the one file of the zoo; None for a model without weights.
     local : str, optional
-        Folder as the user gave it; None where none was given.
+        Folder or file as the user gave it; None where none was given.
     revision : str, optional
         Commit on the hub, where it is known.
     weights_hash : str
@@ -67,7 +67,8 @@ class Resolved:
     config_hash : str
         SHA-256 of the fields of the configuration that shape embeddings; ``"none"`` without a checkpoint.
     preprocess : mapping
-        The checkpoint's ``preprocessor_config.json``; empty for text and models without weights.
+        The checkpoint's ``preprocessor_config.json``, or what the card says in its place; empty for text and models
+        without weights.
     """
 
     card: EncoderCard
@@ -84,13 +85,16 @@ class Resolved:
     @property
     def identity(self) -> dict[str, Any]:
         """Return what determines the embeddings, JSON-able; equal files give equal values wherever they come from."""
+        from vidsim.encoders.patches import read_steps  # imports numpy, which listing models does not need
+
         card = self.card
         sampling = card.sampling
         return {
             "encoder": card.name,
             "family": card.family,
             "version": self.version,
-            "checkpoint": card.checkpoint,
+            # the hash tells the weights; a folder may move
+            "checkpoint": None if card.checkpoint and Path(card.checkpoint).is_absolute() else card.checkpoint,
             "weights": self.weights_hash,
             "config": self.config_hash,
             "sampling": None
@@ -98,7 +102,7 @@ class Resolved:
             else {"frames": sampling.frames, "fps": sampling.fps, "windows": sampling.windows},
             "size": card.size,
             # the steps, not the spelling: processors are saved again under other names
-            "preprocess": dict(Preprocess.from_config(self.preprocess, card.architecture).provenance)
+            "preprocess": dict(read_steps(self.preprocess, card.architecture).provenance)
             if card.modality != "text" and self.preprocess
             else {},
             "pooling": self.pooling,
@@ -162,6 +166,15 @@ def locate(
         weights_of(folder)
         return "folder", folder, _commit(folder)
     assert card.checkpoint is not None
+    if Path(card.checkpoint).is_absolute():  # a card of the user's own
+        if revision is not None:
+            raise VidsimError(f"the checkpoint of {card.name} is a folder; leave --revision out")
+        if not Path(card.checkpoint).is_dir():
+            raise VidsimError(
+                f"the checkpoint of {card.name} is not there: no folder {card.checkpoint!r}; mend its card"
+            )
+        weights_of(Path(card.checkpoint))
+        return "folder", Path(card.checkpoint), _commit(Path(card.checkpoint))
     wanted = revision or card.revision or "main"
     folder = _cached(card, wanted)
     if folder is not None:
@@ -185,9 +198,11 @@ def needed_beside_weights(card: EncoderCard) -> str:
     Returns
     -------
     str
-        The pipeline of a sentence encoder; else the frame processor's configuration.
+        The pipeline of a sentence encoder (the tokenizer, where it has none); else the frame processor's configuration.
     """
-    return "modules.json" if card.modality == "text" else "preprocessor_config.json"
+    if card.modality == "text":
+        return "tokenizer.json" if card.options.get("plain") else "modules.json"
+    return card.options.get("processor", "preprocessor_config.json")
 
 
 def weights_of(folder: Path) -> tuple[Path, ...]:
@@ -196,7 +211,7 @@ def weights_of(folder: Path) -> tuple[Path, ...]:
     Parameters
     ----------
     folder : Path
-        Folder with ``config.json``, or with the ``modules.json`` of sentence-transformers.
+        Folder with ``config.json``, or with the ``modules.json`` of sentence-transformers; or a file of the zoo.
 
     Returns
     -------
@@ -208,8 +223,11 @@ def weights_of(folder: Path) -> tuple[Path, ...]:
     VidsimError
         If a configuration or the weights are missing.
     """
+    if folder.is_file():
+        return (folder,)
     found: list[Path] = []
     for part in parts_of(folder):
+        before = len(found)
         stems = (("model.safetensors", "*.safetensors"), ("pytorch_model.bin", "pytorch_model-*.bin"))
         for name, shards in stems:
             whole, index = part / name, part / f"{name}.index.json"
@@ -220,6 +238,9 @@ def weights_of(folder: Path) -> tuple[Path, ...]:
             else:
                 continue
             break
+        # a layer behind the transformer: an interrupted download has its configuration alone
+        if len(found) == before and part != folder and "in_features" in _config(part):
+            raise VidsimError(f"no weights in {os.fspath(part)!r}; expected model.safetensors (or pytorch_model.bin)")
     if not found:
         raise VidsimError(f"no weights in {os.fspath(folder)!r}; expected model.safetensors (or pytorch_model.bin)")
     return tuple(found)
@@ -284,8 +305,10 @@ def hash_config(folder: Path) -> str:
     Returns
     -------
     str
-        SHA-256; fields such as labels and library versions do not count.
+        SHA-256; fields such as labels and library versions do not count. ``"none"`` for a file of the zoo.
     """
+    if folder.is_file():
+        return "none"
     facts: dict[str, Any] = {}
     for part in dict.fromkeys((folder, *parts_of(folder))):
         for name in ("config.json", *TEXT_FILES):
@@ -338,6 +361,10 @@ def cache_folder() -> Path:
     if place := os.environ.get("VIDSIM_CACHE"):
         return Path(place).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vidsim"
+
+
+def _config(part: Path) -> Mapping[str, Any]:
+    return read_json(part / "config.json") if (part / "config.json").is_file() else {}
 
 
 def _shards(index: Path, pattern: str) -> list[Path]:
@@ -393,9 +420,11 @@ def _download(card: EncoderCard, revision: str, alternatives: Sequence[str]) -> 
             names = [file.rfilename for file in info.siblings or []]
             names = [name for name in names if not any(Path(name).match(other) for other in OTHER_RUNTIMES)]
             safe = [name for name in names if Path(name).name.startswith("model") and name.endswith(".safetensors")]
-            pickled = [name for name in names if Path(name).match("pytorch_model*.bin")]
+            # old pipelines have safetensors of their transformer alone
+            whole = {Path(name).parent for name in safe}
+            pickled = [n for n in names if Path(n).match("pytorch_model*.bin") and Path(n).parent not in whole]
             # small files first: a folder with weights is then a complete one
-            for patterns in (SMALL_FILES, safe or pickled):
+            for patterns in (SMALL_FILES, safe + pickled):
                 folder = snapshot_download(
                     hub_id,
                     revision=revision,

@@ -1,8 +1,9 @@
 """Frame encoders: what models of the transformers library that take decoded frames have in common."""
 
 from collections.abc import Mapping
+from typing import Any
 
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
@@ -12,6 +13,9 @@ from vidsim.encoders.checkpoint import Resolved
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.encoders.weights import check_fit, load_strictly, safe_folder
 from vidsim.errors import VidsimError
+
+FIELDS: Mapping[str, tuple[str, str]] = {"VJEPA2Model": ("frames_per_clip", "crop_size")}
+"""Where an architecture's configuration has the number and the size of its frames; else num_frames, image_size."""
 
 
 class FrameEncoder:
@@ -41,13 +45,16 @@ class FrameEncoder:
         model = load_strictly(
             card.architecture, safe_folder(resolved), heads=options.get("heads", ()), **options.get("init", {})
         )
+        for part in options.get("unused", ()):
+            setattr(model, part, None)
         config = model.config
-        frames = {"frames": (card.sampling.frames, config.num_frames)} if card.modality == "video" else {}
+        frames_field, size_field = FIELDS.get(card.architecture, ("num_frames", "image_size"))
+        frames = {"frames": (card.sampling.frames, getattr(config, frames_field))} if card.modality == "video" else {}
         check_fit(
             model,
             resolved,
             **frames,
-            image_size=(card.size, config.image_size),
+            image_size=(options.get("trained_size", card.size), getattr(config, size_field)),
             frames_prepared_at=((card.size, card.size), self.preprocess.size),
             blocks=(len([name for name in card.layers if name[-1].isdigit()]), config.num_hidden_layers),
         )
@@ -74,23 +81,44 @@ class FrameEncoder:
         """
         return self.preprocess.frame(stimulus)
 
-    def check_frames(self, batch: UInt8[Tensor, "b t 3 h w"]) -> None:
-        """Refuse a batch that the model was not trained for.
+    def forward(self, pixels: Float[Tensor, "b ..."]) -> Any:
+        """Run the model.
 
         Parameters
         ----------
-        batch : tensor of shape (b, t, 3, h, w)
-            Prepared frames.
+        pixels : tensor of shape (b, t, 3, size, size), or (b, 3, size, size)
+            Normalised clips, or frames for an image encoder.
 
-        Raises
-        ------
-        VidsimError
-            If the number or the size of frames differs; both values are told.
+        Returns
+        -------
+        ModelOutput
+            Of the upstream library.
         """
-        card = self.card
-        assert card.sampling is not None
-        if batch.shape[1] != card.sampling.frames:
-            raise VidsimError(f"{card.name} takes {card.sampling.frames} frames a clip, {batch.shape[1]} came")
-        if tuple(batch.shape[-2:]) != (card.size, card.size):
-            came = "x".join(map(str, batch.shape[-2:]))
-            raise VidsimError(f"{card.name} takes frames of {card.size}x{card.size} pixels, {came} came")
+        return self.model(**{self.model.main_input_name: pixels, **self.card.options.get("forward", {})})
+
+    def check_frames(self, batch: UInt8[Tensor, "b t 3 h w"]) -> None:
+        """Refuse a batch that the model was not trained for, as ``check_frames`` does."""
+        check_frames(self.card, batch)
+
+
+def check_frames(card: EncoderCard, batch: UInt8[Tensor, "b t 3 h w"]) -> None:
+    """Refuse a batch that a model was not trained for.
+
+    Parameters
+    ----------
+    card : EncoderCard
+        The model's row of the catalog.
+    batch : tensor of shape (b, t, 3, h, w)
+        Prepared frames.
+
+    Raises
+    ------
+    VidsimError
+        If the number or the size of frames differs; both values are told.
+    """
+    assert card.sampling is not None
+    if batch.shape[1] != card.sampling.frames:
+        raise VidsimError(f"{card.name} takes {card.sampling.frames} frames a clip, {batch.shape[1]} came")
+    if tuple(batch.shape[-2:]) != (card.size, card.size):
+        came = "x".join(map(str, batch.shape[-2:]))
+        raise VidsimError(f"{card.name} takes frames of {card.size}x{card.size} pixels, {came} came")

@@ -12,7 +12,7 @@ from vidsim.encoders.frame_encoder import FrameEncoder
 
 
 class ImageEncoder(FrameEncoder):
-    """Encode clips with CLIP's vision tower, DINO and their like (paper: seven frames, embeddings averaged)."""
+    """Encode clips with CLIP, SigLIP, DINO and their like (paper: seven frames, embeddings averaged)."""
 
     def encode(
         self, batch: UInt8[Tensor, "b t 3 h w"], layers: Sequence[str], reduce: Reduce
@@ -48,7 +48,7 @@ class ImageEncoder(FrameEncoder):
         return collect(
             self.model,
             layers,
-            lambda: self.model(pixel_values=self.preprocess.normalise(batch.flatten(0, 1).to(self.device))),
+            lambda: self.forward(self.preprocess.normalise(batch.flatten(0, 1).to(self.device))),
             features,
             reduce,
         )

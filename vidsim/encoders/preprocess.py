@@ -18,17 +18,44 @@ if TYPE_CHECKING:
 
 STANDARD = (0.5, 0.5, 0.5)
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+SHORTEST_EDGE_CROPPED: Mapping[str, object] = {
+    "size": {"shortest_edge": 224},
+    "resample": 3,
+    "crop_size": 224,
+    "do_center_crop": True,
+    "image_mean": CLIP_MEAN,
+    "image_std": CLIP_STD,
+}
 
 FAMILIES: Mapping[str, Mapping[str, object]] = {
     "VideoMAE": {"size": {"shortest_edge": 224}, "resample": 2, "crop_size": 224, "do_center_crop": True},
     "ViT": {"size": {"height": 224, "width": 224}, "resample": 2},
-    "CLIP": {
-        "size": {"shortest_edge": 224},
-        "resample": 3,
+    "CLIP": SHORTEST_EDGE_CROPPED,
+    "Bit": SHORTEST_EDGE_CROPPED,
+    "Siglip": {"size": {"height": 224, "width": 224}, "resample": 3},
+    "DINOv3ViT": {
+        "size": {"height": 224, "width": 224},
+        "resample": 2,
+        "image_mean": IMAGENET_MEAN,
+        "image_std": IMAGENET_STD,
+    },
+    "Vivit": {
+        "size": {"shortest_edge": 256},
+        "resample": 2,
         "crop_size": 224,
         "do_center_crop": True,
-        "image_mean": CLIP_MEAN,
-        "image_std": CLIP_STD,
+        "rescale_factor": 1 / 127.5,
+        "offset": True,
+    },
+    "VJEPA2": {
+        "size": {"shortest_edge": 292},
+        "resample": 2,
+        "crop_size": 256,
+        "do_center_crop": True,
+        "image_mean": IMAGENET_MEAN,
+        "image_std": IMAGENET_STD,
     },
 }
 """What a processor class assumes where its config is silent (transformers 5.23); ``size`` also tells what a bare
@@ -39,6 +66,7 @@ DEFAULTS: Mapping[str, object] = {
     "do_center_crop": False,
     "do_rescale": True,
     "rescale_factor": 1 / 255,
+    "offset": False,
     "do_normalize": True,
     "image_mean": STANDARD,
     "image_std": STANDARD,
@@ -71,8 +99,13 @@ USED = frozenset(
 ARCHITECTURES: Mapping[str, str] = {
     "TimesformerModel": "VideoMAE",
     "VideoMAEModel": "VideoMAE",
+    "VivitModel": "Vivit",
+    "VJEPA2Model": "VJEPA2",
     "CLIPVisionModel": "CLIP",
     "ViTModel": "ViT",
+    "Dinov2Model": "Bit",
+    "DINOv3ViTModel": "DINOv3ViT",
+    "SiglipVisionModel": "Siglip",
 }
 """Processor class of an architecture, for old files that name none."""
 
@@ -87,6 +120,8 @@ class Preprocess:
     Resizing is Pillow's own, as in the checkpoints' processors, so pixels are theirs to the bit. Torch's antialiased
     resize of uint8 was measured up to 22/255 away (bicubic, portrait frames resized to a square: Pillow 13 goes down
     columns first where height shrinks more than width) and 1 to 2/255 on .01 to 1 % of the values elsewhere.
+    Processors that exist for torchvision alone (DINOv3, V-JEPA 2) are followed with Pillow too, so that every machine
+    gets the same pixels: both are bilinear, and within 1/255 of torch's antialiased resize in floating point.
 
     Parameters
     ----------
@@ -101,7 +136,8 @@ class Preprocess:
     factor : float
         Multiplies the 0..255 values.
     mean, std : (float, float, float)
-        Subtracted from and divided into the rescaled red, green and blue.
+        Subtracted from and divided into the rescaled red, green and blue. ViViT's processor takes 1 off first (its
+        ``offset``), which is part of the mean here.
 
     Raises
     ------
@@ -147,13 +183,19 @@ class Preprocess:
             If it names a class that is not known here, or asks for a step that is not done here.
         """
         family = _family(config, architecture)
-        odd = sorted(k for k, v in config.items() if k not in USED | HARMLESS and v is not None and v is not False)
+        done = USED | family.keys()
+        odd = sorted(k for k, v in config.items() if k not in done | HARMLESS and v is not None and v is not False)
         if odd:
             raise VidsimError(
                 f"preprocessor config asks for {', '.join(f'{k}={config[k]!r}' for k in odd)}, which is not done here; "
-                f"expected only {', '.join(sorted(USED))}"
+                f"expected only {', '.join(sorted(done))}"
             )
         known = {**DEFAULTS, **family, **{k: v for k, v in config.items() if v is not None}}
+        if family is FAMILIES["VJEPA2"]:
+            known["size"] = _vjepa2_size(known)
+        if known["offset"] and not known["do_rescale"]:
+            raise VidsimError("preprocessor config has an offset without do_rescale; expected both, or neither")
+        mean = _rgb(known["image_mean"], "image_mean") if known["do_normalize"] else (0.0, 0.0, 0.0)
         square = bool(config.get("default_to_square", "shortest_edge" not in cast("Any", family.get("size", {}))))
         shortest_edge, exact = _resized(known["size"], square) if known["do_resize"] else (None, None)
         return cls(
@@ -162,7 +204,7 @@ class Preprocess:
             resample=_whole(known.get("resample", 2), "resample"),
             crop=_resized(known.get("crop_size"), True)[1] if known["do_center_crop"] else None,
             factor=float(cast("Any", known["rescale_factor"])) if known["do_rescale"] else 1.0,
-            mean=_rgb(known["image_mean"], "image_mean") if known["do_normalize"] else (0.0, 0.0, 0.0),
+            mean=(mean[0] + 1, mean[1] + 1, mean[2] + 1) if known["offset"] else mean,
             std=_rgb(known["image_std"], "image_std") if known["do_normalize"] else (1.0, 1.0, 1.0),
         )
 
@@ -255,9 +297,18 @@ def _family(config: Mapping[str, object], architecture: str | None) -> Mapping[s
     stem = str(name)
     for suffix in SUFFIXES:
         stem = stem.removesuffix(suffix)
-    if stem not in FAMILIES:
+    known = {family.lower(): defaults for family, defaults in FAMILIES.items()}  # ViViT's files say ViViT, not Vivit
+    if stem.lower() not in known:
         raise VidsimError(f"preprocessor class {name!r} is not known; expected that of {', '.join(sorted(FAMILIES))}")
-    return FAMILIES[stem]
+    return known[stem.lower()]
+
+
+def _vjepa2_size(known: Mapping[str, object]) -> Mapping[str, int]:
+    """Follow V-JEPA 2's processor, which sets the size by the crop, whatever its file says."""
+    _, crop = _resized(known["crop_size"], True)
+    if crop is None:
+        raise VidsimError(f"preprocessor config has crop_size {known['crop_size']!r}; expected a height and a width")
+    return {"shortest_edge": int(crop[0] * 256 / 224)}
 
 
 def _resized(size: object, square: bool) -> tuple[int | None, tuple[int, int] | None]:

@@ -1,4 +1,7 @@
-"""Sentence encoders of sentence-transformers: captions in, token means of every block and the pipeline's output out."""
+"""Sentence encoders of sentence-transformers: captions in, token means of every block and the pipeline's output out.
+
+A checkpoint without a pipeline (plain RoBERTa, XLM-R) gets the one that the library gives it: the mean over tokens.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -9,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
+from safetensors import SafetensorError
 from torch import Tensor
 
 from vidsim.encoders.activations import collect, find_modules
@@ -19,6 +23,9 @@ from vidsim.errors import VidsimError
 
 PIPELINE = "sentence_embedding"
 """Layer that is the pipeline's own output: its pooling, and its normalisation if it has one."""
+
+HEADS = ("cls.", "lm_head.")
+"""Prefixes of weights of pretraining heads, which no layer needs."""
 
 CAPTIONS_AT_ONCE = 64
 """Captions in a forward pass; sorted by length, so that little of it is padding."""
@@ -52,20 +59,38 @@ class SentenceEncoder:
         self.resolved = resolved
         self.device = device
         folder = safe_folder(resolved)
+        transformer = _transformer_folder(folder) if (folder / "modules.json").is_file() else folder
+        heads = (*HEADS, *card.options.get("heads", ()))
         # the pipeline does not tell what it could not fill, so its transformer is first loaded strictly
-        load_strictly("AutoModel", _transformer_folder(folder), heads=("cls.", "lm_head."), optional=("pooler.",))
-        with quiet_transformers():
-            model = SentenceTransformer(
-                os.fspath(folder),
-                device=device,
-                local_files_only=True,
-                trust_remote_code=False,
-                model_kwargs={"dtype": torch.float32},
-            )
+        load_strictly("AutoModel", transformer, heads=heads, optional=("pooler.",))
+        try:
+            with quiet_transformers():
+                model = SentenceTransformer(
+                    os.fspath(folder),
+                    device=device,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    model_kwargs={"dtype": torch.float32},
+                )
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise VidsimError(
+                f"{os.fspath(folder)!r} cannot be loaded as a sentence-transformers pipeline: {said}"
+            ) from error
         self.model: Any = model.eval().requires_grad_(requires_grad=False)
-        check_fit(self.model, resolved, width=(card.width, self._width()))
+        self.widths = {PIPELINE: int(card.options.get("embedding_width", card.width))}
+        check_fit(
+            self.model,
+            resolved,
+            blocks=(len([name for name in card.layers if name[-1].isdigit()]), self._config().num_hidden_layers),
+            width=(card.width, self._config().hidden_size),
+            width_of_the_embedding=(self.widths[PIPELINE], self.model.get_embedding_dimension()),
+        )
         find_modules(self.model, card.layers[:-1])
         self.normalises = any(type(module).__name__ == "Normalize" for module in self.model)
+        # the pipeline's own encode() puts its default prompt in front of every text
+        self.prompt: str | None = self.model.prompts.get(self.model.default_prompt_name) or None
+        self._limit_length()
 
     @property
     def provenance(self) -> Mapping[str, object]:
@@ -133,7 +158,9 @@ class SentenceEncoder:
         self, captions: list[str], layers: Sequence[str]
     ) -> dict[str, Float[ndarray, "captions width"]]:
         order = np.argsort([len(caption) for caption in captions], kind="stable")
-        found = {layer: np.zeros((len(captions), self.card.width), np.float32) for layer in layers}
+        found = {
+            layer: np.zeros((len(captions), self.widths.get(layer, self.card.width)), np.float32) for layer in layers
+        }
         for start in range(0, len(captions), CAPTIONS_AT_ONCE):
             rows = order[start : start + CAPTIONS_AT_ONCE]
             for layer, values in self._forward([captions[row] for row in rows], layers).items():
@@ -141,7 +168,7 @@ class SentenceEncoder:
         return found
 
     def _forward(self, captions: list[str], layers: Sequence[str]) -> dict[str, Float[ndarray, "captions width"]]:
-        tokens = self.model.preprocess(captions)
+        tokens = self.model.preprocess(captions, prompt=self.prompt)
         tokens = {name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in tokens.items()}
         mask = tokens["attention_mask"][:, :, None].float()
         output: dict[str, Tensor] = {}
@@ -161,8 +188,16 @@ class SentenceEncoder:
             found[PIPELINE] = output[PIPELINE].to("cpu", torch.float32).numpy()
         return found
 
-    def _width(self) -> int | None:
-        return self.model.get_embedding_dimension()
+    def _config(self) -> Any:
+        return self.model[0].model.config
+
+    def _limit_length(self) -> None:
+        # old tokenizers name no length, and RoBERTa counts positions from behind its padding's number: a long text
+        # would fall off the end of the table
+        tables = [module for module in self.model.modules() if hasattr(module, "position_embeddings")]
+        first = max((int(getattr(table, "padding_idx", -1)) + 1 for table in tables), default=0)
+        tokenizer = self.model.tokenizer
+        tokenizer.model_max_length = min(tokenizer.model_max_length, self._config().max_position_embeddings - first)
 
 
 def _transformer_folder(folder: Path) -> Path:
@@ -175,4 +210,10 @@ def _transformer_folder(folder: Path) -> Path:
         raise VidsimError(
             f"{os.fspath(folder / 'modules.json')!r} names {what}; expected those of sentence-transformers"
         )
+    for module in modules:
+        config = folder / str(module.get("path", "")) / "config.json"
+        if str(module["type"]).endswith(".Dense"):
+            activation = str(read_json(config).get("activation_function", "torch."))
+            if not activation.startswith("torch."):  # the library would go on with another one
+                raise VidsimError(f"{os.fspath(config)!r} names {activation}; expected an activation of torch.nn")
     return folder / modules[0].get("path", "")

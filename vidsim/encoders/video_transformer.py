@@ -12,7 +12,7 @@ from vidsim.encoders.frame_encoder import FrameEncoder
 
 
 class VideoTransformer(FrameEncoder):
-    """Encode clips with TimeSformer, VideoMAE and their like."""
+    """Encode clips with TimeSformer, VideoMAE, ViViT, V-JEPA 2 and their like."""
 
     def encode(
         self, batch: UInt8[Tensor, "b t 3 h w"], layers: Sequence[str], reduce: Reduce
@@ -43,7 +43,7 @@ class VideoTransformer(FrameEncoder):
         return collect(
             self.model,
             layers,
-            lambda: self.model(pixel_values=self.preprocess.normalise(batch.to(self.device))),
+            lambda: self.forward(self.preprocess.normalise(batch.to(self.device))),
             lambda tokens: pool(tokens, self.resolved.pooling, prefix),
             reduce,
         )

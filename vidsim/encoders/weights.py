@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,14 +14,17 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
-from vidsim.encoders.checkpoint import Resolved, cache_folder, parts_of, weights_of
+from vidsim.encoders.checkpoint import Resolved, cache_folder, parts_of, read_json, weights_of
 from vidsim.errors import VidsimError
 
 log = logging.getLogger(__name__)
+
+ZOO_PART = "model_state"
+"""Entry of a zoo file that holds the weights; beside it are an optimizer's and the configuration."""
 
 
 def load_strictly(
@@ -53,9 +56,10 @@ def load_strictly(
         If weights are missing, left over or of another shape; the first of them are named.
     """
     where = os.fspath(folder)
+    family = _class(architecture)
     with quiet_transformers():
         try:
-            model, told = getattr(transformers, architecture).from_pretrained(
+            model, told = family.from_pretrained(
                 where,
                 dtype=torch.float32,
                 local_files_only=True,
@@ -67,15 +71,74 @@ def load_strictly(
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise VidsimError(f"{where!r} cannot be loaded as {architecture}: {lines[0]}") from error
-    problems = [
-        *(f"{name} is {_shape(have)}, expected {_shape(want)}" for name, have, want in sorted(told["mismatched_keys"])),
-        *(f"{name} is missing" for name in sorted(told["missing_keys"]) if not name.startswith(tuple(optional))),
-        *(f"{name} is left over" for name in sorted(told["unexpected_keys"]) if not name.startswith(tuple(heads))),
-    ]
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise VidsimError(f"the weights in {where!r} do not fit {architecture}: {'; '.join(problems[:3])}{more}")
+    _refuse_misfit(
+        where,
+        architecture,
+        told["mismatched_keys"],
+        [name for name in told["missing_keys"] if not name.startswith(tuple(optional))],
+        [name for name in told["unexpected_keys"] if not name.startswith(tuple(heads))],
+    )
     return model.eval().requires_grad_(requires_grad=False)
+
+
+def fill_strictly(model: nn.Module, resolved: Resolved) -> None:
+    """Fill a network of our own with the weights of one file; none may be missing, none left over.
+
+    Parameters
+    ----------
+    model : Module
+        The network, on the meta device. It ends in evaluation mode, in float32, without gradients.
+    resolved : Resolved
+        Its card and file.
+
+    Raises
+    ------
+    VidsimError
+        If weights are missing, left over or of another shape (the first of them are named), or cannot be read.
+    """
+    assert resolved.folder is not None
+    where, path = os.fspath(resolved.folder), safe_folder(resolved)
+    try:
+        state = load_file(path if path.is_file() else path / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise VidsimError(f"{where!r} cannot be read as safetensors: {error}; fetch it again") from error
+    expected = model.state_dict()
+    _refuse_misfit(
+        where,
+        f"{resolved.card.architecture} of {resolved.card.name}",
+        [
+            (name, state[name].shape, tensor.shape)
+            for name, tensor in expected.items()
+            if name in state and state[name].shape != tensor.shape
+        ],
+        expected.keys() - state.keys(),
+        state.keys() - expected.keys(),
+    )
+    model.load_state_dict({name: value.to(expected[name].dtype) for name, value in state.items()}, assign=True)
+    model.eval().requires_grad_(requires_grad=False)
+
+
+def refuse_other_model(architecture: str, folder: Path) -> None:
+    """Refuse the checkpoint of another kind of model before its configuration is taken for one of this kind.
+
+    Parameters
+    ----------
+    architecture : str
+        Class of transformers.
+    folder : Path
+        Folder with ``config.json``.
+
+    Raises
+    ------
+    VidsimError
+        If the configuration names another model.
+    """
+    expected = _class(architecture).config_class.model_type
+    found = read_json(folder / "config.json").get("model_type")
+    if found != expected:
+        raise VidsimError(
+            f"{os.fspath(folder)!r} holds a model of type {found!r}; expected {expected!r} for {architecture}"
+        )
 
 
 def safe_folder(resolved: Resolved) -> Path:
@@ -89,7 +152,7 @@ def safe_folder(resolved: Resolved) -> Path:
     Returns
     -------
     Path
-        The checkpoint's own folder, or a copy in the cache.
+        The checkpoint's own folder (or file, of the zoo), or a folder with a copy in the cache.
 
     Raises
     ------
@@ -119,13 +182,15 @@ def safe_folder(resolved: Resolved) -> Path:
     return made
 
 
-def read_pickle(path: Path) -> dict[str, Tensor]:
+def read_pickle(path: Path, part: str | None = None) -> dict[str, Tensor]:
     """Read a pickled state dict of plain tensors, running no code from it.
 
     Parameters
     ----------
     path : Path
-        ``pytorch_model.bin`` or a shard of it.
+        ``pytorch_model.bin`` or a shard of it, or a file of the zoo.
+    part : str, optional
+        Entry that holds the state dict, where it is not alone: training leaves its own state beside it.
 
     Returns
     -------
@@ -144,8 +209,13 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise VidsimError(
             f"{os.fspath(path)!r} is not a pickle of plain tensors and may run code, so it is not loaded; "
-            "expected model.safetensors, or a state dict"
+            f"expected {'model.safetensors, or a state dict' if part is None else f'named tensors under {part}'}"
         ) from error
+    if part is not None:
+        if not isinstance(state, dict) or part not in state:
+            keys = ", ".join(map(str, list(state)[:3])) if isinstance(state, dict) else type(state).__name__
+            raise VidsimError(f"{os.fspath(path)!r} holds {keys}; expected a checkpoint of the zoo, with {part}")
+        state = state[part]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise VidsimError(f"{os.fspath(path)!r} holds more than named tensors; expected a plain state dict")
     return state
@@ -172,6 +242,8 @@ def check_fit(model: nn.Module, resolved: Resolved, **facts: tuple[object, objec
     parameters = sum(weight.numel() for weight in model.parameters())
     compared: Mapping[str, tuple[object, object]] = {**facts, "parameters": (resolved.card.parameters, parameters)}
     for name, (card, checkpoint) in compared.items():
+        if name == "parameters" and card == 0:  # a user's card need not count them
+            continue
         if card != checkpoint:
             raise VidsimError(
                 f"{resolved.card.name} expects {name.replace('_', ' ')} {card}, the checkpoint in {where!r} has "
@@ -194,7 +266,18 @@ def quiet_transformers() -> Generator[None]:
             transformers_logging.enable_progress_bar()
 
 
+def _class(architecture: str) -> Any:
+    found = getattr(transformers, architecture, None)
+    if not hasattr(found, "from_pretrained"):  # the card is a user's
+        raise VidsimError(f"transformers has no model {architecture!r}; expected one such as VideoMAEModel")
+    return found
+
+
 def _convert(folder: Path, draft: Path) -> None:
+    if folder.is_file():
+        state = read_pickle(folder, ZOO_PART)
+        save_file({name: value.clone().contiguous() for name, value in state.items()}, draft / "model.safetensors")
+        return
     weights = weights_of(folder)
     for path in sorted(folder.rglob("*")):
         if path.suffix in {".json", ".txt", ".model"} and path.is_file() and not path.name.startswith("pytorch_model"):
@@ -213,6 +296,23 @@ def _convert(folder: Path, draft: Path) -> None:
             # cloned: tied weights share memory, which safetensors refuses
             state = {name: value.clone().contiguous() for path in pieces for name, value in read_pickle(path).items()}
             save_file(state, target / "model.safetensors", metadata={"format": "pt"})
+
+
+def _refuse_misfit(
+    where: str,
+    architecture: str,
+    mismatched: Iterable[tuple[str, Sequence[int], Sequence[int]]],
+    missing: Iterable[str],
+    unexpected: Iterable[str],
+) -> None:
+    problems = [
+        *(f"{name} is {_shape(have)}, expected {_shape(want)}" for name, have, want in sorted(mismatched)),
+        *(f"{name} is missing" for name in sorted(missing)),
+        *(f"{name} is left over" for name in sorted(unexpected)),
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise VidsimError(f"the weights in {where!r} do not fit {architecture}: {'; '.join(problems[:3])}{more}")
 
 
 def _shape(shape: Any) -> str:

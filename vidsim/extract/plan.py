@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
 
 from vidsim.data.stimuli import Stimulus, StimulusSet
-from vidsim.data.video import content_hash
+from vidsim.data.video import captions_hash, content_hash, file_content, joint_content
+from vidsim.encoders.base import Modality
 from vidsim.errors import UnusableFile
 from vidsim.store import Entry, Failure
 
@@ -100,12 +100,16 @@ def caption_entry(stimulus: Stimulus, captions: Literal["mean", "first"]) -> tup
     UnusableFile
         If there is no caption.
     """
-    used = stimulus.captions[:1] if captions == "first" else stimulus.captions
+    used = used_captions(stimulus, captions)
     if not used:
         raise UnusableFile("no-caption", f"stimulus {stimulus.id!r} has no caption; this encoder reads captions")
-    text = "\0".join(used).encode()
     path = stimulus.path.as_posix() if stimulus.path else ""
-    return Entry(stimulus.id, path, blake2b(text, digest_size=16).hexdigest(), len(text)), used
+    return Entry(stimulus.id, path, captions_hash(used), len("\0".join(used).encode())), used
+
+
+def used_captions(stimulus: Stimulus, captions: Literal["mean", "first"]) -> tuple[str, ...]:
+    """Return the captions of a stimulus that are encoded; there may be none."""
+    return stimulus.captions[:1] if captions == "first" else stimulus.captions
 
 
 def plan(
@@ -114,7 +118,8 @@ def plan(
     failures: Sequence[Failure],
     *,
     scopes: Sequence[str],
-    captions: Literal["mean", "first"] | None = None,
+    modality: Modality = "video",
+    captions: Literal["mean", "first"] = "mean",
     retry: bool = False,
     workers: int = 2,
 ) -> Plan:
@@ -133,8 +138,10 @@ def plan(
         The ledger.
     scopes : sequence of str
         Scopes of the ledger that concern this extraction: decoder and encoder.
-    captions : {"mean", "first"}, optional
-        Given for encoders that read captions.
+    modality : {"video", "image", "text", "video+text"}
+        Modality of the encoder: whether files, captions, or both are compared.
+    captions : {"mean", "first"}
+        Which captions are used, where any are.
     retry : bool
         Try files again that failed before.
     workers : int
@@ -146,7 +153,7 @@ def plan(
         What to do.
 
     """
-    return _Planner(stored, failures, [*scopes, FILES], captions, retry).plan(stimuli, workers)
+    return _Planner(stored, failures, [*scopes, FILES], modality, captions, retry).plan(stimuli, workers)
 
 
 class _Planner:
@@ -155,7 +162,8 @@ class _Planner:
         stored: pa.Table | None,
         failures: Sequence[Failure],
         scopes: Sequence[str],
-        captions: Literal["mean", "first"] | None,
+        modality: Modality,
+        captions: Literal["mean", "first"],
         retry: bool,
     ) -> None:
         rows: list[dict[str, object]] = stored.to_pylist() if stored is not None else []
@@ -165,12 +173,13 @@ class _Planner:
         self.by_content: Mapping[str, Entry] = {e.content: e for e in entries}
         self.sizes = {e.size for e in entries}
         self.failed = {} if retry else {f.path: f for f in failures if f.scope in scopes}
-        self.captions: Literal["mean", "first"] | None = captions
+        self.modality: Modality = modality
+        self.captions: Literal["mean", "first"] = captions
 
     def plan(self, stimuli: StimulusSet, workers: int) -> Plan:
         result = Plan()
         wanted = set(stimuli.ids)
-        if self.captions is None:
+        if self.modality != "text":
             compare = partial(self._file, named=stimuli.named, wanted=wanted)
             with ThreadPoolExecutor(workers) as pool:
                 outcomes = list(pool.map(compare, stimuli))
@@ -196,7 +205,7 @@ class _Planner:
 
     def _caption(self, stimulus: Stimulus) -> "Outcome":
         try:
-            entry, _ = caption_entry(stimulus, self.captions or "mean")
+            entry, _ = caption_entry(stimulus, self.captions)
         except UnusableFile as error:
             return Failure(path=stimulus.id, id=stimulus.id, scope=FILES, kind=error.kind, reason=error.reason)
         row = self.by_id.get(stimulus.id)
@@ -215,7 +224,9 @@ class _Planner:
             # the file may have been indexed from another folder, under another id: it is the same stimulus
             row = self.by_path.get(entry.path, row)
         here = row is not None and row.path == entry.path
-        if row is not None and here and (row.size, row.mtime_ns) == (entry.size, entry.mtime_ns):
+        captions = used_captions(stimulus, self.captions) if self.modality == "video+text" else ()
+        same_file = row is not None and here and (row.size, row.mtime_ns) == (entry.size, entry.mtime_ns)
+        if row is not None and same_file and row.content == joint_content(file_content(row.content), captions):
             return row.id
         failure = self.failed.get(entry.path)
         if failure is not None and (failure.size, failure.mtime_ns) == (entry.size, entry.mtime_ns):
@@ -223,8 +234,9 @@ class _Planner:
         content = ""
         if entry.size in self.sizes or (failure is not None and failure.size == entry.size):
             content = content_hash(Path(entry.path))
-        if failure is not None and failure.content == content:
+        if failure is not None and file_content(failure.content) == content:
             return failure
+        content = joint_content(content, captions)
         if row is not None and row.content == content:  # touched, or moved with its folder
             name = row.id if here else entry.id
             return row.id, replace(entry, id=name, content=content, duration=row.duration), False

@@ -17,11 +17,11 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from vidsim.data.stimuli import Stimulus, StimulusSet
-from vidsim.data.video import Decoder, content_hash, decoder
+from vidsim.data.video import Decoder, content_hash, decoder, file_content, joint_content
 from vidsim.encoders import catalog
 from vidsim.encoders.base import Encoder
 from vidsim.errors import UnusableFile, VidsimError
-from vidsim.extract.plan import Plan, caption_entry, file_entry, plan
+from vidsim.extract.plan import Plan, caption_entry, file_entry, plan, used_captions
 from vidsim.extract.spec import FeatureSpec
 from vidsim.extract.writer import Writer
 from vidsim.store import EmbeddingTable, Entry, Failure, Store
@@ -157,7 +157,8 @@ def extract(
         table.entries() if table is not None else None,
         known,
         scopes=[spec.decoder, card.name],
-        captions=spec.captions if card.modality == "text" else None,
+        modality=card.modality,
+        captions=spec.captions,
         retry=retry,
         workers=workers,
     )
@@ -226,7 +227,11 @@ def _settle(store: Store, table: EmbeddingTable | None, todo: Plan, known: Seque
         entries = table.entries()
         rows = zip(*(entries[column].to_pylist() for column in ("id", "path", "content")), strict=True)
         contents = {f.path: f.content for f in (*todo.known_failures, *todo.new_failures) if f.content}
-        stale = [name for name, path, content in rows if contents.get(path, content) != content]
+        stale = [
+            name
+            for name, path, content in rows
+            if path in contents and file_content(contents[path]) != file_content(str(content))
+        ]
         if stale:
             table.delete(stale)
 
@@ -260,8 +265,8 @@ def embed_file(
         If the clip or the encoder cannot be used.
     """
     encoder = catalog.load(resolved, device=device)
-    _, frames = _prepare(Stimulus(path.name, path.resolve()), encoder, decoder(spec.decoder))
-    vector = _encode(encoder, [frames], [layer], spec)[layer][0]
+    _, item = _prepare(Stimulus(path.name, path.resolve()), encoder, decoder(spec.decoder), spec)
+    vector = _encode(encoder, [item], [layer], spec)[layer][0]
     return vector.astype(spec.dtype).astype(np.float32)
 
 
@@ -305,7 +310,7 @@ def _decoded(
 
     def job(stimulus: Stimulus) -> Item | Failure:
         try:
-            return _prepare(stimulus, encoder, reader)
+            return _prepare(stimulus, encoder, reader, spec)
         except UnusableFile as error:
             try:
                 entry = file_entry(stimulus)
@@ -339,7 +344,7 @@ def _decoded(
         torch.set_num_threads(threads)  # the decoding threads have set what later threads begin with
 
 
-def _prepare(stimulus: Stimulus, encoder: Encoder, reader: Decoder) -> Item:
+def _prepare(stimulus: Stimulus, encoder: Encoder, reader: Decoder, spec: FeatureSpec) -> Item:
     sampling = encoder.card.sampling
     assert sampling is not None, f"{encoder.card.name} takes frames but its card has no sampling"
     before = file_entry(stimulus)
@@ -349,7 +354,11 @@ def _prepare(stimulus: Stimulus, encoder: Encoder, reader: Decoder) -> Item:
     after = file_entry(stimulus)
     if (before.size, before.mtime_ns) != (after.size, after.mtime_ns):
         raise UnusableFile("changing", f"{before.path!r} changed while it was read; run again when it is complete")
-    return replace(before, content=content, duration=frames.duration), frames.images
+    if encoder.card.modality != "video+text":
+        return replace(before, content=content, duration=frames.duration), frames.images
+    captions = used_captions(stimulus, spec.captions)
+    entry = replace(before, content=joint_content(content, captions), duration=frames.duration)
+    return entry, (frames.images, captions)
 
 
 def _encode(encoder: Encoder, items: Sequence[Any], layers: Sequence[str], spec: FeatureSpec) -> dict[str, ndarray]:
@@ -364,7 +373,7 @@ def _encode(encoder: Encoder, items: Sequence[Any], layers: Sequence[str], spec:
         return features if matrix is None else matrix.project(features)
 
     batch: Any = items
-    if encoder.card.modality != "text":
+    if "text" not in encoder.card.modality:
         batch = torch.stack([torch.as_tensor(item) for item in items])
     try:
         return encoder.encode(batch, layers, reduce)

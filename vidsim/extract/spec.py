@@ -42,7 +42,7 @@ class FeatureSpec:
         encoder : mapping
             What determines the encoder's output (checkpoint, weights hash, sampling, preprocessing, pooling).
         modality : str
-            Modality of the encoder: decoding matters for frames only, the use of captions for text only.
+            Modality of the encoder: decoding matters where it takes frames, the use of captions where it takes text.
 
         Returns
         -------
@@ -50,7 +50,10 @@ class FeatureSpec:
             JSON-able; two extractions with equal identities give equal embeddings.
         """
         facts = asdict(self)
-        facts.pop("captions" if modality != "text" else "decoder")
+        if "text" not in modality:
+            facts.pop("captions")
+        if modality == "text":
+            facts.pop("decoder")
         facts["projection"] = {
             "kind": "sparse, stratified",
             "version": MATRIX_VERSION,

@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from vidsim.encoders.catalog import ALIASES
+
 _PLACES = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
 """In an installed package, and in a checkout."""
 
@@ -40,7 +42,24 @@ def _numbers() -> Mapping[str, Any]:
 
 
 def published(name: str) -> Mapping[str, float] | None:
-    """Find the published numbers of an encoder, whose name is the UID or ends it; None where there are none."""
+    """Find the published numbers of an encoder.
+
+    Parameters
+    ----------
+    name : str
+        An alias or a name of the catalog, which is the UID or ends it.
+
+    Returns
+    -------
+    mapping of str to float, optional
+        As in ``table2``; None where the paper has none.
+
+    Examples
+    --------
+    >>> published("videomae")["two_way_first"]
+    66.75
+    """
+    full = {alias.lower(): row for alias, row in ALIASES.items()}.get(name.lower(), name)
     return next(
-        (numbers for uid, numbers in table2().items() if uid == name or uid.endswith((f"/{name}", f"-{name}"))), None
+        (numbers for uid, numbers in table2().items() if uid == full or uid.endswith((f"/{full}", f"-{full}"))), None
     )

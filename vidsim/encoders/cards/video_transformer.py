@@ -1,13 +1,28 @@
-"""Cards of video transformers."""
+"""Cards of video transformers.
+
+V-JEPA 2.1 (a ViT-B of 87 M among others) has no row: its authors publish it for their own code alone, and
+transformers 5.23 has no class for it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
 
 from vidsim.encoders.base import EncoderCard, Pooling, Sampling
 from vidsim.encoders.cards.layers import blocks
+
+VIDEOMAE_TARGETS = ("query", "key", "value", "attention.output.dense")
+# the predictor of masked patches is no encoder; its file is a video processor's
+VJEPA2_OPTIONS: Mapping[str, Any] = {
+    "unused": ("predictor",),
+    "forward": {"skip_predictor": True},
+    "processor": "video_preprocessor_config.json",
+}
 
 
 def _video_transformer(
     name: str,
     checkpoint: str,
-    revision: str,
+    revision: str | None,
     *,
     frames: int,
     parameters: int,
@@ -19,10 +34,11 @@ def _video_transformer(
     size: int = 224,
     pooling: Pooling,
     prefix_tokens: int,
-    heads: tuple[str, ...],
+    heads: tuple[str, ...] = (),
     lora_targets: tuple[str, ...],
     licence: str,
     source: str,
+    options: Mapping[str, Any] | None = None,
 ) -> EncoderCard:
     layers = blocks(pattern, depth, *([norm] if norm else []))
     return EncoderCard(
@@ -42,7 +58,7 @@ def _video_transformer(
         lora_targets=lora_targets,
         architecture=architecture,
         source=source,
-        options={"prefix_tokens": prefix_tokens, "heads": heads},
+        options={"prefix_tokens": prefix_tokens, "heads": heads, **(options or {})},
     )
 
 
@@ -74,8 +90,81 @@ ROWS = (
         pooling="mean",
         prefix_tokens=0,
         heads=("classifier.", "fc_norm."),
-        lora_targets=("query", "key", "value", "attention.output.dense"),
+        lora_targets=VIDEOMAE_TARGETS,
         licence="CC-BY-NC-4.0",
         source="Tong, Song, Wang and Wang 2022, arXiv:2203.12602",
+    ),
+    _video_transformer(
+        "videomae-large-finetuned-kinetics",
+        "MCG-NJU/videomae-large-finetuned-kinetics",
+        "0f6adcd5f6902900aa0281f9daacfe52bb3c4ad4",
+        frames=16,
+        parameters=303_858_688,
+        architecture="VideoMAEModel",
+        depth=24,
+        width=1024,
+        pooling="mean",
+        prefix_tokens=0,
+        heads=("classifier.", "fc_norm."),
+        lora_targets=VIDEOMAE_TARGETS,
+        licence="CC-BY-NC-4.0",
+        source="Tong, Song, Wang and Wang 2022, arXiv:2203.12602",
+    ),
+    # its processor takes values to -1..1, then subtracts .5 and divides by .5 once more: the model sees -3..1. File and
+    # class in transformers agree on that, so it is followed; that the weights were trained on it is not confirmed
+    _video_transformer(
+        "vivit-b-16x2-kinetics400",
+        "google/vivit-b-16x2-kinetics400",
+        "8a7171a57f79b9aaa58bc8d977c002a0ea0f0d42",
+        frames=32,
+        parameters=88_646_400,
+        architecture="VivitModel",
+        pattern="layers.{i}",
+        norm="layernorm",
+        pooling="cls",
+        prefix_tokens=1,
+        heads=("classifier.",),
+        lora_targets=("q_proj", "k_proj", "v_proj", "o_proj"),
+        licence="MIT",
+        source="Arnab et al. 2021, arXiv:2103.15691",
+        options={"init": {"add_pooling_layer": False}},
+    ),
+    _video_transformer(
+        "vjepa2-vitl-fpc64-256",
+        "facebook/vjepa2-vitl-fpc64-256",
+        "b3c1679b7c34d3255ef3547f27c7b226aefab26f",
+        frames=64,
+        parameters=303_885_312,
+        architecture="VJEPA2Model",
+        depth=24,
+        norm="encoder.layernorm",
+        width=1024,
+        size=256,
+        pooling="mean",
+        prefix_tokens=0,
+        lora_targets=("attention.query", "attention.key", "attention.value", "attention.proj"),
+        licence="MIT",
+        source="Assran et al. 2025, arXiv:2506.09985",
+        options=VJEPA2_OPTIONS,
+    ),
+    # the same size with a quarter of the frames, so a seventh of the work; revision not confirmed, so not pinned
+    _video_transformer(
+        "vjepa2-vitl-fpc16-256-ssv2",
+        "facebook/vjepa2-vitl-fpc16-256-ssv2",
+        None,
+        frames=16,
+        parameters=303_885_312,
+        architecture="VJEPA2Model",
+        depth=24,
+        norm="encoder.layernorm",
+        width=1024,
+        size=256,
+        pooling="mean",
+        prefix_tokens=0,
+        heads=("pooler.", "classifier."),
+        lora_targets=("attention.query", "attention.key", "attention.value", "attention.proj"),
+        licence="MIT",
+        source="Assran et al. 2025, arXiv:2506.09985",
+        options=VJEPA2_OPTIONS,
     ),
 )

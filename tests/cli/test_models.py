@@ -1,0 +1,188 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from vidsim.encoders import catalog
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path, monkeypatch):
+    """Keep the hub's cache and the user's cards of this machine out."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "cards").mkdir()
+    monkeypatch.setenv("VIDSIM_CARDS", str(tmp_path / "cards"))
+    return tmp_path
+
+
+def listed(vidsim, *filters):
+    status, out, err = vidsim("models", "--json", *filters)
+    assert (status, err) == (0, "")
+    return json.loads(out)
+
+
+def test_the_list_has_every_encoder_and_its_facts(vidsim):
+    found = {one["name"]: one for one in listed(vidsim)}
+    assert list(found) == list(catalog.CARDS)
+    for name, card in catalog.CARDS.items():
+        one = found[name]
+        assert (one["family"], one["parameters"], one["licence"]) == (card.family, card.parameters, card.licence)
+        assert one["layers"] == list(card.layers)
+        assert one["checkpoint"] == card.checkpoint
+        assert one["lora_targets"] == list(card.lora_targets)
+    assert found["timesformer-base"]["sampling"] == {"frames": 8, "fps": None, "windows": 1}
+    assert found["timesformer-base"]["dims"] == [768]
+    assert found["distiluse-base-multilingual-cased-v1"]["dims"] == [768, 512]
+    assert found["motion-energy"]["dims"] == []
+    assert (found["motion-energy"]["cached"], found["motion-energy"]["copy"]) == (True, "none")
+    assert (found["timesformer-base"]["cached"], found["timesformer-base"]["copy"]) == (False, None)
+
+
+def test_the_table_says_the_same(vidsim):
+    status, out, err = vidsim("models")
+    assert (status, err) == (0, "")
+    head, *rows = out.splitlines()
+    expected = ["name", "family", "parameters", "licence", "frames", "layers", "dims", "cached", "checkpoint"]
+    assert head.split() == expected
+    assert len(rows) == len(catalog.CARDS)
+    (row,) = (row for row in rows if row.startswith("timesformer-base "))
+    told = row.split("  ")
+    assert [cell.strip() for cell in told if cell.strip()] == [
+        *("timesformer-base", "video_transformer", "121.3 M", "CC-BY-NC-4.0", "8", "13", "768", "no"),
+        "facebook/timesformer-base-finetuned-k400",
+    ]
+    assert {row.index(card) for row, card in zip(rows, (c.family for c in catalog.CARDS.values()), strict=True)} == {
+        head.index("family")
+    }
+
+
+@pytest.mark.parametrize(
+    ("filters", "right"),
+    [
+        (("--family", "sentence"), lambda card: card.family == "sentence"),
+        (("--modality", "image"), lambda card: card.modality == "image"),
+        (("--search", "ROBERTA"), lambda card: "roberta" in f"{card.name} {card.checkpoint}".lower()),
+        (("-s", "2102.05095"), lambda card: card.name == "timesformer-base"),
+        (("--family", "sentence", "-s", "mpnet"), lambda card: card.family == "sentence" and "mpnet" in card.name),
+        (("--family", "image", "-s", "no such thing"), lambda _: False),
+    ],
+)
+def test_filters(filters, right, vidsim):
+    expected = [name for name, card in catalog.CARDS.items() if right(card)]
+    assert [one["name"] for one in listed(vidsim, *filters)] == expected
+    status, out, _ = vidsim("models", *filters)
+    assert status == 0
+    if expected:
+        assert [line.split()[0] for line in out.splitlines()[1:]] == expected
+    else:
+        assert out == "no encoder is like that; vidsim models lists all\n"
+
+
+def test_cached_lists_what_works_without_network(vidsim, places):
+    before = {one["name"] for one in listed(vidsim, "--cached")}
+    assert "motion-energy" in before
+    assert "clip-vit-b-32" not in before
+    card = catalog.card("clip-vit-b-32")
+    folder = places / "hub" / "models--openai--clip-vit-base-patch32" / "snapshots" / card.revision
+    folder.mkdir(parents=True)
+    for name in ("config.json", "preprocessor_config.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+    after = {one["name"]: one for one in listed(vidsim, "--cached")}
+    assert set(after) - before == {"clip-vit-b-32"}
+    assert (after["clip-vit-b-32"]["copy"], after["clip-vit-b-32"]["folder"]) == ("hub", str(folder))
+
+
+def test_a_card_says_what_there_is_to_know(vidsim):
+    status, out, err = vidsim("models", "TimeSformer-Base")
+    assert (status, err) == (0, "")
+    for line in (
+        "sampling:     8 frames, equally spaced over the clip",
+        "size:         224 x 224 pixels",
+        "parameters:   121,258,752",
+        "licence:      CC-BY-NC-4.0",
+        "published:    Bertasius, Wang and Torresani 2021, arXiv:2102.05095",
+        "revision:     8aaf40ea7d3d282dcb0a5dea01a198320d15d6c0",
+        "cached:       no",
+        "LoRA targets: qkv, attention.output.dense, temporal_attention.output.dense",
+        "layers (13):",
+        "  encoder.layer.11",
+        "  layernorm  (default: what index and search use)",
+    ):
+        assert line in out.splitlines(), line
+    assert "hf download facebook/timesformer-base-finetuned-k400 --revision 8aaf40ea7d3d282d" in out
+    assert "--checkpoint FOLDER" in out
+
+
+def test_cards_of_other_kinds(vidsim):
+    _, out, _ = vidsim("models", "motion-energy")
+    assert "72 frames, 24 frames/s, in 3 windows" in out
+    assert "works without network" in out
+    _, out, _ = vidsim("models", "all-mpnet-base-v1")
+    assert "main, whose commit is stored with embeddings" in out
+    assert "pip install 'vidsim[text]'" in out
+    _, out, _ = vidsim("models", "roberta-large-mnli", "--json")
+    one = json.loads(out)
+    assert (one["options"], one["cached"]) == ({"plain": True, "heads": ["classifier."]}, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("timesformer-bas",), "no encoder named 'timesformer-bas'; did you mean 'timesformer-base'?"),
+        (("--family", "vit"), "--family 'vit': expected one of image, "),
+        (("--modality", "sound"), "--modality 'sound': expected one of image, text, video"),
+        (("timesformer-base", "--cached"), "--cached filters the list; leave it out to see the card"),
+        (("timesformer-base", "-s", "x"), "--search filters the list; leave it out to see the card"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, message, vidsim):
+    status, out, err = vidsim("models", *arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_models_of_ones_own_are_listed(vidsim, places):
+    (places / "cards" / "mine.toml").write_text(
+        'name = "mine"\nlike = "timesformer-base"\ncheckpoint = "./weights"\nlicence = "MIT"\n'
+    )
+    (one,) = listed(vidsim, "-s", "mine")
+    assert (one["name"], one["cached"], one["checkpoint"]) == ("mine", False, str(places / "cards" / "weights"))
+    _, out, _ = vidsim("models", "mine")
+    assert "put the files of the checkpoint into its folder" in out
+    (places / "cards" / "mine.toml").write_text('name = "mine"\nlike = "timesformer-base"\n')
+    status, out, err = vidsim("models")
+    assert (status, out) == (2, "")
+    assert f"{places / 'cards' / 'mine.toml'}: checkpoint is missing" in err
+
+
+def test_names_cannot_break_the_table(vidsim, places):
+    (places / "cards" / "mine.toml").write_text(
+        'name = "mine"\nlike = "timesformer-base"\ncheckpoint = "me/mine"\nlicence = "a\\nb"\n'
+    )
+    _, out, _ = vidsim("models", "-s", "mine")
+    assert len(out.splitlines()) == 2
+    assert "a\\nb" in out
+
+
+def test_a_terminal_gets_lines_that_fit(vidsim, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stdout.__class__, "isatty", lambda _: True, raising=False)
+    _, out, _ = vidsim("models")
+    assert {len(line) for line in out.splitlines()} <= set(range(61))
+    assert out.splitlines()[1].endswith("…")
+
+
+def test_nothing_slow_is_imported():
+    slow = (
+        *("torch", "numpy", "jaxtyping", "rich", "transformers", "huggingface_hub", "pyarrow"),
+        *("pydantic", "importlib.metadata"),
+    )
+    for arguments in (["models"], ["models", "--json"], ["models", "LaBSE"]):
+        program = (
+            f"import sys\nfrom vidsim.cli import main\ntry:\n    main({arguments})\nexcept SystemExit:\n    pass\n"
+            f"print([m for m in {slow} if m in sys.modules], file=sys.stderr)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stderr == "[]\n"

@@ -1,0 +1,166 @@
+import hashlib
+import json
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from zoo_files import write_zoo_file
+
+from vidsim.encoders import catalog
+from vidsim.encoders.zoo import fetched_file, find_file, how_to_get, in_zoo, locate_file
+from vidsim.errors import CheckpointUnavailable, VidsimError
+
+
+@pytest.fixture(autouse=True)
+def caches(tmp_path, monkeypatch):
+    monkeypatch.setenv("VIDSIM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def zoo(tmp_path):
+    """Serve a zoo file on the loopback interface; ``answers`` says how, ``asked`` counts."""
+
+    class Zoo:
+        made = write_zoo_file(tmp_path / "served", "x3d-xs")
+        answers = "whole"
+        asked = 0
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            Zoo.asked += 1
+            if Zoo.answers == "forbidden":
+                self.send_error(403)
+                return
+            body = Zoo.made.path.read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("ETag", '"abc"')
+            self.end_headers()
+            self.wfile.write(body if Zoo.answers == "whole" else body[: len(body) // 2])
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    Zoo.card = replace(Zoo.made.card, checkpoint=f"http://127.0.0.1:{server.server_port}/kinetics/X3D_XS.pyth")
+    yield Zoo
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_file_is_fetched_once_and_noted(zoo, caches):
+    resolved = catalog.resolve(zoo.card)
+    again = catalog.resolve(zoo.card, offline=True)
+    assert zoo.asked == 1
+    assert resolved == again
+    assert resolved.source == "zoo"
+    assert resolved.folder == fetched_file(zoo.card) == caches / "zoo" / "127.0.0.1" / "kinetics" / "X3D_XS.pyth"
+    assert resolved.folder.read_bytes() == zoo.made.path.read_bytes()
+    sha256 = hashlib.sha256(zoo.made.path.read_bytes()).hexdigest()
+    assert resolved.weights_hash == sha256
+    note = json.loads((resolved.folder.parent / "X3D_XS.pyth.json").read_text())
+    assert note == {
+        "url": zoo.card.checkpoint,
+        "etag": '"abc"',
+        "last_modified": None,
+        "bytes": zoo.made.path.stat().st_size,
+        "sha256": sha256,
+    }
+    assert sorted(path.name for path in resolved.folder.parent.iterdir()) == ["X3D_XS.pyth", "X3D_XS.pyth.json"]
+    catalog.load(resolved, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [("forbidden", r"127\.0\.0\.1 answers \(HTTP Error 403"), ("half", r"cannot be reached \(.*it sent .* of .* bytes")],
+)
+def test_a_broken_download_leaves_nothing_and_says_how_else(answers, told, zoo, caches):
+    zoo.answers = answers
+    with pytest.raises(CheckpointUnavailable, match=told) as error:
+        catalog.resolve(zoo.card)
+    assert "no weights for x3d-xs: X3D_XS.pyth is not on this machine" in str(error.value)
+    assert f"fetch {zoo.card.checkpoint} where there is network, and give --checkpoint FILE" in str(error.value)
+    assert str(fetched_file(zoo.card)) in str(error.value)
+    assert "motion-energy works offline" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert [path for path in caches.rglob("*") if path.is_file()] == []
+    zoo.answers = "whole"
+    assert catalog.resolve(zoo.card).source == "zoo"
+
+
+def test_the_zoo_is_not_asked_offline(zoo):
+    with pytest.raises(CheckpointUnavailable, match="was not to be asked"):
+        catalog.resolve(zoo.card, offline=True)
+    assert zoo.asked == 0
+
+
+def test_an_unreachable_zoo_is_one_line():
+    card = replace(catalog.card("i3d-r50"), checkpoint="http://127.0.0.1:1/I3D_8x8_R50.pyth")
+    with pytest.raises(CheckpointUnavailable, match=r"I3D_8x8_R50\.pyth is not on this machine .* cannot be reached") as error:
+        catalog.resolve(card)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_has_changed_since_is_refused(zoo):
+    path = catalog.resolve(zoo.card).folder
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(VidsimError, match=r"has changed since it was fetched .* delete it and 'X3D_XS\.pyth\.json'"):
+        catalog.resolve(zoo.card)
+
+
+@pytest.mark.parametrize("place", ["cache/zoo/dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics", "torch/hub/checkpoints"])
+def test_copies_put_there_by_hand_or_by_torch_hub_are_found(place, tmp_path):
+    made = write_zoo_file(tmp_path / place, "x3d-s")
+    assert find_file(made.card) == made.path
+    resolved = catalog.resolve(made.card, offline=True)
+    assert (resolved.source, resolved.folder, resolved.local) == ("zoo", made.path, None)
+
+
+def test_a_file_or_its_folder_may_be_given(tmp_path):
+    made = write_zoo_file(tmp_path / "mine", "x3d-xs")
+    renamed = made.path.with_name("mine.pt")
+    renamed.write_bytes(made.path.read_bytes())
+    found = [catalog.resolve(made.card, checkpoint=str(given)) for given in (made.path, made.path.parent, renamed)]
+    assert {(one.source, one.weights_hash, one.config_hash) for one in found} == {("folder", found[0].weights_hash, "none")}
+    assert found[0].local == found[1].local == str(made.path)
+    assert found[0].identity == found[2].identity
+    # a card of one's own
+    for place in (made.path, made.path.parent):
+        own = replace(made.card, checkpoint=str(place))
+        assert find_file(own) == made.path
+        assert locate_file(own) == ("folder", made.path, None)
+        assert catalog.resolve(own).identity["checkpoint"] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("nowhere", r"no file '.*nowhere'; --checkpoint of x3d-xs expects X3D_XS\.pyth, or its folder"),
+        ("empty", r"no X3D_XS\.pyth in '.*empty'; --checkpoint of x3d-xs expects that file, or its folder"),
+    ],
+)
+def test_a_wrong_place_is_told(given, message, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "X3D_M.pyth").touch()
+    with pytest.raises(VidsimError, match=message):
+        catalog.resolve("x3d-xs", checkpoint=str(tmp_path / given))
+
+
+def test_the_zoo_has_no_revisions(tmp_path):
+    made = write_zoo_file(tmp_path, "x3d-xs")
+    for place in (str(made.path), None):
+        with pytest.raises(VidsimError, match="x3d-xs is published as one file without revisions; leave --revision out"):
+            catalog.resolve(made.card, checkpoint=place, revision="main")
+
+
+def test_only_the_zoos_models_are_in_it():
+    assert {row.name for row in catalog.CARDS.values() if in_zoo(row)} == {
+        row.name for row in catalog.CARDS.values() if row.family == "video_cnn"
+    }
+    assert "X3D_M.pyth" in how_to_get(catalog.card("x3d-m"))

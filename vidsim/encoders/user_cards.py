@@ -1,0 +1,338 @@
+"""Cards of one's own: models that vidsim does not know, as TOML files or from another installed package.
+
+A TOML file holds one card. It lies in ``~/.config/vidsim/cards``, or in a folder named by ``VIDSIM_CARDS``. A package
+offers cards, and families, through the entry point group ``vidsim.encoders``.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn, get_args
+
+from vidsim.encoders.base import EncoderCard, Pooling, Sampling
+from vidsim.errors import VidsimError
+
+GROUP = "vidsim.encoders"
+"""Entry points of packages that offer encoders: each leads to cards, or to a function that returns them."""
+
+TEXT, WHOLE, NUMBER, NAMES = "a string", "a whole number above 0", "a number above 0", "a list of strings"
+
+KEYS: Mapping[str, str] = {
+    **dict.fromkeys(("name", "like", "family", "checkpoint", "revision", "architecture", "default_layer"), TEXT),
+    **dict.fromkeys(("pooling", "licence", "source"), TEXT),
+    **dict.fromkeys(("frames", "windows", "size", "width", "parameters"), WHOLE),
+    "fps": NUMBER,
+    "lora_targets": NAMES,
+    "layers": "a list of strings, or a table of pattern, depth and last",
+    "options": "a table",
+}
+"""Keys of a card, and what each expects."""
+
+IN_LAYERS: Mapping[str, str] = {"pattern": TEXT, "depth": WHOLE, "last": NAMES}
+
+CHECKS: Mapping[str, Callable[[Any], bool]] = {
+    TEXT: lambda value: isinstance(value, str) and bool(value.strip()),
+    WHOLE: lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
+    NUMBER: lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"),
+    NAMES: lambda value: isinstance(value, list) and all(isinstance(item, str) and item for item in value),
+    "a table": lambda value: isinstance(value, dict),
+    KEYS["layers"]: lambda value: bool(value) and (isinstance(value, dict) or CHECKS[NAMES](value)),
+}
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+ADDRESS = re.compile(r"https://[^\s/]+/\S+")
+
+PIPELINE = "sentence_embedding"
+"""The last layer of every sentence encoder."""
+
+
+def read_cards(known: Mapping[str, EncoderCard], aliases: Iterable[str] = ()) -> dict[str, EncoderCard]:
+    """Read the user's cards, from files and from packages.
+
+    Parameters
+    ----------
+    known : mapping of str to EncoderCard
+        The built-in cards: their names are taken, their families and options are the legal ones.
+    aliases : iterable of str
+        Further names that are taken.
+
+    Returns
+    -------
+    dict of str to EncoderCard
+        By name, files before packages.
+
+    Raises
+    ------
+    VidsimError
+        If a card is not right: the file or package, the key, and what would be legal.
+    """
+    taken = {name.lower(): "a built-in encoder" for name in (*known, *aliases)}
+    cards: dict[str, EncoderCard] = {}
+    found = [(os.fspath(path), read_card(path, known)) for path in card_files()] + _from_packages()
+    for place, card in found:
+        if (owner := taken.get(card.name.lower())) is not None:
+            raise VidsimError(f"{place}: name {card.name!r} is that of {owner}; expected another name")
+        taken[card.name.lower()] = place
+        cards[card.name] = card
+    return cards
+
+
+def card_folders() -> tuple[Path, ...]:
+    """List the folders in which cards may lie.
+
+    Returns
+    -------
+    tuple of Path
+        Those of ``VIDSIM_CARDS`` (several are set apart as in ``PATH``); else ``vidsim/cards`` in
+        ``XDG_CONFIG_HOME`` or ``~/.config``.
+    """
+    if places := os.environ.get("VIDSIM_CARDS"):
+        return tuple(Path(place).expanduser() for place in places.split(os.pathsep) if place)
+    return (Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "vidsim" / "cards",)
+
+
+def card_files() -> list[Path]:
+    """List the user's card files.
+
+    Returns
+    -------
+    list of Path
+        ``*.toml``, in the order of folders and names.
+
+    Raises
+    ------
+    VidsimError
+        If ``VIDSIM_CARDS`` names a folder that is not there.
+    """
+    files: list[Path] = []
+    for folder in card_folders():
+        if not folder.is_dir():
+            if os.environ.get("VIDSIM_CARDS"):
+                raise VidsimError(f"VIDSIM_CARDS names {os.fspath(folder)!r}, which is no folder; mend or unset it")
+            continue
+        files += sorted(folder.glob("*.toml"))
+    return files
+
+
+def read_card(path: Path, known: Mapping[str, EncoderCard]) -> EncoderCard:
+    """Read one card.
+
+    Parameters
+    ----------
+    path : Path
+        TOML file.
+    known : mapping of str to EncoderCard
+        The built-in cards.
+
+    Returns
+    -------
+    EncoderCard
+        The card; a relative folder is made absolute, from where the file is.
+
+    Raises
+    ------
+    VidsimError
+        If the file cannot be read, or a key is unknown, missing or wrong.
+    """
+    import tomllib  # most people have no card, and should not wait for it
+
+    try:
+        given = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise VidsimError(f"{os.fspath(path)}: cannot be read as TOML: {error}") from error
+    return _Reader(path, given, known).card()
+
+
+class _Reader:
+    """Turn what a file holds into a card."""
+
+    def __init__(self, path: Path, given: dict[str, Any], known: Mapping[str, EncoderCard]) -> None:
+        self.path = path
+        self.given = given
+        self.known = known
+        # families whose models have weights; the others cannot be told apart by a card
+        self.families = {row.family: row for row in known.values() if row.checkpoint is not None}
+
+    def card(self) -> EncoderCard:
+        self._check(self.given, KEYS)
+        name = self._given("name", None, "expected the name that the command line will know")
+        if not NAME.fullmatch(name):
+            self._fail("name", f"expected letters, digits and . _ -, such as my-model, {name!r} came")
+        like = self._like()
+        family = self._one_of("family", self.families, like.family if like else None)
+        text = self.families[family].modality == "text"
+        checkpoint = self._checkpoint(family)
+        layers = self._layers(text, like)
+        default = self.given.get("default_layer") or (like.default_layer if like else layers[-1])
+        if default not in layers:
+            self._fail("default_layer", f"expected one of the layers ({layers[0]} to {layers[-1]}), {default!r} came")
+        default_pooling = like.pooling if like else "mean" if text else None
+        pooling = self._one_of("pooling", [rule for rule in get_args(Pooling) if rule != "none"], default_pooling)
+        return EncoderCard(
+            name=name,
+            family=family,
+            modality=self.families[family].modality,
+            layers=layers,
+            default_layer=default,
+            checkpoint=checkpoint,
+            revision=self.given.get("revision"),
+            sampling=None if text else self._sampling(like),
+            size=self._size(family, like),
+            width=self._given("width", like.width if like else None, "expected the features of a token"),
+            pooling=pooling,  # pyright: ignore[reportArgumentType]
+            parameters=self.given.get("parameters", like.parameters if like else 0),
+            licence=self.given.get("licence", ""),
+            lora_targets=tuple(self.given.get("lora_targets", like.lora_targets if like else ())),
+            architecture=self._given(
+                "architecture",
+                like.architecture if like else self.families[family].architecture if text else None,
+                f"expected a class of the upstream library, such as {self.families[family].architecture}",
+            ),
+            extra=self.families[family].extra,
+            source=self.given.get("source", os.fspath(self.path)),
+            options={**self._options(family, like), **self._file(family, checkpoint)},
+        )
+
+    def _check(self, given: Mapping[str, Any], keys: Mapping[str, str], before: str = "") -> None:
+        for key, value in given.items():
+            if key not in keys:
+                self._fail(before + key, f"is not known; expected one of {', '.join(keys)}")
+            if not CHECKS[keys[key]](value):
+                self._fail(before + key, f"expected {keys[key]}, {value!r} came")
+
+    def _like(self) -> EncoderCard | None:
+        if "like" not in self.given:
+            return None
+        return self.known[self._one_of("like", [name for name, row in self.known.items() if row.checkpoint], None)]
+
+    def _layers(self, text: bool, like: EncoderCard | None) -> tuple[str, ...]:
+        layers = self.given.get("layers")
+        if layers is None:
+            if like is None:
+                self._fail("layers", 'is missing; expected { pattern = "encoder.layer.{i}", depth = 12 } or a list')
+            return like.layers
+        if isinstance(layers, dict):
+            self._check(layers, IN_LAYERS, "layers.")
+            for key in ("pattern", "depth"):
+                if key not in layers:
+                    self._fail(f"layers.{key}", f"is missing; expected {IN_LAYERS[key]}")
+            if "{i}" not in layers["pattern"]:
+                self._fail("layers.pattern", f"expected {{i}} where the number stands, {layers['pattern']!r} came")
+            found = tuple(layers["pattern"].replace("{i}", str(i)) for i in range(layers["depth"]))
+            found = (*found, *layers.get("last", ()))
+        else:
+            found = tuple(layers)
+        found = (*found, PIPELINE) if text and PIPELINE not in found else found
+        if len(set(found)) != len(found):
+            self._fail("layers", "names a layer twice; expected each once")
+        return found
+
+    def _sampling(self, like: EncoderCard | None) -> Sampling:
+        usual = like.sampling if like else None
+        frames = self._given("frames", usual.frames if usual else None, "expected the frames that the model takes")
+        windows = self.given.get("windows", usual.windows if usual else 1)
+        fps = self.given.get("fps", usual.fps if usual else None)
+        if frames % windows:
+            self._fail("windows", f"expected a divisor of {frames} frames, {windows} came")
+        return Sampling(frames=frames, fps=None if fps is None else float(fps), windows=windows)
+
+    def _size(self, family: str, like: EncoderCard | None) -> int | None:
+        if self.families[family].size is None:  # captions, or frames of any size
+            return None
+        return self._given("size", like.size if like else None, "expected the height and width of a frame in pixels")
+
+    def _checkpoint(self, family: str) -> str:
+        one_file = "file" in self.families[family].options
+        expected = "an address (https://) of one file" if one_file else "org/name of the hub"
+        checkpoint = self._given("checkpoint", None, f"expected {expected}, or a folder such as ./weights")
+        if checkpoint.startswith((".", "~", "/")) or Path(checkpoint).is_absolute():
+            return os.fspath((self.path.parent / Path(checkpoint).expanduser()).resolve())
+        if not (ADDRESS if one_file else HUB_ID).fullmatch(checkpoint):
+            self._fail("checkpoint", f"expected {expected}, or a folder such as ./weights; {checkpoint!r} came")
+        return checkpoint
+
+    def _file(self, family: str, checkpoint: str) -> dict[str, str]:
+        # a card that is like another would else take the other's file for its own, where torch.hub has fetched it
+        name = self.given.get("options", {}).get("file") or Path(checkpoint).name
+        return {"file": name} if "file" in self.families[family].options else {}
+
+    def _options(self, family: str, like: EncoderCard | None) -> dict[str, Any]:
+        usual = {key: value for key, value in (like.options if like else {}).items() if key != "package"}
+        rows = [row for row in self.known.values() if row.family == family]
+        legal = {key: value for row in rows for key, value in row.options.items() if key != "package"}
+        for key, value in self.given.get("options", {}).items():
+            if key not in legal:
+                there = ", ".join(sorted(legal)) or "none"
+                self._fail(f"options.{key}", f"is not known to {family}; expected one of {there}")
+            usual[key] = tuple(value) if isinstance(value, list) and isinstance(legal[key], tuple) else value
+            if type(usual[key]) is not type(legal[key]):
+                self._fail(f"options.{key}", f"expected a value such as {_spell(legal[key])}, {value!r} came")
+        return usual
+
+    def _one_of(self, key: str, legal: Iterable[str], usual: str | None) -> str:
+        value = self.given.get(key, usual)
+        if value is None:
+            self._fail(key, f"is missing; expected one of {', '.join(legal)} (or like = an encoder to follow)")
+        if value not in legal:
+            self._fail(key, f"expected one of {', '.join(legal)}, {value!r} came")
+        return value
+
+    def _given(self, key: str, usual: Any, expected: str) -> Any:
+        value = self.given.get(key, usual)
+        if value is None:
+            self._fail(key, f"is missing; {expected}")
+        return value
+
+    def _fail(self, key: str, what: str) -> NoReturn:
+        raise VidsimError(f"{os.fspath(self.path)}: {key} {what}")
+
+
+def _spell(value: Any) -> str:
+    return (
+        str(list(value)) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else repr(value)
+    )
+
+
+def _from_packages() -> list[tuple[str, EncoderCard]]:
+    if not _offered():
+        return []
+    from importlib.metadata import entry_points
+
+    found: list[tuple[str, EncoderCard]] = []
+    for point in entry_points(group=GROUP):
+        place = f"entry point {point.name} = {point.value!r}"
+        try:
+            offered: Any = point.load()
+            offered = offered() if callable(offered) else offered
+            cards: list[Any] = [offered] if isinstance(offered, EncoderCard) else list(offered)
+        except Exception as error:  # another package's code may fail in any way
+            said = " ".join(str(error).split())
+            raise VidsimError(f"{place} cannot be loaded: {type(error).__name__}: {said}") from error
+        for card in cards:
+            if not isinstance(card, EncoderCard) or not NAME.fullmatch(card.name) or not card.layers:
+                raise VidsimError(f"{place} gives {card!r}; expected EncoderCards with a name and layers")
+            if card.default_layer not in card.layers:
+                raise VidsimError(f"{place}: default_layer of {card.name} is {card.default_layer!r}, which is no layer")
+            found.append((place, card))
+    return found
+
+
+def _offered() -> bool:
+    """Say whether any installed package offers encoders; importlib.metadata alone would take .1 s to say no."""
+    for place in sys.path:
+        try:
+            entries = list(os.scandir(place or "."))
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.name.endswith((".dist-info", ".egg-info")):
+                try:
+                    text = Path(entry.path, "entry_points.txt").read_text("utf-8")
+                except OSError:
+                    continue
+                if f"[{GROUP}]" in text.replace(" ", ""):
+                    return True
+    return False

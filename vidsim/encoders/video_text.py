@@ -1,0 +1,208 @@
+"""Video-text models: clips and texts in one space, so that a text can be looked for among clips.
+
+X-CLIP is trained to score a clip against texts that have first been adapted to that clip: its prompt generator adds to
+each text what it finds in the clip's patches. An adapted text is another vector for every clip, so that no index can
+hold it. Here ``video_embeds`` and ``encode_text`` are the two vectors before that step, of unit length: their cosine is
+X-CLIP's score without the prompt generator, as the embedding benchmark MTEB has it too.
+
+In transformers 5.23 ``get_video_features`` and ``get_text_features`` return model outputs whose ``pooler_output`` is
+that vector, not normalised; up to 4.57 they returned the vector itself. The ``text_embeds`` of a forward pass are the
+adapted ones.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from vidsim.encoders.activations import collect, find_modules, pool
+from vidsim.encoders.base import EncoderCard, Reduce
+from vidsim.encoders.checkpoint import Resolved
+from vidsim.encoders.preprocess import Preprocess
+from vidsim.encoders.tokens import read_tokenizer
+from vidsim.encoders.weights import check_fit, load_strictly, refuse_other_model, safe_folder
+from vidsim.errors import VidsimError
+
+JOINT = "video_embeds"
+"""Layer that is the clip's place in the space of texts: no module's output, but the model's."""
+
+TEXTS_AT_ONCE = 64
+"""Texts in a forward pass."""
+
+
+class VideoText:
+    """Encode clips and texts with X-CLIP.
+
+    Parameters
+    ----------
+    resolved : Resolved
+        Encoder whose files have been found.
+    device : str
+        Device as torch names it.
+
+    Raises
+    ------
+    VidsimError
+        If the checkpoint does not fit the card.
+    """
+
+    def __init__(self, resolved: Resolved, device: str) -> None:
+        card = resolved.card
+        assert card.sampling is not None
+        assert card.architecture is not None
+        assert resolved.folder is not None
+        self.card: EncoderCard = card
+        self.resolved = resolved
+        self.device = device
+        self.preprocess = Preprocess.from_config(resolved.preprocess, card.architecture)
+        refuse_other_model(card.architecture, resolved.folder)
+        model = load_strictly(card.architecture, safe_folder(resolved))
+        vision = model.config.vision_config
+        numbered = [name for name in card.layers if name[-1].isdigit()]
+        check_fit(
+            model,
+            resolved,
+            frames=(card.sampling.frames, vision.num_frames),
+            image_size=(card.size, vision.image_size),
+            frames_prepared_at=((card.size, card.size), self.preprocess.size),
+            blocks=(len(numbered), vision.num_hidden_layers + vision.mit_num_hidden_layers),
+        )
+        find_modules(model, [name for name in card.layers if name != JOINT])
+        self.model = model.to(device)
+
+    @property
+    def provenance(self) -> Mapping[str, object]:
+        """Return what determines the embeddings, and where the weights came from."""
+        return self.resolved.provenance
+
+    def prepare(self, stimulus: UInt8[ndarray, "h w 3"]) -> UInt8[Tensor, "3 size size"]:
+        """Resize and crop one decoded frame.
+
+        Parameters
+        ----------
+        stimulus : array of shape (h, w, 3)
+            RGB frame.
+
+        Returns
+        -------
+        tensor of shape (3, size, size)
+            What a batch is stacked from.
+        """
+        return self.preprocess.frame(stimulus)
+
+    def encode(
+        self, batch: UInt8[Tensor, "b t 3 h w"], layers: Sequence[str], reduce: Reduce
+    ) -> dict[str, Float[ndarray, "b _"]]:
+        """Run one forward pass of the video tower and reduce every wanted layer.
+
+        Blocks see each frame's tokens: they are pooled frame by frame, then averaged over the frames (``flatten``: side
+        by side). The tokens of the frame integration are the frames themselves: they are averaged, as the model does.
+
+        Parameters
+        ----------
+        batch : tensor of shape (b, t, 3, size, size)
+            Prepared frames of b clips.
+        layers : sequence of str
+            Layers of the card.
+        reduce : Reduce
+            Takes a layer's name and its pooled features.
+
+        Returns
+        -------
+        dict of str to array of shape (b, dims)
+            float32 embeddings.
+
+        Raises
+        ------
+        VidsimError
+            If the clips have another number of frames, or frames of another size, than the model was trained on.
+        """
+        self._check_frames(batch)
+        clips, frames = batch.shape[:2]
+        rule, prefix = self.resolved.pooling, int(self.card.options.get("prefix_tokens", 1))
+        joint: list[Tensor] = []
+
+        def forward() -> None:
+            pixels = self.preprocess.normalise(batch.to(self.device))
+            joint.append(self.model.get_video_features(pixel_values=pixels).pooler_output)
+
+        def features(tokens: Tensor) -> Tensor:
+            if len(tokens) == clips:  # a token a frame
+                return tokens.flatten(1) if rule == "flatten" else tokens.mean(1)
+            of_frames = pool(tokens, rule, prefix).unflatten(0, (clips, frames))
+            return of_frames.flatten(1) if rule == "flatten" else of_frames.mean(1)
+
+        inner = [layer for layer in layers if layer != JOINT]
+        found = collect(self.model, inner, forward, features, reduce, stop=JOINT not in layers)
+        if JOINT in layers:
+            found[JOINT] = reduce(JOINT, normalize(joint[0], dim=1)).to("cpu", torch.float32).numpy()
+        return {layer: found[layer] for layer in layers}
+
+    def encode_text(self, texts: Sequence[str]) -> Float[ndarray, "n d"]:
+        """Place texts in the space of ``video_embeds``.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            Texts, cut off at the model's longest.
+
+        Returns
+        -------
+        array of shape (n, d)
+            float32 vectors of unit length; their dot product with the unit vectors of clips is a cosine.
+
+        Raises
+        ------
+        VidsimError
+            If there is no text, one is empty, or the checkpoint has no tokenizer.
+        """
+        if isinstance(texts, str) or not texts or not all(text.strip() for text in texts):
+            raise VidsimError(f"{self.card.name} takes a list of texts with words in them, {texts!r} came")
+        rows: list[Tensor] = []
+        with torch.inference_mode():
+            for start in range(0, len(texts), TEXTS_AT_ONCE):
+                encodings = self.tokenizer.encode_batch(list(texts[start : start + TEXTS_AT_ONCE]))
+                tokens = self.model.get_text_features(
+                    input_ids=torch.tensor([encoding.ids for encoding in encodings], device=self.device),
+                    attention_mask=torch.tensor(
+                        [encoding.attention_mask for encoding in encodings], device=self.device
+                    ),
+                )
+                rows.append(normalize(tokens.pooler_output, dim=1).to("cpu", torch.float32))
+        return torch.cat(rows).numpy()
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Return the checkpoint's tokenizer; clips are encoded without it.
+
+        Returns
+        -------
+        Tokenizer
+            It cuts texts off at the model's longest, and pads those that are shorter than others.
+
+        Raises
+        ------
+        VidsimError
+            If the checkpoint has none.
+        """
+        assert self.resolved.folder is not None
+        text = self.model.config.text_config
+        tokenizer = read_tokenizer(self.resolved.folder, text.vocab_size)
+        tokenizer.enable_truncation(text.max_position_embeddings)
+        # the model reads a text at its highest token, the end: nothing behind it counts, if it is lower
+        tokenizer.enable_padding(pad_id=0)
+        return tokenizer
+
+    def _check_frames(self, batch: UInt8[Tensor, "b t 3 h w"]) -> None:
+        card = self.card
+        assert card.sampling is not None
+        if batch.shape[1] != card.sampling.frames:
+            raise VidsimError(f"{card.name} takes {card.sampling.frames} frames a clip, {batch.shape[1]} came")
+        if tuple(batch.shape[-2:]) != (card.size, card.size):
+            came = "x".join(map(str, batch.shape[-2:]))
+            raise VidsimError(f"{card.name} takes frames of {card.size}x{card.size} pixels, {came} came")
