@@ -7,6 +7,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+# two processes test at once; more threads would only wait for each other (read when numpy and torch are imported)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from vidsim.cli import main
 
 from clips import moving_square, write_clip

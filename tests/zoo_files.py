@@ -1,4 +1,4 @@
-"""Small files of the model zoo's form: a pickle with the weights under ``model_state`` and what training left beside."""
+"""Small files of the model zoo's form: pickles with weights under ``model_state``, and what training left beside."""
 
 import re
 from dataclasses import dataclass, replace

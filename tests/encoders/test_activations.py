@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidsim.encoders.activations import capture, collect, find_modules, pool
+from vidsim.encoders.activations import capture, collect, find_modules, pool, pool_maps
 from vidsim.errors import VidsimError
 
 
@@ -123,3 +123,40 @@ def test_pooling_by_hand():
     for rule in ("cls", "none"):
         with pytest.raises(VidsimError, match="does not fit tokens"):
             pool(tokens, rule, 0)
+
+
+class Pathways(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.both = Both()
+
+    def forward(self, maps):
+        return self.both(maps)
+
+
+class Both(nn.Module):
+    def forward(self, maps):
+        return [maps, maps[:, :1, :1] + 1]
+
+
+def test_lists_are_handed_over_whole():
+    maps, seen = torch.randn(2, 3, 4, 5, 6), {}
+    model = Pathways()
+    with capture(model, ["both"], seen.__setitem__):
+        model(maps)
+    assert [tuple(of.shape) for of in seen["both"]] == [(2, 3, 4, 5, 6), (2, 1, 1, 5, 6)]
+    found = collect(model, ["both"], lambda: model(maps), lambda both: pool_maps(both, "mean"), lambda _, x: x)["both"]
+    for clip in range(2):
+        expected = [maps[clip, channel].double().mean() for channel in range(3)]
+        expected.append(maps[clip, 0, 0].double().mean() + 1)
+        np.testing.assert_allclose(found[clip], expected, rtol=0, atol=1e-6)
+
+
+def test_maps_are_pooled_over_time_and_space_or_not_at_all():
+    maps = torch.arange(2 * 3 * 2 * 2 * 2.0).view(2, 3, 2, 2, 2)
+    assert pool_maps(maps, "flatten").tolist() == maps.reshape(2, 24).tolist()
+    assert pool_maps(maps, "mean").tolist() == [[3.5, 11.5, 19.5], [27.5, 35.5, 43.5]]
+    scores = torch.randn(2, 4)
+    assert torch.equal(pool_maps(scores, "mean"), scores)
+    with pytest.raises(VidsimError, match=r"pooling 'cls' does not fit maps of shape \(2, 3, 2, 2, 2\)"):
+        pool_maps(maps, "cls")

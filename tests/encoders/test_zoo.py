@@ -78,7 +78,10 @@ def test_a_file_is_fetched_once_and_noted(zoo, caches):
 
 @pytest.mark.parametrize(
     ("answers", "told"),
-    [("forbidden", r"127\.0\.0\.1 answers \(HTTP Error 403"), ("half", r"cannot be reached \(.*it sent .* of .* bytes")],
+    [
+        ("forbidden", r"127\.0\.0\.1 answers \(HTTP Error 403"),
+        ("half", r"cannot be reached \(.*it sent .* of .* bytes"),
+    ],
 )
 def test_a_broken_download_leaves_nothing_and_says_how_else(answers, told, zoo, caches):
     zoo.answers = answers
@@ -102,7 +105,9 @@ def test_the_zoo_is_not_asked_offline(zoo):
 
 def test_an_unreachable_zoo_is_one_line():
     card = replace(catalog.card("i3d-r50"), checkpoint="http://127.0.0.1:1/I3D_8x8_R50.pyth")
-    with pytest.raises(CheckpointUnavailable, match=r"I3D_8x8_R50\.pyth is not on this machine .* cannot be reached") as error:
+    with pytest.raises(
+        CheckpointUnavailable, match=r"I3D_8x8_R50\.pyth is not on this machine .* cannot be reached"
+    ) as error:
         catalog.resolve(card)
     assert "\n" not in str(error.value)
 
@@ -114,7 +119,9 @@ def test_a_file_that_has_changed_since_is_refused(zoo):
         catalog.resolve(zoo.card)
 
 
-@pytest.mark.parametrize("place", ["cache/zoo/dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics", "torch/hub/checkpoints"])
+@pytest.mark.parametrize(
+    "place", ["cache/zoo/dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics", "torch/hub/checkpoints"]
+)
 def test_copies_put_there_by_hand_or_by_torch_hub_are_found(place, tmp_path):
     made = write_zoo_file(tmp_path / place, "x3d-s")
     assert find_file(made.card) == made.path
@@ -127,7 +134,9 @@ def test_a_file_or_its_folder_may_be_given(tmp_path):
     renamed = made.path.with_name("mine.pt")
     renamed.write_bytes(made.path.read_bytes())
     found = [catalog.resolve(made.card, checkpoint=str(given)) for given in (made.path, made.path.parent, renamed)]
-    assert {(one.source, one.weights_hash, one.config_hash) for one in found} == {("folder", found[0].weights_hash, "none")}
+    assert {(one.source, one.weights_hash, one.config_hash) for one in found} == {
+        ("folder", found[0].weights_hash, "none")
+    }
     assert found[0].local == found[1].local == str(made.path)
     assert found[0].identity == found[2].identity
     # a card of one's own
@@ -155,7 +164,9 @@ def test_a_wrong_place_is_told(given, message, tmp_path):
 def test_the_zoo_has_no_revisions(tmp_path):
     made = write_zoo_file(tmp_path, "x3d-xs")
     for place in (str(made.path), None):
-        with pytest.raises(VidsimError, match="x3d-xs is published as one file without revisions; leave --revision out"):
+        with pytest.raises(
+            VidsimError, match="x3d-xs is published as one file without revisions; leave --revision out"
+        ):
             catalog.resolve(made.card, checkpoint=place, revision="main")
 
 

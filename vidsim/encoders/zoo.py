@@ -209,6 +209,7 @@ def _given(card: EncoderCard, given: str) -> Path:
 def _fetch(card: EncoderCard, target: Path, alternatives: Sequence[str]) -> Path:
     # imported here: listing models needs none of it
     from http.client import HTTPException
+    from urllib.error import HTTPError
     from urllib.request import urlopen
 
     assert card.checkpoint is not None
@@ -219,8 +220,11 @@ def _fetch(card: EncoderCard, target: Path, alternatives: Sequence[str]) -> Path
     except (OSError, HTTPException) as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise
+        answered = isinstance(error, HTTPError)
+        if answered:
+            error.close()  # it holds the connection
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason = f"{'answers' if hasattr(error, 'code') else 'cannot be reached'} ({lines[0]})"
+        reason = f"{'answers' if answered else 'cannot be reached'} ({lines[0]})"
         raise CheckpointUnavailable(_missing(card, reason, alternatives)) from error
     return target
 

@@ -22,7 +22,7 @@ PUBLISHED = {
     "c2d-r50": (24_327_632, 320, "9bb7eeae868ff318"),
 }
 ZOO = {
-    # docs/source/model_zoo.md of pytorchvideo: frame length x sample rate (of the slow pathway), millions of parameters,
+    # docs/source/model_zoo.md of pytorchvideo: frame length x sample rate (the slow pathway's), millions of parameters,
     # GFLOPs of one view at the test crop
     "x3d-xs": (4, 12, 3.79, 0.91),
     "x3d-s": (13, 6, 3.79, 2.96),
