@@ -304,11 +304,17 @@ def test_a_zoo_file_goes_to_the_store_by_the_command_line(vidsim, tmp_path, monk
     np.testing.assert_allclose(stored, pooled(plain(made, prepared)["blocks.4"], "mean")[0], rtol=0, atol=1e-4)
 
 
-def test_a_wrong_file_is_one_line_at_the_command_line(vidsim, clips, tmp_path):
-    for given in (tmp_path / "nowhere.pyth", tmp_path):
-        status, out, err = vidsim(
-            "extract", tmp_path, "-e", "x3d-xs", "--checkpoint", given, "--root", tmp_path / "root"
-        )
+def test_a_wrong_file_is_one_line_at_the_command_line(vidsim, tmp_path):
+    write_clip(tmp_path / "clips" / "grey.mp4", np.full((4, 32, 32, 3), 90, np.uint8))
+    (tmp_path / "other.pyth").write_text("not a checkpoint")
+    told = {
+        "nowhere.pyth": "no file ",
+        "clips": "no X3D_XS.pyth in ",
+        "other.pyth": f"'{tmp_path / 'other.pyth'}' is not a ",
+    }
+    for given, message in told.items():
+        options = ("-e", "x3d-xs", "--checkpoint", tmp_path / given, "--root", tmp_path / "root")
+        status, out, err = vidsim("extract", tmp_path / "clips", *options)
         assert (status, out) == (2, "")
-        assert err.startswith("vidsim: no ")
+        assert f"vidsim: {message}" in err
         assert err.count("\n") == 1
