@@ -51,7 +51,9 @@ Layers = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Checkpoint = Annotated[
     Path | None,
-    typer.Option(help="Folder with the encoder's checkpoint (config.json, model.safetensors) instead of the hub; a zoo's file, too."),
+    typer.Option(
+        help="Folder with the encoder's checkpoint (config.json, model.safetensors), or a zoo's file, instead of the hub."
+    ),
 ]
 Revision = Annotated[str | None, typer.Option(help="Commit of the hub checkpoint; the card's by default.")]
 
