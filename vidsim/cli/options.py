@@ -52,7 +52,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Checkpoint = Annotated[
     Path | None,
     typer.Option(
-        help="Folder with the encoder's checkpoint (config.json, model.safetensors) or a zoo's file, instead of the hub."
+        help="Folder with the encoder's checkpoint (config.json, model.safetensors) or a zoo's file, instead of a hub."
     ),
 ]
 Revision = Annotated[str | None, typer.Option(help="Commit of the hub checkpoint; the card's by default.")]
