@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+import hypothesis
 import pytest
 
 # two processes test at once; more threads would only wait for each other (read when numpy and torch are imported)
@@ -13,6 +14,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from vidsim.cli import main
 
 from clips import moving_square, write_clip
+
+hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is not a fault
+hypothesis.settings.load_profile("patient")
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -40,7 +40,7 @@ def test_differences_between_models_are_those_of_align():
     triplets = Triplets(ids, ROWS)
     change = credits(second, triplets).three_way - credits(first, triplets).three_way
     models = {"first": first, "second": second}
-    aligned = align(triplets, models, against="first", resamples=200, seed=5).comparisons
+    aligned = align(triplets, models, against="first", resamples=200, seed=5).differences
     (expected,) = (c for c in aligned if c.statistic == "three_way")
     assert (expected.first, expected.second) == ("second", "first")
     np.testing.assert_allclose(trial_interval(change, ROWS, resamples=200, seed=5), expected.interval)

@@ -270,7 +270,8 @@ def test_canonical_vectors(name, tmp_path):
     assert clip.shape[1:] == (3, SIZE, SIZE)
     batch = torch.stack([clip, torch.zeros_like(clip)])
     found, black = encoder.encode(batch, [made.card.default_layer], whole)[made.card.default_layer][:, :8]
-    np.testing.assert_allclose(found, CANONICAL[name], rtol=1e-3, atol=1e-4)
+    # sums of many products differ by the kernels that a processor and its number of threads choose
+    np.testing.assert_allclose(found, CANONICAL[name], rtol=0, atol=5e-4 * np.abs(CANONICAL[name]).max())
     assert np.abs(found - black).max() > 0.02  # the clip matters
 
 
