@@ -1,7 +1,7 @@
 """How encoders of the store compare with people: which layers, on which stimuli, with what result."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vidsim.cli.judgments.source import load_split
@@ -28,7 +28,7 @@ SPLITS = 200
 
 @dataclass(frozen=True)
 class Question:
-    """Hold what `vidsim align` was asked.
+    """Hold what `vidsim align` was asked; judgments are read once, however many parts of the answer need them.
 
     Parameters
     ----------
@@ -71,6 +71,35 @@ class Question:
     resamples: int
     seed: int
     root: str
+    _read: "dict[str | None, tuple[Triplets, Int[ndarray, ' u']]]" = field(
+        default_factory=dict["str | None", Any], init=False, repr=False, compare=False
+    )
+
+    def trials(self, split: str | None) -> "tuple[Triplets, Int[ndarray, ' u']]":
+        """Find what is known about a split's stimuli, and who judged it.
+
+        Parameters
+        ----------
+        split : str, optional
+            Name of the split; None for all stimuli.
+
+        Returns
+        -------
+        tuple of Triplets and array of shape (u,)
+            As `vidsim.analysis.reliability.restrict_people` gives them.
+
+        Raises
+        ------
+        VidsimError
+            If there are no such judgments, or no such split.
+        """
+        from vidsim.analysis.reliability import restrict_people
+
+        if split not in self._read:
+            judgments, ids = load_split(self.judgments, self.root, split)
+            who = judgments.participants[1][~judgments.catch]
+            self._read[split] = restrict_people(judgments.triplets, who, judgments.ids if ids is None else ids)
+        return self._read[split]
 
 
 def measure(question: Question) -> dict[str, Any]:
@@ -97,7 +126,7 @@ def measure(question: Question) -> dict[str, Any]:
     from vidsim.analysis.quality import plain
     from vidsim.report.paper import published
 
-    triplets, people = trials(question, question.split)
+    triplets, people = question.trials(question.split)
     if len(triplets.ids) < LEAST:
         raise VidsimError(f"{len(triplets.ids)} stimuli are too few to compare with people; expected at least {LEAST}")
     if not len(triplets):
@@ -146,20 +175,13 @@ def measure(question: Question) -> dict[str, Any]:
             "judgments": question.judgments,
             "over": question.over,
             "participants": len(set(people[people >= 0].tolist())),
-            "curves": {"split": curves_split, **_curves_reliability(question, curves_split)} if curved else None,
+            "curves": {"split": curves_split, **_reliability(question, question.trials(curves_split)[0])}
+            if curved
+            else None,
             "resamples": question.resamples,
             "seed": question.seed,
         }
     )
-
-
-def trials(question: Question, split: str | None) -> "tuple[Triplets, Int[ndarray, ' u']]":
-    """Find what is known about a split's stimuli, and who judged it."""
-    from vidsim.analysis.reliability import restrict_people
-
-    judgments, ids = load_split(question.judgments, question.root, split)
-    who = judgments.participants[1][~judgments.catch]
-    return restrict_people(judgments.triplets, who, judgments.ids if ids is None else ids)
 
 
 def _training(split: str | None) -> str | None:
@@ -217,7 +239,7 @@ def _choice(question: Question, table: "EmbeddingTable") -> "tuple[LayerChoice |
     from vidsim.analysis.layers import choose_layer
 
     try:
-        human = trials(question, _training(question.split))[0].rsm()
+        human = question.trials(_training(question.split))[0].rsm()
         layers = {
             own: Space(f"{table.encoder}:{own}", table[own]).rsm(human.ids, question.similarity) for own in table.layers
         }
@@ -248,7 +270,3 @@ def _reliability(question: Question, triplets: "Triplets") -> dict[str, Any]:
         "reliability_method": method,
         **paper,
     }
-
-
-def _curves_reliability(question: Question, split: str | None) -> dict[str, Any]:
-    return _reliability(question, trials(question, split)[0])

@@ -10,7 +10,7 @@ import typer
 
 from vidsim.cli import show
 from vidsim.cli.align import Over, Protocol
-from vidsim.cli.alignment import AUTO, Question, measure, trials
+from vidsim.cli.alignment import AUTO, Question, measure
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
 from vidsim.cli.options import DEFAULT_ROOT, Captions, Device, Json, Root
 from vidsim.cli.output import check_out, write_out
@@ -236,7 +236,7 @@ def _people(question: Question, answer: dict[str, Any]) -> "Section":
     from vidsim.report.page import Section
 
     first = answer["encoders"][0]
-    shown = trials(question, question.split)[0].counts(question.context).shown
+    shown = question.trials(question.split)[0].counts(question.context).shown
     agreed, within = answer["agreement"], span(answer["reliability_interval"] or (None, None))
     facts = {
         "stimuli": f"{answer['stimuli']:,}",
@@ -258,7 +258,7 @@ def _partition(question: Question, named: list[str], reliability: float | None) 
 
     if len(named) < 2:
         raise VidsimError("variance is partitioned among two models or more")
-    triplets = trials(question, question.split)[0]
+    triplets = question.trials(question.split)[0]
     models = {
         name: find_space(name, question.root, question.captions).rsm(triplets.ids, question.similarity)
         for name in named[:PARTITIONED]

@@ -142,7 +142,7 @@ def models_plot(answer: Answer, form: Literal["png", "svg"] = "png") -> bytes:
     encoders = answer["encoders"]
     with plot(6.8, 2.3 + 0.36 * len(encoders)) as (drawing, axes):
         places = [float(k) for k in range(len(encoders))]
-        _band(axes, answer["reliability"], answer["reliability_interval"], "people, $r_{SB}$", vertical=True)
+        _band(axes, answer["reliability"], answer["reliability_interval"], "people, r_SB", vertical=True)
         values = [_signed(encoder["rho"]) for encoder in encoders]
         ends = [[_signed(end) for end in encoder["interval"]] for encoder in encoders]
         _points(axes, values, ends, places, COLOURS[0], "o", "this sample")
@@ -152,7 +152,7 @@ def models_plot(answer: Answer, form: Literal["png", "svg"] = "png") -> bytes:
             axes.plot(x, y, "D", color=COLOURS[5], markerfacecolor="none", markersize=7, label="paper, its test videos")
         _names(axes, encoders)
         axes.axvline(0, color="#333333", linewidth=1)
-        axes.set(xlabel=r"Explained variance, $\rho^2$", title="Alignment with people")
+        axes.set(xlabel="Explained variance, ρ²", title="Alignment with people")
         _legend(axes)
         return png(drawing) if form == "png" else svg(drawing).encode()
 
@@ -208,7 +208,7 @@ def layers_plot(answer: Answer, form: Literal["png", "svg"] = "svg") -> bytes:
             axes,
             None if known is None or known < 0 else known**0.5,
             [None if end is None else max(end, 0) ** 0.5 for end in ends],
-            "perfect model, $\\sqrt{r_{SB}}$",
+            "perfect model, √r_SB",
         )
         drawn = [encoder for encoder in answer["encoders"] if encoder["curve"]][:MOST_CURVES]
         for encoder, colour in zip(drawn, COLOURS, strict=False):
@@ -226,7 +226,7 @@ def layers_plot(answer: Answer, form: Literal["png", "svg"] = "svg") -> bytes:
         axes.axhline(0, color="#333333", linewidth=1)
         axes.set(
             xlabel="Depth of the layer (0 first, 1 last)",
-            ylabel=r"Spearman's $\rho$ with people",
+            ylabel="Spearman's rho with people",
             title=f"Layers, on {_stimuli(curves['split'])} (mean of 5 folds)",
         )
         _legend(axes)

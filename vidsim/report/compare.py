@@ -1,7 +1,6 @@
 """What ``vidsim compare`` shows: the trials on which two spaces disagree (Figs. 7 and 8)."""
 
 import textwrap
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -128,8 +127,7 @@ def compare_plot(found: Comparison, look: Look, *, n: int = 5, form: Literal["pn
     lines = max((_caption(name, look).count("\n") + 1 for name in names), default=1)
     each = 2.1 + 0.2 * lines if seen else 1.6
     heights = [each * max(len(examples), 0.25) + 0.5 for examples in (towards, away)]
-    with plot(7.5, 1.0 + sum(heights)) as (drawing, axes), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # captions are in any script
+    with plot(7.5, 1.0 + sum(heights)) as (drawing, axes):
         axes.remove()
         parts: Any = drawing.subfigures(3, 1, height_ratios=[1.0, *heights])
         _legend(parts[0], found)
@@ -202,9 +200,7 @@ def _legend(top: Any, found: Comparison) -> None:
         Line2D([], [], linestyle="", marker=marker, color=colour, markersize=11, label=f"singled out by {name}")
         for marker, colour, name in entries
     ]
-    legend = top.legend(handles=handles, loc="center left", fontsize=13, borderpad=0, labelspacing=0.3)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    top.legend(handles=handles, loc="center left", fontsize=13, borderpad=0, labelspacing=0.3)
 
 
 def _caption(name: str, look: Look) -> str:
@@ -221,10 +217,10 @@ def _panel(axes: "Axes", name: str, example: Example, look: Look) -> None:
     axes.set_yticks([])
     if image is None:
         axes.set_facecolor("#f2f2f2")
-        axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=12.5, transform=axes.transAxes, parse_math=False)
+        axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=12.5, transform=axes.transAxes)
     else:
         axes.imshow(image)
-        axes.set_xlabel(text, fontsize=12.5, parse_math=False)
+        axes.set_xlabel(text, fontsize=12.5)
     odd = name == example.stimuli[2]
     for spine in axes.spines.values():
         spine.set(visible=True, color=PEOPLE if odd else "#b0b0b0", linewidth=3.5 if odd else 0.8)

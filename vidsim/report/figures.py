@@ -1,6 +1,7 @@
 """Figures: one look for all plots, colour-blind-safe and legible at half width."""
 
 import io
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "vidsim",
     "figure.constrained_layout.use": True,
+    "text.parse_math": False,  # names come from data, and a dollar sign in one is a dollar sign
 }
 
 
@@ -50,7 +52,8 @@ def plot(width: float = 6.4, height: float = 4.0) -> "Generator[tuple[Figure, Ax
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({**_STYLE, "axes.prop_cycle": cycler(color=COLOURS)}):
+    with mpl.rc_context({**_STYLE, "axes.prop_cycle": cycler(color=COLOURS)}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # names and captions are in any script
         drawing = Figure(figsize=(width, height))
         FigureCanvasAgg(drawing)
         yield drawing, drawing.subplots()

@@ -66,7 +66,7 @@ def partition_plot(
         left.axhline(0, color="black", linewidth=0.8)
         left.set_xlim(-0.6, len(partitions) - 0.4)
         left.set_xticks(range(len(partitions)), [_wrap(name, 11) for name in _bars(partitions)], fontsize=11)
-        left.set_ylabel("variance explained ($R^2$)")
+        left.set_ylabel("variance explained (R²)")
         left.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=11, borderpad=0, handlelength=1.4)
         _list(right, partitions, styles)
         return png(drawing) if form == "png" else svg(drawing).encode()
@@ -196,7 +196,7 @@ def _list(axes: "Axes", partitions: Sequence["Partition"], styles: Sequence[_Sty
     axes.grid(visible=True, axis="x")
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("part of $R^2$" + (", 95 %" if partitions[0].resamples else ""))
+    axes.set_xlabel("part of R²" + (", 95 %" if partitions[0].resamples else ""))
     left_out = len(styles) - len(shown)
     if left_out:
         axes.set_title(f"{left_out} smaller parts not shown", color=GREY, fontsize=11)

@@ -56,7 +56,7 @@ def probe_plot(probe: "Probe", form: Literal["png", "svg"] = "png") -> bytes:
         axes.set_xticks(range(attributes), labels, rotation=40 if slanted else 0, ha="right" if slanted else "center",
                         rotation_mode="anchor" if slanted else "default")  # fmt: skip
         axes.tick_params(axis="x", length=0)
-        axes.set_ylabel("Pearson $r$ of prediction\nand rating" + (", 95 %" if probe.resamples else ""))
+        axes.set_ylabel("Pearson r of prediction\nand rating" + (", 95 %" if probe.resamples else ""))
         handles = list(axes.get_legend_handles_labels()[0])
         if any(starred):
             handles += axes.plot(

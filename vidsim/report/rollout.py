@@ -1,7 +1,6 @@
 """What encoders attend to in a clip: attention rollout over its frames (Fig. 9)."""
 
 import base64
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,10 +128,9 @@ def rollout_plot(heats: Sequence[tuple[str, Heat]], title: str = "") -> bytes:
         A PNG file.
     """
     columns = max(len(found.shown()) for _, found in heats)
-    with plot(columns + 1.2, 1.9 * len(heats) + 0.4) as (drawing, axes), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # files are named in any script
+    with plot(columns + 1.2, 1.9 * len(heats) + 0.4) as (drawing, axes):
         axes.remove()
-        drawing.suptitle(title, x=0.01, ha="left", fontsize=14, parse_math=False)
+        drawing.suptitle(title, x=0.01, ha="left", fontsize=14)
         rows: Any = drawing.subfigures(len(heats), 1, squeeze=False)[:, 0]
         for row, (name, found) in zip(rows, heats, strict=True):
             _row(row, name, found, columns)
@@ -143,7 +141,7 @@ def _row(drawing: Any, name: str, found: Heat, columns: int) -> None:
     shown = found.shown()
     low, high = np.percentile(found.maps[shown], [0, TOP])
     spare = max(0.0, LEAST - (high - low)) / 2
-    drawing.suptitle(name, x=0.01, ha="left", fontsize=14, fontweight="bold", parse_math=False)
+    drawing.suptitle(name, x=0.01, ha="left", fontsize=14, fontweight="bold")
     panels = drawing.subplots(1, columns, squeeze=False)[0]
     image = None
     for panel in panels:
