@@ -12,6 +12,7 @@ from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root, root_of
 from vidsim.cli.output import check_out, write_out
 from vidsim.cli.spaces import CaptionsOption, Similarity, SimilarityOption, find_space
 from vidsim.errors import VidsimError
+from vidsim.report.text import span
 
 if TYPE_CHECKING:
     from vidsim.analysis.partition import Change, Partition, Share
@@ -233,11 +234,11 @@ def _tell(answer: dict[str, Any]) -> None:
             _tell_one(found, answer["folds"])
     if answer["change"]:
         rows = [
-            (_part(change["after"], len(answer["predictors"])), f"{change['value']:+.4f}", _range(change["interval"]))
+            (_part(change["after"], len(answer["predictors"])), f"{change['value']:+.4f}", span(change["interval"], 4))
             for change in answer["change"]["parts"][:SHOWN]
         ]
         total = answer["change"]["r2"][-1]
-        rows.append(("total", f"{total['value']:+.4f}", _range(total["interval"])))
+        rows.append(("total", f"{total['value']:+.4f}", span(total["interval"], 4)))
         show.table(("change", "R2", "95 %"), rows, right=("R2", "95 %"))
     typer.echo(
         f"{answer['pairs']:,} pairs of {answer['stimuli']:,} stimuli; linear regression, intervals by bootstrap over "
@@ -278,9 +279,4 @@ def _part(members: list[str], models: int) -> str:
 
 def _cells(share: dict[str, Any], folds: int) -> tuple[str, ...]:
     held_out = () if not folds else (f"{share['held_out']:.4f}",)
-    return (f"{share['value']:.4f}", _range(share["interval"]), *held_out)
-
-
-def _range(interval: list[float | None]) -> str:
-    low, high = interval
-    return "" if low is None or high is None else f"{low:.4f} to {high:.4f}"
+    return (f"{share['value']:.4f}", span(share["interval"], 4), *held_out)

@@ -232,8 +232,8 @@ def _space_name(encoder: dict[str, Any]) -> str:
 
 def _people(question: Question, answer: dict[str, Any]) -> "Section":
     """Say what people judged, and how reliably."""
-    from vidsim.report.alignment import number, span
     from vidsim.report.page import Section
+    from vidsim.report.text import number, span
 
     first = answer["encoders"][0]
     shown = question.trials(question.split)[0].counts(question.context).shown
@@ -244,7 +244,7 @@ def _people(question: Question, answer: dict[str, Any]) -> "Section":
         "participants": f"{answer['participants']:,}" if answer["participants"] else "not named",
         "pairs judged": f"{first['pairs']:,} of {len(shown):,}",
         "judgments per judged pair": f"{shown[shown > 0].mean():.2f}",
-        "reliability r_SB (95 %)": f"{number(answer['reliability'], 3)} ({within})",
+        "reliability r_SB (95 %)": f"{number(answer['reliability'])} ({within})",
         "agreement on repeated triplets (chance 33.3 %)": "none" if agreed is None else f"{100 * agreed:.1f} %",
     }
     return Section("People", facts=facts)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from vidsim import __version__
 from vidsim.report.figures import COLOURS, GREY, plot, png, svg
 from vidsim.report.page import Page, Section
+from vidsim.report.text import number, p_value, sentences, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,13 +48,13 @@ def table_rows(answer: Answer) -> list[tuple[str, ...]]:
         (
             encoder["encoder"],
             encoder["layer"] or "",
-            number(encoder["rho"]),
+            number(encoder["rho"], 4),
             span(encoder["interval"]),
-            number(encoder["rho2"]),
-            number(encoder["rho_a"]),
-            *(number(encoder[name]) for name in ("three_way", "two_way", "two_way_first")),
+            number(encoder["rho2"], 4),
+            number(encoder["rho_a"], 4),
+            *(number(encoder[name], 4) for name in ("three_way", "two_way", "two_way_first")),
             p_value(encoder["p_corrected"]),
-            number(encoder["published"]["rho2"]) if encoder["published"] else "-",
+            number(encoder["published"]["rho2"], 4) if encoder["published"] else "-",
         )
         for encoder in answer["encoders"]
     ]
@@ -76,8 +77,8 @@ def comparison_rows(answer: Answer) -> list[tuple[str, ...]]:
         (
             f"{found['first']} - {found['second']}",
             found["statistic"].replace("_", "-"),
-            f"{found['difference']:+.4f}" if found["difference"] is not None else "-",
-            span(found["interval"], signed=True),
+            number(found["difference"], 4, sign="+"),
+            span(found["interval"], sign="+"),
             p_value(found["p_value"]),
             p_value(found["p_corrected"]),
             p_value(found["mcnemar"]),
@@ -105,13 +106,13 @@ def notes(answer: Answer) -> list[str]:
         f"{first['pairs']:,} pairs of {answer['stimuli']:,} stimuli, {first['trials']:,} trials; chance 0.3333 "
         "three-way, 0.5 two-way"
     ]
-    low, high = answer["reliability_interval"] or (None, None)
-    within = "" if low is None else f" ({low:.3f} to {high:.3f})"
+    known = span(answer["reliability_interval"] or (None, None))
+    within = f" ({known})" if known else ""
     what = "shuffled votes" if answer["reliability_method"] == "votes" else "split trials"
     squared = answer.get("reliability_squared")
     paper = f" (squared, as the paper reports it, {squared:.3f})" if squared is not None else ""
     found.append(
-        f"reliability of people r_SB {number(answer['reliability'], 3)}{within} by {what}{paper}: compare it with "
+        f"reliability of people r_SB {number(answer['reliability'])}{within} by {what}{paper}: compare it with "
         "rho2; the paper's numbers are of its 50 test videos"
     )
     if answer["agreement"] is not None:
@@ -336,28 +337,6 @@ def alignment_csv(answer: Answer) -> bytes:
             ]
         )
     return text.getvalue().encode()
-
-
-def sentences(lines: Sequence[str]) -> str:
-    """Turn lines into sentences of a paragraph."""
-    return " ".join(f"{line[:1].upper()}{line[1:]}." for line in lines)
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """Write a number, or ``-`` for one that is not known."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def span(interval: Sequence[float | None], *, signed: bool = False) -> str:
-    """Write an interval, or nothing for one that is not known."""
-    low, high = interval
-    sign = "+" if signed else ""
-    return "" if low is None or high is None else f"{low:{sign}.3f} to {high:{sign}.3f}"
-
-
-def p_value(p: float | None) -> str:
-    """Write a p-value, or ``-`` for one that is not known."""
-    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _stimuli(split: str | None) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vidsim.report.alignment import sentences
 from vidsim.report.page import Section
 from vidsim.report.paper import table1
+from vidsim.report.text import sentences, span
 
 FIRST = 5
 """Top-5: the right class is among the five first."""
@@ -78,7 +78,7 @@ def table_rows(answer: Answer) -> list[tuple[str, ...]]:
         (
             name_of(found),
             _spread(found["top1"], found["top1_sd"]),
-            _range(found["top1_interval"]),
+            _percents(found["top1_interval"]),
             _spread(found[f"top{FIRST}"], found[f"top{FIRST}_sd"]) if f"top{FIRST}" in found else "-",
             _spread(found["published"]["top1"], found["published"]["sd"]) if found["published"] else "-",
         )
@@ -92,7 +92,7 @@ def difference_rows(answer: Answer) -> list[tuple[str, ...]]:
         (
             f"{found['second']} - {found['first']}",
             f"{100 * found['difference']:+.2f}",
-            _range(found["interval"]),
+            _percents(found["interval"]),
             f"{found['only_second']:,} : {found['only_first']:,}",
             f"{found['p_value']:.3g}",
         )
@@ -125,6 +125,5 @@ def _spread(mean: float, sd: float | None) -> str:
     return f"{100 * mean:.2f}" if sd is None else f"{100 * mean:.2f} ± {100 * sd:.2f}"
 
 
-def _range(interval: Sequence[float | None]) -> str:
-    low, high = interval
-    return "" if low is None or high is None else f"{100 * low:.2f} to {100 * high:.2f}"
+def _percents(interval: Sequence[float | None]) -> str:
+    return span([None if end is None else 100 * end for end in interval], 2)

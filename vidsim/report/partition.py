@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vidsim.report.figures import GREY, plot, png, svg
 from vidsim.report.page import Section
+from vidsim.report.text import span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,7 +96,7 @@ def section(found: "Partition", *, ceiling: float | None = None) -> Section:
     )
     shares = [*((_name(part.predictors, models), part) for part in found.parts), ("total", found.total)]
     shares += [(f"{share.predictors[0]} by itself", share) for share in found.alone]
-    rows = [(name, f"{s.value:.4f}", _span(s.interval) if found.resamples else "") for name, s in shares]
+    rows = [(name, f"{share.value:.4f}", span(share.interval, 4)) for name, share in shares]
     caption = "What models explain of human distances, each alone and together; the dashed line is the reliability."
     return Section(
         "Unique and shared variance",
@@ -113,10 +114,6 @@ def _name(members: Sequence[str], models: int) -> str:
     if len(members) == models:
         return "shared by both" if models == 2 else "shared by all"
     return "shared by " + " + ".join(members)
-
-
-def _span(interval: tuple[float, float]) -> str:
-    return f"{interval[0]:.4f} to {interval[1]:.4f}"
 
 
 def _bars(partitions: Sequence["Partition"]) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from vidsim.report.figures import COLOURS, plot, png, svg
 from vidsim.report.page import Section
+from vidsim.report.text import number, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,8 +137,8 @@ def table_rows(probe: "Probe") -> list[tuple[str, ...]]:
             cells = ("", "", "", "")
             if space.gains:
                 gain = space.gains[k]
-                cells = (_signed(gain.value), span(gain.interval, "+"), _number(gain.p), _number(gain.p_corrected))
-            rows.append((attribute, space.space, _number(score.r), span(score.interval), *cells))
+                cells = (_cell(gain.value, "+"), span(gain.interval, sign="+"), _cell(gain.p), _cell(gain.p_corrected))
+            rows.append((attribute, space.space, _cell(score.r), span(score.interval), *cells))
     return rows
 
 
@@ -147,12 +148,6 @@ def scheme(probe: "Probe") -> str:
         return "fitted to one split, r of the held-out split"
     ways = "once" if probe.repeats == 1 else f"{probe.repeats} times"
     return f"{probe.folds}-fold, stimuli dealt {ways}; r within folds"
-
-
-def span(interval: tuple[float, float], sign: str = "") -> str:
-    """Write an interval; empty where it is not known."""
-    low, high = interval
-    return f"{low:{sign}.3f} to {high:{sign}.3f}" if np.isfinite(low) and np.isfinite(high) else ""
 
 
 def _bars(axes: "Axes", space: "SpaceProbe", place: int, spaces: int) -> bool:
@@ -179,9 +174,5 @@ def _count(numbers: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _number(value: float) -> str:
-    return f"{value:.3f}" if np.isfinite(value) else ""
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}" if np.isfinite(value) else ""
+def _cell(value: float, sign: str = "") -> str:
+    return number(value, sign=sign, unknown="")

@@ -10,6 +10,7 @@ from vidsim import __version__
 from vidsim.analysis.quality import SLOW, PositionBias, Quality
 from vidsim.report.figures import COLOURS, GREY, bars, plot, svg
 from vidsim.report.page import Page, Section
+from vidsim.report.text import number
 
 
 def quality_page(quality: Quality, response_times: Float[ndarray, " t"]) -> Page:
@@ -63,7 +64,7 @@ def _facts(quality: Quality) -> dict[str, str]:
         "participants": f"{quality.participants:,}" if quality.participants else "not named",
         "stimuli": f"{quality.stimuli:,}",
         "pairs judged": f"{quality.pairs_observed:,} of {quality.pairs_total:,}",
-        "judgments per judged pair": _number(quality.judgments_per_pair, 3),
+        "judgments per judged pair": number(quality.judgments_per_pair, 3),
         "triplets judged more than once": f"{quality.repeated_triplets:,}",
         "agreement of people on them (chance 33.3 %)": _percent(agreed.agreement),
         "agreement of people with themselves": _percent(agreed.within),
@@ -150,7 +151,7 @@ def _exclusions(quality: Quality) -> Section:
 def _participants(quality: Quality) -> Section:
     worst = sorted(quality.per_participant, key=lambda p: (np.nan_to_num(p.catch_accuracy, nan=2.0), p.name))
     rows = [
-        (p.name, f"{p.trials:,}", f"{p.catch_trials:,}", _percent(p.catch_accuracy), _number(p.response_time, 2))
+        (p.name, f"{p.trials:,}", f"{p.catch_trials:,}", _percent(p.catch_accuracy), number(p.response_time, 2))
         for p in worst
     ]
     header = ("participant", "trials", "catch trials", "passed", "median response time (s)")
@@ -159,10 +160,6 @@ def _participants(quality: Quality) -> Section:
 
 def _percent(share: float) -> str:
     return "-" if np.isnan(share) else f"{100 * share:.1f} %"
-
-
-def _number(value: float, digits: int) -> str:
-    return "-" if np.isnan(value) else f"{value:,.{digits}f}"
 
 
 def _p(p: float) -> str:

@@ -10,6 +10,7 @@ from vidsim.cli import show
 from vidsim.cli.judgments.source import ContextName, ContextOption, JudgmentsSource, SplitOption, load_split
 from vidsim.cli.options import DEFAULT_ROOT, Json, Root
 from vidsim.errors import VidsimError
+from vidsim.report.text import number, span
 
 if TYPE_CHECKING:
     from vidsim.data.judgments.judgments import Judgments
@@ -120,15 +121,15 @@ def measure(
 def _tell(answer: dict[str, Any]) -> None:
     agreed = answer["agreement"]
     rows = [
-        ("correlation of halves (Spearman, mean)", _number(answer["r"]), ""),
-        ("reliability r_SB (Spearman-Brown)", _number(answer["spearman_brown"]), _range(answer["interval"])),
-        ("  by chance of splitting alone", "", _range(answer["split_interval"])),
-        ("r_SB squared (the paper's figure)", _number(answer["spearman_brown_squared"]), ""),
-        ("rho expected of a perfect model", _number(answer["expected_rho_of_perfect_model"]), ""),
-        ("agreement between people, chance 0.333", _number(agreed["agreement"]), _range(agreed["interval"])),
-        ("agreement of a person with themselves", _number(agreed["within"]), _range(agreed["interval_within"])),
-        ("accuracy of the others' majority", _number(agreed["best_accuracy"]), ""),
-        ("accuracy that no model exceeds", _number(agreed["accuracy_bound"]), ""),
+        ("correlation of halves (Spearman, mean)", number(answer["r"]), ""),
+        ("reliability r_SB (Spearman-Brown)", number(answer["spearman_brown"]), span(answer["interval"])),
+        ("  by chance of splitting alone", "", span(answer["split_interval"])),
+        ("r_SB squared (the paper's figure)", number(answer["spearman_brown_squared"]), ""),
+        ("rho expected of a perfect model", number(answer["expected_rho_of_perfect_model"]), ""),
+        ("agreement between people, chance 0.333", number(agreed["agreement"]), span(agreed["interval"])),
+        ("agreement of a person with themselves", number(agreed["within"]), span(agreed["interval_within"])),
+        ("accuracy of the others' majority", number(agreed["best_accuracy"]), ""),
+        ("accuracy that no model exceeds", number(agreed["accuracy_bound"]), ""),
     ]
     show.table(("measure", "value", "95 %"), rows, right=("value", "95 %"))
     what = "votes" if answer["method"] == "votes" else "trials"
@@ -145,12 +146,3 @@ def _tell(answer: dict[str, Any]) -> None:
     typer.echo(
         "Compare a model's rho squared with r_SB, not with its square: rho of a perfect model is about sqrt(r_SB)."
     )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _range(interval: list[float | None]) -> str:
-    low, high = interval
-    return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
