@@ -1,4 +1,4 @@
-"""Frame encoders: what models of the transformers library that take decoded frames have in common."""
+"""Frame encoders: what models that take decoded frames have in common."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +11,7 @@ from vidsim.encoders.activations import find_modules
 from vidsim.encoders.base import EncoderCard
 from vidsim.encoders.checkpoint import Resolved
 from vidsim.encoders.preprocess import Preprocess
+from vidsim.encoders.short_side import ShortSide
 from vidsim.encoders.weights import check_fit, load_strictly, safe_folder
 from vidsim.errors import VidsimError
 
@@ -18,8 +19,8 @@ FIELDS: Mapping[str, tuple[str, str]] = {"VJEPA2Model": ("frames_per_clip", "cro
 """Where an architecture's configuration has the number and the size of its frames; else num_frames, image_size."""
 
 
-class FrameEncoder:
-    """Load a checkpoint that fits its card, and prepare frames for it; ``encode`` is the family's.
+class FramedEncoder:
+    """Prepare frames of one size, and refuse others; loading and ``encode`` are the family's.
 
     Parameters
     ----------
@@ -27,39 +28,15 @@ class FrameEncoder:
         Encoder whose files have been found.
     device : str
         Device as torch names it.
-
-    Raises
-    ------
-    VidsimError
-        If the checkpoint does not fit the card.
+    preprocess : Preprocess or ShortSide
+        What its frames go through.
     """
 
-    def __init__(self, resolved: Resolved, device: str) -> None:
-        card, options = resolved.card, resolved.card.options
-        assert card.sampling is not None
-        assert card.architecture is not None
-        self.card: EncoderCard = card
+    def __init__(self, resolved: Resolved, device: str, preprocess: Preprocess | ShortSide) -> None:
+        self.card: EncoderCard = resolved.card
         self.resolved = resolved
         self.device = device
-        self.preprocess = Preprocess.from_config(resolved.preprocess, card.architecture)
-        model = load_strictly(
-            card.architecture, safe_folder(resolved), heads=options.get("heads", ()), **options.get("init", {})
-        )
-        for part in options.get("unused", ()):
-            setattr(model, part, None)
-        config = model.config
-        frames_field, size_field = FIELDS.get(card.architecture, ("num_frames", "image_size"))
-        frames = {"frames": (card.sampling.frames, getattr(config, frames_field))} if card.modality == "video" else {}
-        check_fit(
-            model,
-            resolved,
-            **frames,
-            image_size=(options.get("trained_size", card.size), getattr(config, size_field)),
-            frames_prepared_at=((card.size, card.size), self.preprocess.size),
-            blocks=(len([name for name in card.layers if name[-1].isdigit()]), config.num_hidden_layers),
-        )
-        find_modules(model, card.layers)
-        self.model = model.to(device)
+        self.preprocess = preprocess
 
     @property
     def provenance(self) -> Mapping[str, object]:
@@ -81,6 +58,69 @@ class FrameEncoder:
         """
         return self.preprocess.frame(stimulus)
 
+    def check_frames(self, batch: UInt8[Tensor, "b t 3 h w"]) -> None:
+        """Refuse a batch that the model was not trained for.
+
+        Parameters
+        ----------
+        batch : tensor of shape (b, t, 3, h, w)
+            Prepared frames.
+
+        Raises
+        ------
+        VidsimError
+            If the number or the size of frames differs; both values are told.
+        """
+        card = self.card
+        assert card.sampling is not None
+        if batch.shape[1] != card.sampling.frames:
+            raise VidsimError(f"{card.name} takes {card.sampling.frames} frames a clip, {batch.shape[1]} came")
+        if tuple(batch.shape[-2:]) != (card.size, card.size):
+            came = "x".join(map(str, batch.shape[-2:]))
+            raise VidsimError(f"{card.name} takes frames of {card.size}x{card.size} pixels, {came} came")
+
+
+class FrameEncoder(FramedEncoder):
+    """Load a checkpoint of the transformers library that fits its card; ``encode`` is the family's.
+
+    Parameters
+    ----------
+    resolved : Resolved
+        Encoder whose files have been found.
+    device : str
+        Device as torch names it.
+
+    Raises
+    ------
+    VidsimError
+        If the checkpoint does not fit the card.
+    """
+
+    def __init__(self, resolved: Resolved, device: str) -> None:
+        card, options = resolved.card, resolved.card.options
+        assert card.sampling is not None
+        assert card.architecture is not None
+        preprocess = Preprocess.from_config(resolved.preprocess, card.architecture)
+        super().__init__(resolved, device, preprocess)
+        model = load_strictly(
+            card.architecture, safe_folder(resolved), heads=options.get("heads", ()), **options.get("init", {})
+        )
+        for part in options.get("unused", ()):
+            setattr(model, part, None)
+        config = model.config
+        frames_field, size_field = FIELDS.get(card.architecture, ("num_frames", "image_size"))
+        frames = {"frames": (card.sampling.frames, getattr(config, frames_field))} if card.modality == "video" else {}
+        check_fit(
+            model,
+            resolved,
+            **frames,
+            image_size=(options.get("trained_size", card.size), getattr(config, size_field)),
+            frames_prepared_at=((card.size, card.size), preprocess.size),
+            blocks=(len([name for name in card.layers if name[-1].isdigit()]), config.num_hidden_layers),
+        )
+        find_modules(model, card.layers)
+        self.model = model.to(device)
+
     def forward(self, pixels: Float[Tensor, "b ..."]) -> Any:
         """Run the model.
 
@@ -95,30 +135,3 @@ class FrameEncoder:
             Of the upstream library.
         """
         return self.model(**{self.model.main_input_name: pixels, **self.card.options.get("forward", {})})
-
-    def check_frames(self, batch: UInt8[Tensor, "b t 3 h w"]) -> None:
-        """Refuse a batch that the model was not trained for, as ``check_frames`` does."""
-        check_frames(self.card, batch)
-
-
-def check_frames(card: EncoderCard, batch: UInt8[Tensor, "b t 3 h w"]) -> None:
-    """Refuse a batch that a model was not trained for.
-
-    Parameters
-    ----------
-    card : EncoderCard
-        The model's row of the catalog.
-    batch : tensor of shape (b, t, 3, h, w)
-        Prepared frames.
-
-    Raises
-    ------
-    VidsimError
-        If the number or the size of frames differs; both values are told.
-    """
-    assert card.sampling is not None
-    if batch.shape[1] != card.sampling.frames:
-        raise VidsimError(f"{card.name} takes {card.sampling.frames} frames a clip, {batch.shape[1]} came")
-    if tuple(batch.shape[-2:]) != (card.size, card.size):
-        came = "x".join(map(str, batch.shape[-2:]))
-        raise VidsimError(f"{card.name} takes frames of {card.size}x{card.size} pixels, {came} came")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vidsim.encoders.activations import collect, find_modules, pool_maps
 from vidsim.encoders.base import EncoderCard, Reduce
 from vidsim.encoders.checkpoint import Resolved
-from vidsim.encoders.frame_encoder import check_frames
+from vidsim.encoders.frame_encoder import FramedEncoder
 from vidsim.encoders.resnet3d import resnet3d
 from vidsim.encoders.short_side import ShortSide
 from vidsim.encoders.slowfast import slowfast
@@ -29,7 +29,7 @@ BUILDERS: Mapping[str, Callable[..., nn.Module]] = {
 """By architecture: what takes the frames and the size a network was trained on, and builds it."""
 
 
-class VideoCNN:
+class VideoCNN(FramedEncoder):
     """Encode clips with X3D, C2D, I3D, Slow and SlowFast.
 
     Parameters
@@ -47,36 +47,13 @@ class VideoCNN:
 
     def __init__(self, resolved: Resolved, device: str) -> None:
         card = resolved.card
-        self.card: EncoderCard = card
-        self.resolved = resolved
-        self.device = device
-        self.preprocess = ShortSide.from_card(resolved.preprocess)
+        super().__init__(resolved, device, ShortSide.from_card(resolved.preprocess))
         with torch.device("meta"):
             model = build(card)
         find_modules(model, card.layers)
         fill_strictly(model, resolved)
         check_fit(model, resolved)
         self.model = model.to(device)
-
-    @property
-    def provenance(self) -> Mapping[str, object]:
-        """Return what determines the embeddings, and where the weights came from."""
-        return self.resolved.provenance
-
-    def prepare(self, stimulus: UInt8[ndarray, "h w 3"]) -> UInt8[Tensor, "3 size size"]:
-        """Scale and crop one decoded frame.
-
-        Parameters
-        ----------
-        stimulus : array of shape (h, w, 3)
-            RGB frame.
-
-        Returns
-        -------
-        tensor of shape (3, size, size)
-            What a batch is stacked from.
-        """
-        return self.preprocess.frame(stimulus)
 
     def encode(
         self, batch: UInt8[Tensor, "b t 3 h w"], layers: Sequence[str], reduce: Reduce
@@ -102,7 +79,7 @@ class VideoCNN:
         VidsimError
             If the clips have another number of frames, or frames of another size, than the model was trained on.
         """
-        check_frames(self.card, batch)
+        self.check_frames(batch)
         return collect(
             self.model,
             layers,

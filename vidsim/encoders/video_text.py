@@ -10,7 +10,7 @@ that vector, not normalised; up to 4.57 they returned the vector itself. The ``t
 adapted ones.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -21,8 +21,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vidsim.encoders.activations import collect, find_modules, pool
-from vidsim.encoders.base import EncoderCard, Reduce
+from vidsim.encoders.base import Reduce
 from vidsim.encoders.checkpoint import Resolved
+from vidsim.encoders.frame_encoder import FramedEncoder
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.encoders.tokens import read_tokenizer
 from vidsim.encoders.weights import check_fit, load_strictly, refuse_other_model, safe_folder
@@ -35,7 +36,7 @@ TEXTS_AT_ONCE = 64
 """Texts in a forward pass."""
 
 
-class VideoText:
+class VideoText(FramedEncoder):
     """Encode clips and texts with X-CLIP.
 
     Parameters
@@ -56,10 +57,8 @@ class VideoText:
         assert card.sampling is not None
         assert card.architecture is not None
         assert resolved.folder is not None
-        self.card: EncoderCard = card
-        self.resolved = resolved
-        self.device = device
-        self.preprocess = Preprocess.from_config(resolved.preprocess, card.architecture)
+        preprocess = Preprocess.from_config(resolved.preprocess, card.architecture)
+        super().__init__(resolved, device, preprocess)
         refuse_other_model(card.architecture, resolved.folder)
         model = load_strictly(card.architecture, safe_folder(resolved))
         vision = model.config.vision_config
@@ -69,31 +68,11 @@ class VideoText:
             resolved,
             frames=(card.sampling.frames, vision.num_frames),
             image_size=(card.size, vision.image_size),
-            frames_prepared_at=((card.size, card.size), self.preprocess.size),
+            frames_prepared_at=((card.size, card.size), preprocess.size),
             blocks=(len(numbered), vision.num_hidden_layers + vision.mit_num_hidden_layers),
         )
         find_modules(model, [name for name in card.layers if name != JOINT])
         self.model = model.to(device)
-
-    @property
-    def provenance(self) -> Mapping[str, object]:
-        """Return what determines the embeddings, and where the weights came from."""
-        return self.resolved.provenance
-
-    def prepare(self, stimulus: UInt8[ndarray, "h w 3"]) -> UInt8[Tensor, "3 size size"]:
-        """Resize and crop one decoded frame.
-
-        Parameters
-        ----------
-        stimulus : array of shape (h, w, 3)
-            RGB frame.
-
-        Returns
-        -------
-        tensor of shape (3, size, size)
-            What a batch is stacked from.
-        """
-        return self.preprocess.frame(stimulus)
 
     def encode(
         self, batch: UInt8[Tensor, "b t 3 h w"], layers: Sequence[str], reduce: Reduce
@@ -122,7 +101,7 @@ class VideoText:
         VidsimError
             If the clips have another number of frames, or frames of another size, than the model was trained on.
         """
-        self._check_frames(batch)
+        self.check_frames(batch)
         clips, frames = batch.shape[:2]
         rule, prefix = self.resolved.pooling, int(self.card.options.get("prefix_tokens", 1))
         joint: list[Tensor] = []
@@ -197,12 +176,3 @@ class VideoText:
         # the model reads a text at its highest token, the end: nothing behind it counts, if it is lower
         tokenizer.enable_padding(pad_id=0)
         return tokenizer
-
-    def _check_frames(self, batch: UInt8[Tensor, "b t 3 h w"]) -> None:
-        card = self.card
-        assert card.sampling is not None
-        if batch.shape[1] != card.sampling.frames:
-            raise VidsimError(f"{card.name} takes {card.sampling.frames} frames a clip, {batch.shape[1]} came")
-        if tuple(batch.shape[-2:]) != (card.size, card.size):
-            came = "x".join(map(str, batch.shape[-2:]))
-            raise VidsimError(f"{card.name} takes frames of {card.size}x{card.size} pixels, {came} came")
