@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from vidsim.analysis.alignment import _sample
 from vidsim.analysis.reliability import restrict_people
+from vidsim.analysis.sample import Sample
 from vidsim.analysis.scatter import Scatter
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
@@ -21,7 +21,7 @@ ONE = np.array([1.0, 0.0])
 
 
 def scatter(over, people=PEOPLE, triplets=TRIALS, context="split", resamples=200):
-    return Scatter(_sample(triplets, MODELS, context, people), over, resamples, 5)
+    return Scatter(Sample.of(triplets, MODELS, context, people), over, resamples, 5)
 
 
 def shape(deviations):
@@ -31,7 +31,7 @@ def shape(deviations):
 
 def test_resampled_participants_are_those_of_studies_written_out():
     found = {name: scatter("participants").deviations(name, ONE) for name in ("rho", "three_way")}
-    sample = _sample(TRIALS, MODELS, "split", PEOPLE)
+    sample = Sample.of(TRIALS, MODELS, "split", PEOPLE)
     rng = np.random.default_rng(np.random.SeedSequence(5).spawn(2)[1])
     rhos, accuracies = [], []
     for times in rng.multinomial(8, np.full(8, 1 / 8), size=200):
@@ -47,7 +47,7 @@ def test_resampled_participants_are_those_of_studies_written_out():
 
 def test_resampled_stimuli_are_those_of_studies_written_out():
     found = {name: scatter("stimuli").deviations(name, ONE) for name in ("rho", "two_way")}
-    sample = _sample(TRIALS, MODELS, "split", None)
+    sample = Sample.of(TRIALS, MODELS, "split", None)
     human = TRIALS.rsm()
     rng = np.random.default_rng(np.random.SeedSequence(5).spawn(2)[0])
     rhos, accuracies = [], []

@@ -1,6 +1,6 @@
 """Alignment: how closely the similarities of models match people's, and how models differ in that."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -9,18 +9,15 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from vidsim.analysis.correlation import rho_a, spearman
-from vidsim.analysis.halves import judged_pairs, pair_positions
 from vidsim.analysis.mcnemar import mcnemar
 from vidsim.analysis.multiple import max_statistic
-from vidsim.analysis.odd_one_out import CHANCE, credits
+from vidsim.analysis.odd_one_out import CHANCE
 from vidsim.analysis.reliability import percentile_interval
-from vidsim.analysis.scatter import OVER, Sample, Scatter
+from vidsim.analysis.sample import Sample
+from vidsim.analysis.scatter import OVER, Scatter
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM
 from vidsim.triplets import Triplets
-
-LEAST = 4
-"""Stimuli below which nothing is said."""
 
 MOST_COMPARED = 20
 """Models of which every two are compared; of more, each is compared with a named one."""
@@ -173,7 +170,7 @@ def align(
         raise VidsimError(f"no way to resample {over!r}: expected 'stimuli', 'participants' or 'both'")
     if against is not None and against not in models:
         raise VidsimError(f"no model {against!r} to compare with; there are: {', '.join(models)}")
-    sample = _sample(triplets, models, context, participants)
+    sample = Sample.of(triplets, models, context, participants)
     names = list(models)
     values = _values(sample)
     scatter = Scatter(sample, over, resamples, seed) if resamples and names else None
@@ -246,55 +243,6 @@ def _compare(
                 )
             )
     return tuple(found)
-
-
-def _sample(
-    triplets: Triplets, models: Mapping[str, RSM], context: str, participants: Int[ndarray, " u"] | None
-) -> Sample:
-    n = len(triplets.ids)
-    if n < LEAST:
-        raise VidsimError(f"{n} stimuli are too few to compare with people; expected at least {LEAST}")
-    counts = triplets.counts(context)
-    judged = np.flatnonzero(counts.shown)
-    shares = counts.similarities[judged]
-    if len(shares) < 2 or shares.min() == shares.max():
-        raise VidsimError(f"{len(shares)} judged pairs, which do not differ: nothing can be correlated with them")
-    values = [_similarities(name, rsm, triplets.ids, judged) for name, rsm in models.items()]
-    units = judged_pairs(triplets, context)
-    if participants is not None and len(participants) != len(units):
-        raise VidsimError(f"{len(participants)} participants were given for {len(units)} trials; expected one each")
-    position = np.full(len(counts.shown) + 1, len(judged))  # the last stands for no pair
-    position[judged] = np.arange(len(judged))
-    earned = [credits(rsm, triplets) for rsm in models.values()]
-    t = len(triplets)
-    return Sample(
-        stimuli=n,
-        pairs=np.stack(pair_positions(judged, n), axis=1),
-        shown=counts.shown[judged],
-        together=counts.together[judged],
-        units=position[units],
-        rows=triplets.rows,
-        people=participants,
-        values=np.stack(values) if values else np.empty((0, len(judged))),
-        credits={
-            name: np.stack([getattr(own, name) for own in earned]) if earned else np.empty((0, t)) for name in CHANCE
-        },
-    )
-
-
-def _similarities(name: str, rsm: RSM, ids: Sequence[str], judged: Int[ndarray, " p"]) -> Float[ndarray, " p"]:
-    lacking = [stimulus for stimulus in ids if stimulus not in rsm.position]
-    if lacking:
-        raise VidsimError(
-            f"{name!r} lacks {len(lacking)} of {len(ids)} judged stimuli, the first is {lacking[0]!r}; "
-            "extract them first"
-        )
-    values = rsm.take(ids).upper[judged].astype(np.float64)
-    if np.isnan(values).any():
-        raise VidsimError(f"{name!r} has no similarity for {int(np.isnan(values).sum())} of {len(values)} judged pairs")
-    if values.min() == values.max():
-        raise VidsimError(f"all similarities of {name!r} are equal: its embeddings are constant; choose another layer")
-    return values
 
 
 def _values(sample: Sample) -> dict[str, Float[ndarray, " m"]]:

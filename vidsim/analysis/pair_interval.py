@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
-from scipy.special import stdtrit
+
+from vidsim.analysis.resampling import widening
 
 
 def pair_intervals(
@@ -41,7 +42,7 @@ def pair_intervals(
         return [(float("nan"), float("nan"))] * len(values)
     drawn = resampled.var(axis=0, ddof=1)
     scale = np.sqrt(np.divide(pair_variance(drawn, noise, known), drawn, out=np.zeros_like(drawn), where=drawn > 0))
-    scale *= stdtrit(len(known) - 1, 0.975) / stdtrit(np.inf, 0.975)
+    scale *= widening(float(len(known) - 1))
     low, high = values + scale * (np.percentile(resampled, [2.5, 97.5], axis=0) - resampled.mean(axis=0))
     return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
 

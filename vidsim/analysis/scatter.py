@@ -7,11 +7,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.sparse import csr_array
-from scipy.special import stdtrit
 
 from vidsim.analysis.columns import RankedColumns, resample
 from vidsim.analysis.correlation import codes_of
 from vidsim.analysis.influence import RankInfluence, Removals
+from vidsim.analysis.resampling import draw, scaled, stimulus_freedom, trial_means, widening
+from vidsim.analysis.sample import Sample
 from vidsim.analysis.sharing import Sharing
 from vidsim.errors import VidsimError
 
@@ -20,50 +21,6 @@ OVER = ("stimuli", "participants", "both")
 
 RANKS = {"rho": "spearman", "rho_a": "rho_a"}
 """Statistics of pairs, and what they are called elsewhere; all others are means over trials."""
-
-CHUNK = 1 << 21
-"""Weights of trials at a time, so that memory stays bounded."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Hold what people judged, and what m models say about it.
-
-    Parameters
-    ----------
-    stimuli : int
-        How many, n.
-    pairs : array of shape (p, 2)
-        Positions of the judged pairs.
-    shown, together : array of shape (p,)
-        How often each was shown, and stayed together.
-    units : array of shape (u, 3)
-        Judged pairs of each trial as positions in ``pairs``, that which stayed together first; p where a trial has
-        fewer.
-    rows : array of shape (t, 3)
-        Positions of the stimuli of each whole trial.
-    people : array of shape (u,), optional
-        The number of each trial's participant, whole trials first; needed to resample them.
-    values : array of shape (m, p)
-        Similarities of the models.
-    credits : mapping of str to array of shape (m, t)
-        What each whole trial adds to each accuracy.
-    """
-
-    stimuli: int
-    pairs: Int[ndarray, "p 2"]
-    shown: Int[ndarray, " p"]
-    together: Int[ndarray, " p"]
-    units: Int[ndarray, "u 3"]
-    rows: Int[ndarray, "t 3"]
-    people: Int[ndarray, " u"] | None
-    values: Float[ndarray, "m p"]
-    credits: Mapping[str, Float[ndarray, "m t"]]
-
-    @property
-    def codes(self) -> Int[ndarray, " p"]:
-        """Number people's similarities of the pairs by size."""
-        return codes_of(self.together / self.shown)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +111,7 @@ class Scatter:
         if self._over_stimuli is not None:
             sharing = self._pairs if statistic in RANKS else self._trials
             influences = contrast @ self._influences[statistic]
-            total = _scaled(self._over_stimuli.deviations[statistic] @ contrast, sharing.variance(influences))
+            total = scaled(self._over_stimuli.deviations[statistic] @ contrast, sharing.variance(influences))
         if self._over_people is not None and self._people is not None:
             moved = contrast @ self._removals[statistic]
             people = self._people[: len(moved)]
@@ -163,10 +120,10 @@ class Scatter:
             groups = np.bincount(people, moved)
             count = len(np.unique(people))
             variance = float((groups**2).sum()) * count / max(count - 1, 1) - noise
-            own = _scaled(self._over_people.deviations[statistic] @ contrast, max(variance, 0.0))
+            own = scaled(self._over_people.deviations[statistic] @ contrast, max(variance, 0.0))
             total = own if total is None else total + own
         assert total is not None  # one of the two is resampled
-        return total * (stdtrit(freedom, 0.975) / stdtrit(np.inf, 0.975))
+        return total * widening(freedom)
 
     def _prepare(self) -> None:
         sample, codes = self._sample, self._sample.codes
@@ -202,14 +159,6 @@ def _stacked(rows: list[Float[ndarray, " q"]], q: int) -> Float[ndarray, "m q"]:
     return np.stack(rows) if rows else np.empty((0, q))
 
 
-def _scaled(deviations: Float[ndarray, " r"], variance: float) -> Float[ndarray, " r"]:
-    known = deviations[np.isfinite(deviations)]
-    drawn = float(known.var(ddof=1)) if len(known) > 1 else 0.0
-    if not drawn > 0:
-        return np.where(np.isfinite(deviations), 0.0, np.nan)
-    return (deviations - known.mean()) * np.sqrt(variance / drawn)
-
-
 def _numbered(people: Int[ndarray, " u"] | None) -> Int[ndarray, " u"]:
     unknown = 0 if people is None else int((people < 0).sum())
     if people is None or unknown:
@@ -223,35 +172,27 @@ def _numbered(people: Int[ndarray, " u"] | None) -> Int[ndarray, " u"]:
 
 def _resample_stimuli(sample: Sample, resamples: int, rng: np.random.Generator) -> _Source:
     n, codes = sample.stimuli, sample.codes
-    drawn = rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
+    drawn = draw(n, resamples, rng)
     i, j = sample.pairs.T
     rhos = resample(
         RankedColumns.of(sample.values), resamples, lambda part: (drawn[part][:, i] * drawn[part][:, j], codes)
     )
     names = list(sample.credits)
-    stacked = np.concatenate([sample.credits[name] for name in names])
-    means = np.full((resamples, len(stacked)), np.nan)
-    step = max(1, CHUNK // max(1, len(sample.rows)))
-    for start in range(0, resamples, step):
-        part = drawn[start : start + step].T
-        weights = part[sample.rows[:, 0]] * part[sample.rows[:, 1]] * part[sample.rows[:, 2]]
-        total = weights.sum(axis=0)[:, None]
-        np.divide(weights.T @ stacked.T, total, out=means[start : start + step], where=total > 0)
-    # in simulations the variance over n stimuli scatters as that of half as many independent values (2 / cv^2)
-    return _Source(_named(rhos.spearman, rhos.rho_a, names, means), n / 2)
+    means = trial_means(np.concatenate([sample.credits[name] for name in names]), sample.rows, drawn)
+    return _Source(_named(rhos.spearman, rhos.rho_a, names, means), stimulus_freedom(n))
 
 
 def _resample_people(sample: Sample, people: Int[ndarray, " u"], resamples: int, rng: np.random.Generator) -> _Source:
     g, p = int(people.max()) + 1, len(sample.pairs)
-    drawn = rng.multinomial(g, np.full(g, 1 / g), size=resamples).astype(np.float64)
+    drawn = draw(g, resamples, rng)
     shown, together = (_counts(people, sample.units[:, :columns], g, p) for columns in (3, 1))
 
-    def draw(part: slice) -> tuple[Float[ndarray, "b p"], Int[ndarray, "b p"]]:
+    def judged(part: slice) -> tuple[Float[ndarray, "b p"], Int[ndarray, "b p"]]:
         times = drawn[part] @ shown
         shares = np.divide(drawn[part] @ together, times, out=np.zeros_like(times), where=times > 0)
         return np.minimum(times, 1), np.stack([codes_of(row) for row in shares])
 
-    rhos = resample(RankedColumns.of(sample.values), resamples, draw)
+    rhos = resample(RankedColumns.of(sample.values), resamples, judged)
     names = list(sample.credits)
     t = len(sample.rows)
     stacked = np.concatenate([sample.credits[name] for name in names])

@@ -3,12 +3,10 @@
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
-from scipy.special import stdtrit
 
+from vidsim.analysis.reliability import percentile_interval
+from vidsim.analysis.resampling import draw, scaled, stimulus_freedom, trial_means, widening
 from vidsim.analysis.sharing import Sharing
-
-CHUNK = 1 << 21
-"""Weights of trials at a time, so that memory stays bounded."""
 
 
 def trial_interval(
@@ -51,31 +49,10 @@ def trial_interval(
     present, flat = np.unique(rows, return_inverse=True)
     rows, n = flat.reshape(rows.shape), len(present)
     value = float(values.mean())
-    means = _resampled(values - value, rows, n, resamples, seed)
-    means = means[np.isfinite(means)]
-    if len(means) < 2:
-        return float("nan"), float("nan")
-    drawn = float(means.var(ddof=1))
-    variance = Sharing.of(rows, n).variance((values - value) / len(values))
-    scale = np.sqrt(variance / drawn) if drawn > 0 else 0.0
-    scale *= stdtrit(n / 2, 0.975) / stdtrit(np.inf, 0.975)
-    low, high = value + scale * (np.percentile(means, [2.5, 97.5]) - means.mean())
-    return float(low), float(high)
-
-
-def _resampled(
-    deviations: Float[ndarray, " t"], rows: Int[ndarray, "t 3"], n: int, resamples: int, seed: int
-) -> Float[ndarray, " r"]:
-    """Compute the mean in resamples of the stimuli; NaN where no trial is left."""
     stream = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])  # that of `Scatter`
-    drawn = stream.multinomial(n, np.full(n, 1 / n), size=resamples).T.astype(np.float64)
-    step = max(1, CHUNK // len(rows))
-    means = np.full(resamples, np.nan)
-    for start in range(0, resamples, step):
-        part = drawn[:, start : start + step]
-        weights = part[rows[:, 0]]
-        weights *= part[rows[:, 1]]
-        weights *= part[rows[:, 2]]
-        total = weights.sum(axis=0)
-        np.divide(deviations @ weights, total, out=means[start : start + step], where=total > 0)
-    return means
+    means = trial_means(values[None], rows, draw(n, resamples, stream))[:, 0]
+    if np.isfinite(means).sum() < 2:
+        return float("nan"), float("nan")
+    variance = Sharing.of(rows, n).variance((values - value) / len(values))
+    low, high = percentile_interval(widening(stimulus_freedom(n)) * scaled(means, variance))
+    return value + low, value + high

@@ -121,9 +121,10 @@ def measure(question: Question) -> dict[str, Any]:
         If an encoder, layer, split or stimulus is not there, or something cannot be compared.
     """
     from vidsim.analysis.agreement import agreement
-    from vidsim.analysis.alignment import LEAST, align
+    from vidsim.analysis.alignment import align
     from vidsim.analysis.odd_one_out import CHANCE
     from vidsim.analysis.quality import plain
+    from vidsim.analysis.sample import LEAST
     from vidsim.report.paper import published
 
     triplets, people = question.trials(question.split)
