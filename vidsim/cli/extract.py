@@ -57,6 +57,14 @@ Retry = Annotated[bool, typer.Option("--retry", help="Try files again that stand
 Shard = Annotated[
     str | None, typer.Option(metavar="I/N", help="Only part I of N, so that several processes share the work.")
 ]
+AllModules = Annotated[
+    bool,
+    typer.Option(
+        "--all-modules",
+        help="Every leaf module of the network beside the blocks, as the paper's extraction did; each is the mean over "
+        "everything but its features, or with --pooling flatten all its values.",
+    ),
+]
 PoolingOption = Annotated[
     Pooling | None, typer.Option(help="How token maps become vectors; the card's rule by default.")
 ]
@@ -87,6 +95,7 @@ def extract(
     encoder: Encoder = DEFAULT_ENCODER,
     stimuli: StimuliOption = None,
     layers: Layers = None,
+    all_modules: AllModules = False,
     device: Device = "auto",
     batch_size: BatchSize = None,
     workers: Workers = None,
@@ -120,6 +129,7 @@ def run(
     encoder: str,
     stimuli: str | None,
     layers: str | None,
+    all_modules: bool = False,
     device: str,
     batch_size: int | None,
     workers: int | None,
@@ -182,6 +192,7 @@ def run(
             store,
             spec=spec,
             layers=[name.strip() for name in layers.split(",")] if layers else None,
+            all_modules=all_modules,
             device=device,
             batch_size=batch_size,
             workers=workers or min(8, os.cpu_count() or 1),

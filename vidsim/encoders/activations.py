@@ -77,7 +77,7 @@ def collect(
     model: nn.Module,
     layers: Sequence[str],
     forward: Callable[[], Any],
-    features: Callable[[Any], Tensor],
+    features: Callable[[str, Any], Tensor],
     reduce: Reduce,
     *,
     stop: bool = True,
@@ -96,7 +96,7 @@ def collect(
     forward : callable
         Runs the model once.
     features : callable
-        Turns a layer's output into (batch, features).
+        Takes a layer's name and its output; returns (batch, features).
     reduce : Reduce
         Takes the layer's name and those features; returns (batch, dims).
     stop : bool
@@ -111,7 +111,7 @@ def collect(
 
     def sink(layer: str, output: Any) -> None:
         # a copy: a view would keep the whole token map alive
-        small = reduce(layer, features(output))
+        small = reduce(layer, features(layer, output))
         found[layer] = small.to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format).numpy()
 
     # float32 means float32 on a GPU too: convolutions would use TF32 there, and give other embeddings than a CPU

@@ -9,6 +9,7 @@ from torch import Tensor
 from vidsim.encoders.activations import collect, pool
 from vidsim.encoders.base import Reduce
 from vidsim.encoders.frame_encoder import FrameEncoder
+from vidsim.encoders.leaves import leaf_vectors
 
 
 class ImageEncoder(FrameEncoder):
@@ -40,10 +41,15 @@ class ImageEncoder(FrameEncoder):
         """
         self.check_frames(batch)
         clips, frames = batch.shape[:2]
-        prefix = int(self.card.options.get("prefix_tokens", 0))
+        rule, prefix = self.resolved.pooling, int(self.card.options.get("prefix_tokens", 0))
 
-        def features(tokens: Tensor) -> Tensor:
-            return pool(tokens, self.resolved.pooling, prefix).unflatten(0, (clips, frames)).mean(1)
+        def features(layer: str, tokens: Tensor) -> Tensor:
+            of_frames = (
+                pool(tokens, rule, prefix)
+                if layer in self.card.layers
+                else leaf_vectors(self.model.get_submodule(layer), tokens, clips * frames, rule)
+            )
+            return of_frames.unflatten(0, (clips, frames)).mean(1)
 
         return collect(
             self.model,

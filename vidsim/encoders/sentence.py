@@ -78,13 +78,13 @@ class SentenceEncoder:
                 f"{os.fspath(folder)!r} cannot be loaded as a sentence-transformers pipeline: {said}"
             ) from error
         self.model: Any = model.eval().requires_grad_(requires_grad=False)
-        self.widths = {PIPELINE: int(card.options.get("embedding_width", card.width))}
+        embedding_width = int(card.options.get("embedding_width", card.width))
         check_fit(
             self.model,
             resolved,
             blocks=(len([name for name in card.layers if name[-1].isdigit()]), self._config().num_hidden_layers),
             width=(card.width, self._config().hidden_size),
-            width_of_the_embedding=(self.widths[PIPELINE], self.model.get_embedding_dimension()),
+            width_of_the_embedding=(embedding_width, self.model.get_embedding_dimension()),
         )
         find_modules(self.model, card.layers[:-1])
         self.normalises = any(type(module).__name__ == "Normalize" for module in self.model)
@@ -158,13 +158,11 @@ class SentenceEncoder:
         self, captions: list[str], layers: Sequence[str]
     ) -> dict[str, Float[ndarray, "captions width"]]:
         order = np.argsort([len(caption) for caption in captions], kind="stable")
-        found = {
-            layer: np.zeros((len(captions), self.widths.get(layer, self.card.width)), np.float32) for layer in layers
-        }
+        found: dict[str, ndarray] = {}
         for start in range(0, len(captions), CAPTIONS_AT_ONCE):
             rows = order[start : start + CAPTIONS_AT_ONCE]
             for layer, values in self._forward([captions[row] for row in rows], layers).items():
-                found[layer][rows] = values
+                found.setdefault(layer, np.zeros((len(captions), values.shape[1]), np.float32))[rows] = values
         return found
 
     def _forward(self, captions: list[str], layers: Sequence[str]) -> dict[str, Float[ndarray, "captions width"]]:
@@ -173,8 +171,12 @@ class SentenceEncoder:
         mask = tokens["attention_mask"][:, :, None].float()
         output: dict[str, Tensor] = {}
 
-        def means(states: Tensor) -> Tensor:
-            return (states * mask).sum(1) / mask.sum(1)
+        def means(_layer: str, states: Tensor) -> Tensor:
+            if states.shape[:2] != mask.shape[:2]:  # of a module behind the tokens, or not of captions at all
+                return (
+                    states if states.ndim == 2 and len(states) == len(mask) else mask.new_full((len(mask), 1), np.nan)
+                )
+            return (states.flatten(2) * mask).sum(1) / mask.sum(1)
 
         found = collect(
             self.model,

@@ -12,6 +12,7 @@ from vidsim.encoders.activations import collect, find_modules, pool_maps
 from vidsim.encoders.base import EncoderCard, Reduce
 from vidsim.encoders.checkpoint import Resolved
 from vidsim.encoders.frame_encoder import FramedEncoder
+from vidsim.encoders.leaves import leaf_vectors
 from vidsim.encoders.resnet3d import resnet3d
 from vidsim.encoders.short_side import ShortSide
 from vidsim.encoders.slowfast import slowfast
@@ -80,11 +81,17 @@ class VideoCNN(FramedEncoder):
             If the clips have another number of frames, or frames of another size, than the model was trained on.
         """
         self.check_frames(batch)
+
+        def features(layer: str, maps: Tensor | list[Tensor]) -> Tensor:
+            if layer not in self.card.layers and isinstance(maps, Tensor):
+                return leaf_vectors(self.model.get_submodule(layer), maps, len(batch), self.resolved.pooling)
+            return pool_maps(maps, self.resolved.pooling)
+
         return collect(
             self.model,
             layers,
             lambda: self.model(self.preprocess.normalise(batch.to(self.device)).transpose(1, 2)),
-            lambda maps: pool_maps(maps, self.resolved.pooling),
+            features,
             reduce,
         )
 

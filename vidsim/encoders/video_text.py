@@ -24,6 +24,7 @@ from vidsim.encoders.activations import collect, find_modules, pool
 from vidsim.encoders.base import Reduce
 from vidsim.encoders.checkpoint import Resolved
 from vidsim.encoders.frame_encoder import FramedEncoder
+from vidsim.encoders.leaves import leaf_vectors
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.encoders.tokens import read_tokenizer
 from vidsim.encoders.weights import check_fit, load_strictly, refuse_other_model, safe_folder
@@ -110,7 +111,9 @@ class VideoText(FramedEncoder):
             pixels = self.preprocess.normalise(batch.to(self.device))
             joint.append(self.model.get_video_features(pixel_values=pixels).pooler_output)
 
-        def features(tokens: Tensor) -> Tensor:
+        def features(layer: str, tokens: Tensor) -> Tensor:
+            if layer not in self.card.layers:
+                return leaf_vectors(self.model.get_submodule(layer), tokens, clips, rule)
             if len(tokens) == clips:  # a token a frame
                 return tokens.flatten(1) if rule == "flatten" else tokens.mean(1)
             of_frames = pool(tokens, rule, prefix).unflatten(0, (clips, frames))

@@ -9,6 +9,7 @@ from torch import Tensor
 from vidsim.encoders.activations import collect, pool
 from vidsim.encoders.base import Reduce
 from vidsim.encoders.frame_encoder import FrameEncoder
+from vidsim.encoders.leaves import leaf_vectors
 
 
 class VideoTransformer(FrameEncoder):
@@ -39,11 +40,17 @@ class VideoTransformer(FrameEncoder):
             If the clips have another number of frames, or frames of another size, than the model was trained on.
         """
         self.check_frames(batch)
-        prefix = int(self.card.options.get("prefix_tokens", 0))
+        rule, prefix = self.resolved.pooling, int(self.card.options.get("prefix_tokens", 0))
+
+        def features(layer: str, tokens: Tensor) -> Tensor:
+            if layer not in self.card.layers:
+                return leaf_vectors(self.model.get_submodule(layer), tokens, len(batch), rule)
+            return pool(tokens, rule, prefix)
+
         return collect(
             self.model,
             layers,
             lambda: self.forward(self.preprocess.normalise(batch.to(self.device))),
-            lambda tokens: pool(tokens, self.resolved.pooling, prefix),
+            features,
             reduce,
         )

@@ -21,6 +21,7 @@ from torch import Tensor
 from vidsim.encoders.activations import collect, find_modules
 from vidsim.encoders.base import EncoderCard, Reduce
 from vidsim.encoders.checkpoint import Resolved
+from vidsim.encoders.leaves import leaf_vectors
 from vidsim.encoders.patches import Patches
 from vidsim.encoders.tokens import read_chat_template, read_tokenizer, render
 from vidsim.encoders.weights import check_fit, load_strictly, refuse_other_model, safe_folder
@@ -28,6 +29,9 @@ from vidsim.errors import VidsimError
 
 CAPTION = "\ue000"
 """Stands for the caption while the template is filled in; a character that no template has."""
+
+TOWER = "model.visual."
+"""Where the modules are that see the frames, once a clip."""
 
 Pair = tuple[UInt8[Tensor, "_ 3 _ _"], Sequence[str]]
 """Prepared frames of a clip, and its captions."""
@@ -161,6 +165,7 @@ class VisionLanguage:
         pixels, grid = self.patches.cut(frames.to(self.device))
         seen: Any = None
         states: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+        reading = [layer for layer in layers if not layer.startswith(TOWER)]
         for caption in captions or (None,):
             ids = self.prompt(frames, caption)
             of_frames = ids == self.frame_token
@@ -178,10 +183,12 @@ class VisionLanguage:
                     use_cache=False,
                 )
 
-            def mean(tokens: Tensor, first: int = first) -> Tensor:
-                return tokens[:, first:].mean(1)
+            def mean(layer: str, tokens: Tensor, first: int = first, ids: Tensor = ids) -> Tensor:
+                if tokens.shape[:2] != ids.shape:
+                    return leaf_vectors(self.model.get_submodule(layer), tokens, 1, "mean")
+                return tokens.flatten(2)[:, first:].mean(1)
 
-            found = collect(self.model, layers, forward, mean, lambda _, features: features)
+            found = collect(self.model, layers if seen is None else reading, forward, mean, lambda _, vector: vector)
             for layer, vector in found.items():
                 states[layer].append(torch.from_numpy(vector[0]))
         return {layer: torch.stack(vectors).mean(0) for layer, vectors in states.items()}

@@ -97,6 +97,7 @@ def extract(
     *,
     spec: FeatureSpec | None = None,
     layers: Sequence[str] | None = None,
+    all_modules: bool = False,
     device: str = "auto",
     batch_size: int | None = None,
     workers: int = 2,
@@ -119,7 +120,10 @@ def extract(
     spec : FeatureSpec, optional
         Projection, precision, decoder, use of captions.
     layers : sequence of str, optional
-        Layers to store; all by default.
+        Layers to store; all of the card by default.
+    all_modules : bool
+        Store every leaf module of the network beside the card's layers, as the paper's extraction did. What they are
+        takes the weights to tell, so these are loaded even if every stimulus is done.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     batch_size : int, optional
@@ -145,7 +149,10 @@ def extract(
     start = time.perf_counter()
     spec = spec or FeatureSpec()
     card = resolved.card
-    wanted = catalog.select_layers(card, layers)
+    if all_modules and layers is not None:
+        raise VidsimError("either some layers or every module: leave --layers or --all-modules out")
+    encoder = catalog.load(resolved, device=device) if all_modules else None
+    wanted = _every_module(encoder) if encoder is not None else catalog.select_layers(card, layers)
     identity = spec.identity(resolved.identity, card.modality)
     table = store.table(card.name, identity, wanted)
     layer = card.default_layer if card.default_layer in wanted else wanted[-1]
@@ -172,7 +179,7 @@ def extract(
     progress = progress or Quiet()
     encoded, failed = 0, []
     if todo.todo:
-        encoder = catalog.load(resolved, device=device)
+        encoder = encoder or catalog.load(resolved, device=device)
         size = batch_size or (64 if card.modality == "text" else 1 if catalog.resolve_device(device) == "cpu" else 8)
         create = partial(
             store.create,
@@ -207,6 +214,12 @@ def extract(
         len(todo.new_failures) + len(failed),
         time.perf_counter() - start,
     )
+
+
+def _every_module(encoder: Encoder) -> tuple[str, ...]:
+    from vidsim.encoders.leaves import all_layers  # imports torch
+
+    return all_layers(encoder)
 
 
 def _settle(store: Store, table: EmbeddingTable | None, todo: Plan, known: Sequence[Failure]) -> None:
