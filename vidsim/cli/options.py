@@ -29,6 +29,13 @@ class Precision(StrEnum):
     float16 = "float16"
 
 
+class ComputePrecision(StrEnum):
+    """Precision in which a model computes."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 class Captions(StrEnum):
     """Which captions of a stimulus are used."""
 

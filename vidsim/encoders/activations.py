@@ -111,7 +111,7 @@ def collect(
 
     def sink(layer: str, output: Any) -> None:
         # a copy: a view would keep the whole token map alive
-        small = reduce(layer, features(layer, output))
+        small = reduce(layer, features(layer, _single(output)))
         found[layer] = small.to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format).numpy()
 
     # float32 means float32 on a GPU too: convolutions would use TF32 there, and give other embeddings than a CPU
@@ -121,6 +121,13 @@ def collect(
     with torch.inference_mode(), exact, capture(model, layers, sink, stop=stop):
         forward()
     return {layer: found[layer] for layer in layers}
+
+
+def _single(output: Any) -> Any:
+    # under autocast, blocks give bfloat16: means over their tokens are taken in single precision all the same
+    if isinstance(output, list):
+        return [part.float() for part in output]
+    return output.float()
 
 
 def find_modules(model: nn.Module, layers: Sequence[str]) -> Mapping[str, nn.Module]:

@@ -19,7 +19,7 @@ from numpy import ndarray
 from vidsim.data.stimuli import Stimulus, StimulusSet
 from vidsim.data.video import Decoder, content_hash, decoder, file_content, joint_content
 from vidsim.encoders import catalog
-from vidsim.encoders.base import Encoder
+from vidsim.encoders.base import Encoder, EncoderCard
 from vidsim.errors import UnusableFile, VidsimError
 from vidsim.extract.plan import Plan, caption_entry, file_entry, plan, used_captions
 from vidsim.extract.spec import FeatureSpec
@@ -149,10 +149,10 @@ def extract(
     start = time.perf_counter()
     spec = spec or FeatureSpec()
     card = resolved.card
-    if all_modules and layers is not None:
-        raise VidsimError("either some layers or every module: leave --layers or --all-modules out")
-    encoder = catalog.load(resolved, device=device) if all_modules else None
-    wanted = _every_module(encoder) if encoder is not None else catalog.select_layers(card, layers)
+    encoder, wanted = None, catalog.select_layers(card, layers)
+    if all_modules:
+        encoder, wanted = _every_module(resolved, layers, device)
+    _refuse_half_precision(spec, card)
     identity = spec.identity(resolved.identity, card.modality)
     table = store.table(card.name, identity, wanted)
     layer = card.default_layer if card.default_layer in wanted else wanted[-1]
@@ -179,8 +179,9 @@ def extract(
     progress = progress or Quiet()
     encoded, failed = 0, []
     if todo.todo:
-        encoder = encoder or catalog.load(resolved, device=device)
-        size = batch_size or (64 if card.modality == "text" else 1 if catalog.resolve_device(device) == "cpu" else 8)
+        where = catalog.resolve_device(device)
+        encoder = encoder or catalog.load(resolved, device=where)
+        size = batch_size or (64 if card.modality == "text" else 1 if where == "cpu" else 8)
         create = partial(
             store.create,
             card.name,
@@ -197,7 +198,7 @@ def extract(
         with writer:
             for batch, failures in _batches(todo, encoder, spec, size, workers):
                 if batch:
-                    vectors = _encode(encoder, [item for _, item in batch], wanted, spec)
+                    vectors = _encode(encoder, [item for _, item in batch], wanted, spec, where)
                     writer.add([entry for entry, _ in batch], vectors)
                 for failure in failures:
                     log.info("%s: %s", failure.kind, failure.reason)
@@ -216,10 +217,21 @@ def extract(
     )
 
 
-def _every_module(encoder: Encoder) -> tuple[str, ...]:
+def _every_module(
+    resolved: catalog.Resolved, layers: Sequence[str] | None, device: str
+) -> tuple[Encoder, tuple[str, ...]]:
+    """Load an encoder to tell its leaf modules."""
     from vidsim.encoders.leaves import all_layers  # imports torch
 
-    return all_layers(encoder)
+    if layers is not None:
+        raise VidsimError("either some layers or every module: leave --layers or --all-modules out")
+    encoder = catalog.load(resolved, device=device)
+    return encoder, all_layers(encoder)
+
+
+def _refuse_half_precision(spec: FeatureSpec, card: EncoderCard) -> None:
+    if spec.compute != "float32" and card.checkpoint is None:
+        raise VidsimError(f"{card.name} has no weights and computes in float32 alone, not in {spec.compute}")
 
 
 def _settle(store: Store, table: EmbeddingTable | None, todo: Plan, known: Sequence[Failure]) -> None:
@@ -277,9 +289,10 @@ def embed_file(
     VidsimError
         If the clip or the encoder cannot be used.
     """
-    encoder = catalog.load(resolved, device=device)
+    where = catalog.resolve_device(device)
+    encoder = catalog.load(resolved, device=where)
     _, item = _prepare(Stimulus(path.name, path.resolve()), encoder, decoder(spec.decoder), spec)
-    vector = _encode(encoder, [item], [layer], spec)[layer][0]
+    vector = _encode(encoder, [item], [layer], spec, where)[layer][0]
     return vector.astype(spec.dtype).astype(np.float32)
 
 
@@ -374,7 +387,9 @@ def _prepare(stimulus: Stimulus, encoder: Encoder, reader: Decoder, spec: Featur
     return entry, (frames.images, captions)
 
 
-def _encode(encoder: Encoder, items: Sequence[Any], layers: Sequence[str], spec: FeatureSpec) -> dict[str, ndarray]:
+def _encode(
+    encoder: Encoder, items: Sequence[Any], layers: Sequence[str], spec: FeatureSpec, device: str
+) -> dict[str, ndarray]:
     import torch
 
     def reduce(layer: str, features: "Tensor") -> "Tensor":
@@ -389,7 +404,8 @@ def _encode(encoder: Encoder, items: Sequence[Any], layers: Sequence[str], spec:
     if "text" not in encoder.card.modality:
         batch = torch.stack([torch.as_tensor(item) for item in items])
     try:
-        return encoder.encode(batch, layers, reduce)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=spec.compute == "bfloat16"):
+            return encoder.encode(batch, layers, reduce)
     except torch.OutOfMemoryError as error:
         raise VidsimError(f"out of memory with {len(items)} stimuli in a batch; use a smaller --batch-size") from error
 
