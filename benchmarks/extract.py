@@ -23,6 +23,7 @@ from statistics import median
 import numpy as np
 import torch
 import transformers
+
 from clips import make
 
 NAIVE = Path(__file__).with_name("naive.py")

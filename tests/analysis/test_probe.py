@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import pearsonr
 from sklearn.linear_model import RidgeCV
 
-from vidsim.analysis import probe as module
+from vidsim.analysis import crossfit
 from vidsim.analysis.probe import probe, unusable
 from vidsim.analysis.ridge import PENALTIES, fit_ridge
 from vidsim.data.ratings import Ratings
@@ -83,52 +83,6 @@ def test_what_is_held_out_is_not_fitted():
         assert b.penalty == a.penalty
 
 
-def test_resamples_are_as_if_written_out():
-    rng = np.random.default_rng(1)
-    fold = rng.integers(-1, 3, size=40)
-    p, y = rng.normal(size=(2, 40, 2))
-    y += p
-    times = rng.multinomial(40, np.full(40, 1 / 40), size=6).astype(float)
-    for k in range(3):
-        p[fold == k] -= p[fold == k].mean(axis=0)
-        y[fold == k] -= y[fold == k].mean(axis=0)
-    found = module._correlations(module._Deal(np.arange(2), fold, p, y), times)
-    for row, drawn in zip(found, times.astype(int), strict=True):
-        for k in range(2):
-            predicted, rated = [], []
-            for part in range(3):
-                rows = np.repeat(np.arange(40), drawn * (fold == part))
-                predicted += list(p[rows, k] - p[rows, k].mean())
-                rated += list(y[rows, k] - y[rows, k].mean())
-            assert row[k] == pytest.approx(pearsonr(predicted, rated).statistic)
-
-
-def test_the_part_of_fits_is_what_leaving_a_stimulus_out_changes():
-    """To first order: with folds and penalties given, a small step towards the predictions without the stimulus."""
-    space, ratings = made(60, 8)
-    x, y = space.matrix, ratings.values[:, :1]
-    (order,) = deal(60, 1)
-    plain = module._fit(x, y, np.zeros(60, bool), [order], 5)
-    fold = plain.deals[0].fold
-    step = 1e-5
-
-    def r_towards(gone):
-        each = []
-        for k in range(5):
-            test, train = fold == k, fold != k
-            rest = train & (np.arange(60) != gone)
-            fit = fit_ridge(x[train], y[train])
-            # the same penalty, though the mean squared length of embeddings differs
-            units = [((x[part] - x[part].mean(axis=0)) ** 2).sum() / part.sum() for part in (train, rest)]
-            without = fit_ridge(x[rest], y[rest], fit.penalties * units[0] / units[1]).predict(x[test])
-            whole = fit.predict(x[test])
-            each.append(pearsonr((whole + step * (without - whole))[:, 0], y[test, 0]).statistic)
-        return np.mean(each)
-
-    slow = [(plain.r[0] - r_towards(gone)) / step for gone in range(60)]
-    np.testing.assert_allclose(plain.pull[:, 0], slow, atol=1e-6)
-
-
 def test_missing_ratings_are_left_out_for_each_attribute():
     space, ratings = made(80, 10, 3, missing=0.2)
     values = ratings.values.copy()
@@ -203,7 +157,7 @@ def test_results_depend_on_the_seed_alone(monkeypatch):
     first, second, other = (probe({"x": space}, ratings, resamples=60, seed=s).spaces[0].scores for s in (0, 0, 1))
     assert first == second
     assert first != other
-    monkeypatch.setattr(module, "BLOCK", 50 * 7)  # resamples in blocks of 7
+    monkeypatch.setattr(crossfit, "BLOCK", 50 * 7)  # resamples in blocks of 7
     (blocks,) = probe({"x": space}, ratings, resamples=60).spaces
     for a, b in zip(first, blocks.scores, strict=True):
         assert b.r == a.r

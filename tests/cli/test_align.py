@@ -180,6 +180,33 @@ def test_files_are_written_whole(vidsim, root, tmp_path):
     assert "exists already; --force replaces it" in err
 
 
+@pytest.mark.parametrize(("name", "start"), [("a.png", b"\x89PNG"), ("a.SVG", b"<svg")])
+def test_curves_of_the_layers_are_drawn(vidsim, root, tmp_path, name, start):
+    out = tmp_path / name
+    asked = ("align", "--judgments", "lab", "--encoders", "net", "--split", "train", "--root", root, "--curves", out)
+    status, text, err = vidsim(*asked)
+    assert (status, err) == (0, "")
+    assert text.splitlines()[-1] == str(out)
+    drawn = out.read_bytes()
+    assert drawn.startswith(start)
+    status, text, err = vidsim(*asked)
+    assert (status, text) == (2, "")
+    assert "exists already; --force replaces it" in err
+    assert vidsim(*asked, "--force")[0] == 0
+    assert out.read_bytes() == drawn
+
+
+def test_without_a_curve_nothing_is_written(vidsim, root, tmp_path):
+    files = [tmp_path / name for name in ("a.png", "b.png", "a.csv")]
+    outs = [
+        part for option, file in zip(("--curves", "--plot", "--csv"), files, strict=True) for part in (option, file)
+    ]
+    status, out, err = vidsim("align", "--judgments", "lab", "-e", "net:a", "--root", root, *outs)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "--curves: no encoder has a curve; expected one in the store with two layers or more, and 20 stimuli" in err
+    assert not any(file.exists() for file in files)
+
+
 def test_several_encoders_are_sorted_and_each_named_once(vidsim, root):
     options = ("--captions", "first", "--split", "test")
     answer = run(vidsim, root, "--encoders", "text", "net", "text", *options)
@@ -265,6 +292,10 @@ def test_a_whole_release_is_aligned_on_its_test_split(vidsim, tmp_path):
         (("--encoders", "net", "--split", "new"), "none of the 1 stimuli of split 'new' is judged in 'lab'"),
         (("--encoders", "net", "--html", "/no/such/a.html"), "no folder '/no/such'; make it first"),
         (("--encoders", "net", "--csv", "a.txt"), "expected a name that ends in .csv"),
+        (("--encoders", "net", "--curves", "a.pdf"), "--curves 'a.pdf': expected a name that ends in .png or .svg"),
+        (("--encoders", "net", "--curves", "/no/such/a.png"), "no folder '/no/such'; make it first"),
+        (("--encoders", "net", "--curves", "a.png", "--layer", "all"), "--curves is with --layer auto"),
+        (("--encoders", "net", "--curves", "a.png", "--plot", "a.png"), "--plot and --curves both name 'a.png'"),
     ],
 )
 def test_mistakes_are_one_line(vidsim, root, arguments, message):

@@ -80,7 +80,7 @@ class Classification:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class AccuracyDifference:
     """Hold how much more often one model's classifier is right than another's.
 
     Parameters
@@ -159,7 +159,9 @@ def classify(
     return Classification(np.stack([ranks[p] for p in chosen]), tuple(chosen), test.labels, test.groups)
 
 
-def compare(first: Classification, second: Classification, *, resamples: int = 1000, seed: int = 0) -> Comparison:
+def compare(
+    first: Classification, second: Classification, *, resamples: int = 1000, seed: int = 0
+) -> AccuracyDifference:
     """Compare two models by their classifiers' answers to the same test videos.
 
     Parameters
@@ -173,7 +175,7 @@ def compare(first: Classification, second: Classification, *, resamples: int = 1
 
     Returns
     -------
-    Comparison
+    AccuracyDifference
         Second less first.
 
     Raises
@@ -186,7 +188,7 @@ def compare(first: Classification, second: Classification, *, resamples: int = 1
     gain = second.right().mean(axis=0) - first.right().mean(axis=0)
     a, b = first.right()[0] > 0, second.right()[0] > 0
     only_first, only_second = int((a & ~b).sum()), int((~a & b).sum())
-    return Comparison(
+    return AccuracyDifference(
         float(gain.mean()),
         _interval(gain, first.groups, resamples, seed),
         only_first,

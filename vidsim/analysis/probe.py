@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.special import stdtrit
 
+from vidsim.analysis.crossfit import CrossFit, cross_fit, resample
 from vidsim.analysis.multiple import max_statistic
-from vidsim.analysis.ridge import fit_ridge, rotated
+from vidsim.analysis.ridge import rotated
 from vidsim.data.ratings import Ratings
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
@@ -19,9 +20,6 @@ LEAST_FITTED = 10
 
 LEAST_TESTED = 4
 """Rated stimuli below which a held-out split says nothing."""
-
-BLOCK = 1 << 22
-"""Resamples times stimuli worked on at a time."""
 
 LARGEST = 1 - 1e-12
 """Correlation above which Fisher's scale is cut off."""
@@ -131,51 +129,6 @@ class Probe:
     seed: int
 
 
-@dataclass(frozen=True, eq=False)
-class _Deal:
-    """Hold predictions from one way to deal n stimuli to folds, for those attributes that the same are rated for.
-
-    Parameters
-    ----------
-    columns : array of shape (c,)
-        The attributes.
-    fold : array of shape (n,)
-        That each stimulus is predicted in; -1 where it is not.
-    predicted, rated : array of shape (n, c)
-        Predictions and ratings, of mean 0 and standard deviation 1 in each fold; 0 where not predicted.
-    """
-
-    columns: Int[ndarray, " c"]
-    fold: Int[ndarray, " n"]
-    predicted: Float[ndarray, "n c"]
-    rated: Float[ndarray, "n c"]
-
-
-@dataclass(frozen=True, eq=False)
-class _Fits:
-    """Hold what resamples need to know of one space.
-
-    Parameters
-    ----------
-    deals : tuple of _Deal
-        Predictions, of each deal and each set of attributes.
-    r : array of shape (a,)
-        Correlations, mean over deals.
-    pull : array of shape (n, a)
-        How much larger each r is by the part that each stimulus has in the fits; 0 where a split is held out.
-    penalties : array of shape (a,)
-        Geometric means.
-    fitted : array of shape (a,)
-        Fewest stimuli in a fit.
-    """
-
-    deals: tuple[_Deal, ...]
-    r: Float[ndarray, " a"]
-    pull: Float[ndarray, "n a"]
-    penalties: Float[ndarray, " a"]
-    fitted: Int[ndarray, " a"]
-
-
 def probe(
     spaces: Mapping[str, Embeddings],
     ratings: Ratings,
@@ -257,10 +210,10 @@ def probe(
     else:
         ways, parts = [dealing.permutation(len(ids)) for _ in range(repeats)], folds
         tested = np.ones(len(ids), bool)
-    fits = [_fit(_matrix(name, space, ids), values, out, ways, folds) for name, space in spaces.items()]
+    fits = [cross_fit(_matrix(name, space, ids), values, out, ways, folds) for name, space in spaces.items()]
     n = np.isfinite(values[tested]).sum(axis=0)
     widening = np.sqrt(n / (n - parts)) * stdtrit(n - parts - 1, 0.975) / stdtrit(np.inf, 0.975)
-    drawn, pulled = _resample(fits, tested, resamples, drawing)
+    drawn, pulled = resample(fits, tested, resamples, drawing)
     scores = [_scores(ratings.attributes, fit, n, drawn[:, k], pulled[:, k], widening) for k, fit in enumerate(fits)]
     gains = _gains(ratings.attributes, np.array([fit.r for fit in fits]), drawn, pulled, widening)
     return Probe(
@@ -350,106 +303,9 @@ def _matrix(name: str, space: Embeddings, ids: Sequence[str]) -> Float[ndarray, 
     return rotated(matrix)
 
 
-def _fit(
-    matrix: Float[ndarray, "n k"],
-    values: Float[ndarray, "n a"],
-    out: Bool[ndarray, " n"],
-    ways: Sequence[Int[ndarray, " n"] | None],
-    folds: int,
-) -> _Fits:
-    """Fit and predict in every fold of every way to deal the stimuli; None holds those out that ``out`` says."""
-    known = np.isfinite(values)
-    patterns, which = np.unique(known, axis=1, return_inverse=True)
-    deals: list[_Deal] = []
-    r, pull = np.zeros(values.shape[1]), np.zeros(values.shape)
-    logs: list[list[float]] = [[] for _ in r]
-    fitted = np.full(values.shape[1], len(values))
-    for way in ways:
-        for number, pattern in enumerate(patterns.T):
-            columns = np.flatnonzero(which.ravel() == number)
-            fold = np.where(out & pattern, 0, -1)
-            if way is not None:  # every fold has as many rated stimuli, give or take one
-                rated = way[pattern[way]]
-                fold[rated] = np.arange(len(rated)) % folds
-            deal = _Deal(columns, fold, np.zeros((len(fold), len(columns))), np.zeros((len(fold), len(columns))))
-            moved = np.zeros((len(fold), len(columns)))
-            for k in range(fold.max() + 1):
-                test, train = fold == k, pattern & (fold != k)
-                fit = fit_ridge(matrix[train], values[np.ix_(train, columns)])
-                y, _ = _standard(values[np.ix_(test, columns)])
-                p, spread = _standard(fit.predict(matrix[test]))
-                slopes = np.divide(y - (p * y).mean(axis=0) * p, spread, out=np.zeros_like(y), where=spread > 0)
-                if way is not None:
-                    moved[train] += fit.pull(matrix[test], slopes)
-                deal.predicted[test], deal.rated[test] = p, y
-                fitted[columns] = np.minimum(fitted[columns], train.sum())
-                for column, penalty in zip(columns, fit.penalties, strict=True):
-                    logs[column].append(np.log(penalty))
-            scale = np.sqrt((deal.predicted**2).sum(axis=0) * (deal.rated**2).sum(axis=0))
-            r[columns] += _ratio((deal.predicted * deal.rated).sum(axis=0), scale) / len(ways)
-            pull[:, columns] += _ratio(moved, scale) / len(ways)
-            deals.append(deal)
-    return _Fits(tuple(deals), r, pull, np.exp([np.mean(values) for values in logs]), fitted)
-
-
-def _standard(values: Float[ndarray, "m c"]) -> tuple[Float[ndarray, "m c"], Float[ndarray, " c"]]:
-    """Set columns to mean 0 and standard deviation 1, and return the latter; all 0 where values do not differ."""
-    centred = values - values.mean(axis=0)
-    spread = centred.std(axis=0)
-    spread[spread <= 1e-12 * np.abs(values).max(axis=0)] = 0  # differ by rounding alone
-    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0), spread
-
-
-def _resample(
-    fits: Sequence[_Fits],
-    tested: Bool[ndarray, " n"],
-    resamples: int,
-    rng: np.random.Generator,
-) -> tuple[Float[ndarray, "r s a"], Float[ndarray, "r s a"]]:
-    """Draw stimuli: r among those predicted, for the fits as they are; and how far those fitted move r."""
-    shape = (resamples, len(fits), len(fits[0].r))
-    drawn, pulled = np.zeros(shape), np.zeros(shape)
-    step = max(1, BLOCK // len(tested))
-    for start in range(0, resamples, step):
-        rows = slice(start, min(start + step, resamples))
-        times, others = (_draw(tested, rows.stop - rows.start, rng) for _ in range(2))
-        for space, fit in enumerate(fits):
-            pulled[rows, space] = (others - tested) @ fit.pull
-            ways = np.bincount(np.concatenate([deal.columns for deal in fit.deals]))
-            for deal in fit.deals:
-                drawn[rows, space, deal.columns] += _correlations(deal, times) / ways[deal.columns]
-    return drawn, pulled
-
-
-def _draw(part: Bool[ndarray, " n"], resamples: int, rng: np.random.Generator) -> Float[ndarray, "r n"]:
-    """Draw stimuli of a part with replacement, as many as it has: how often each is drawn."""
-    size = int(part.sum())
-    times = np.zeros((resamples, len(part)))
-    times[:, part] = rng.multinomial(size, np.full(size, 1 / size), size=resamples)
-    return times
-
-
-def _correlations(deal: _Deal, times: Float[ndarray, "r n"]) -> Float[ndarray, "r c"]:
-    """Correlate predictions with ratings within folds, as if each stimulus stood there so many times."""
-    covariance, predicted, rated = np.zeros((3, len(times), len(deal.columns)))
-    for k in range(deal.fold.max() + 1):
-        rows = deal.fold == k
-        p, y, weights = deal.predicted[rows], deal.rated[rows], times[:, rows]
-        total = np.maximum(weights.sum(axis=1, keepdims=True), 1)
-        sum_p, sum_y = weights @ p, weights @ y
-        covariance += weights @ (p * y) - sum_p * sum_y / total
-        predicted += weights @ p**2 - sum_p**2 / total
-        rated += weights @ y**2 - sum_y**2 / total
-    return _ratio(covariance, np.sqrt(np.maximum(predicted, 0) * np.maximum(rated, 0)))
-
-
-def _ratio(above: Float[ndarray, "..."], below: Float[ndarray, "..."]) -> Float[ndarray, "..."]:
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
-
-
 def _scores(
     attributes: Sequence[str],
-    fit: _Fits,
+    fit: CrossFit,
     tested: Int[ndarray, " a"],
     drawn: Float[ndarray, "r a"],
     pulled: Float[ndarray, "r a"],

@@ -1,5 +1,6 @@
 """``vidsim align``: how closely models' similarities match people's, straight from the store."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,10 @@ from vidsim.errors import VidsimError
 
 COMPARED = 15
 """Most differences between models that are printed."""
+
+FIGURE = (".png", ".svg")
+FORMS = {"--plot": FIGURE, "--curves": FIGURE, "--csv": (".csv",), "--html": (".html",)}
+"""Options that name a file to write, and what it may end in."""
 
 
 class Protocol(StrEnum):
@@ -73,24 +78,30 @@ def align(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the encoders to this .png or .svg file.", show_default=False)
     ] = None,
+    curves: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw how closely each layer matches people to this .png or .svg file; with --layer auto.",
+            show_default=False,
+        ),
+    ] = None,
     csv: Annotated[
         Path | None, typer.Option(help="Write one row per encoder to this .csv file.", show_default=False)
     ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write tables and plots to this .html file.", show_default=False)
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that --plot, --csv or --html name.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files that --plot, --curves, --csv or --html name.")
+    ] = False,
     root: Root = DEFAULT_ROOT,
     json: Json = False,
 ) -> None:
     """Compare encoders with people: rank correlation of similarities, and odd-one-out accuracy."""
-    for out, suffixes, option in (
-        (plot, (".png", ".svg"), "--plot"),
-        (csv, (".csv",), "--csv"),
-        (html, (".html",), "--html"),
-    ):
-        if out is not None:
-            check_out(out, suffixes, force=force, option=option)
+    outs = {option: out for option, out in zip(FORMS, (plot, curves, csv, html), strict=True) if out is not None}
+    _check_outs(outs, force=force)
+    if curves is not None and layer != AUTO:
+        raise VidsimError(f"--curves is with --layer {AUTO}, which measures every layer; leave one of the two out")
     if protocol is Protocol.paper and (context is not ContextName.within or captions is Captions.mean):
         raise VidsimError("--protocol paper is with --context split and --captions first; leave the others out")
     caption = captions or (Captions.first if protocol is Protocol.paper else Captions.mean)
@@ -111,28 +122,43 @@ def align(
             root=root,
         )
     )
-    if plot is not None:
-        from vidsim.report.alignment import models_plot
-
-        image = models_plot(answer, "svg" if plot.suffix.lower() == ".svg" else "png")
-        write_out(plot, lambda file: file.write(image), force=force, option="--plot")
-    if csv is not None:
-        from vidsim.report.alignment import alignment_csv
-
-        table = alignment_csv(answer)
-        write_out(csv, lambda file: file.write(table), force=force, option="--csv")
-    if html is not None:
-        from vidsim.report.alignment import alignment_page
-
-        page = alignment_page(answer).html().encode()
-        write_out(html, lambda file: file.write(page), force=force, option="--html")
+    # all is made before anything is written
+    files = {option: _make(option, out, answer) for option, out in outs.items()}
+    for option, content in files.items():
+        write_out(outs[option], lambda file, content=content: file.write(content), force=force, option=option)
     if json:
         show.emit(answer)
     else:
         _tell(answer)
-        for out in (plot, csv, html):
-            if out is not None:
-                typer.echo(show.printable(str(out)))
+        for out in outs.values():
+            typer.echo(show.printable(str(out)))
+
+
+def _check_outs(outs: Mapping[str, Path], *, force: bool) -> None:
+    for option, out in outs.items():
+        check_out(out, FORMS[option], force=force, option=option)
+    if len({out.resolve() for out in outs.values()}) < len(outs):
+        raise VidsimError(f"--plot and --curves both name {str(outs['--plot'])!r}; expected a file for each")
+
+
+def _make(option: str, out: Path, answer: dict[str, Any]) -> bytes:
+    """Make the content of the file that an option names."""
+    from vidsim.analysis.layers import FOLDS, LEAST
+    from vidsim.report.alignment import alignment_csv, alignment_page, layers_plot, models_plot
+
+    form = "svg" if out.suffix.lower() == ".svg" else "png"
+    if option == "--csv":
+        return alignment_csv(answer)
+    if option == "--html":
+        return alignment_page(answer).html().encode()
+    if option == "--plot":
+        return models_plot(answer, form)
+    if not answer["curves"]:
+        raise VidsimError(
+            "--curves: no encoder has a curve; expected one in the store with two layers or more, and "
+            f"{FOLDS * LEAST} stimuli or more to measure them on"
+        )
+    return layers_plot(answer, form)
 
 
 def _tell(answer: dict[str, Any]) -> None:

@@ -143,7 +143,7 @@ def models_plot(answer: Answer, form: Literal["png", "svg"] = "png") -> bytes:
     encoders = answer["encoders"]
     with plot(6.8, 2.3 + 0.36 * len(encoders)) as (drawing, axes):
         places = [float(k) for k in range(len(encoders))]
-        _band(axes, answer["reliability"], answer["reliability_interval"], "people, r_SB", vertical=True)
+        _band(axes, answer["reliability"], answer["reliability_interval"], "reliability of people", vertical=True)
         values = [_signed(encoder["rho"]) for encoder in encoders]
         ends = [[_signed(end) for end in encoder["interval"]] for encoder in encoders]
         _points(axes, values, ends, places, COLOURS[0], "o", "this sample")
@@ -209,7 +209,7 @@ def layers_plot(answer: Answer, form: Literal["png", "svg"] = "svg") -> bytes:
             axes,
             None if known is None or known < 0 else known**0.5,
             [None if end is None else max(end, 0) ** 0.5 for end in ends],
-            "perfect model, √r_SB",
+            "perfect model, √ of people's reliability",
         )
         drawn = [encoder for encoder in answer["encoders"] if encoder["curve"]][:MOST_CURVES]
         for encoder, colour in zip(drawn, COLOURS, strict=False):

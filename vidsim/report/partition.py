@@ -187,7 +187,7 @@ def _list(axes: "Axes", partitions: Sequence["Partition"], styles: Sequence[_Sty
         axes.barh(row, 0.055, 0.62, left=-0.09, color=style.colour, hatch=style.hatch, edgecolor="white",
                   clip_on=False, transform=axes.get_yaxis_transform())  # fmt: skip
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(shown)), [_wrap(styles[number].label, 22) for number in shown], fontsize=11)
+    axes.set_yticks(range(len(shown)), [_wrap(styles[number].label, 24) for number in shown], fontsize=11)
     axes.tick_params(axis="y", length=0, pad=34)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.grid(visible=True, axis="x")

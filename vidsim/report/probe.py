@@ -60,9 +60,9 @@ def probe_plot(probe: "Probe", form: Literal["png", "svg"] = "png") -> bytes:
         axes.set_ylabel("Pearson r of prediction\nand rating" + (", 95 %" if probe.resamples else ""))
         handles = list(axes.get_legend_handles_labels()[0])
         if any(starred):
-            handles += axes.plot(
-                [], [], ls="", marker="$*$", color="black", label="differs from the first, p corrected < .05"
-            )
+            label = "differs from the first, p corrected < .05"
+            # five rays, as the sign on the bars has
+            handles += axes.plot([], [], "k", ls="", marker=(5, 2), markersize=7, markeredgewidth=1.3, label=label)
         axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2, handlelength=1.4)
         return png(drawing) if form == "png" else svg(drawing).encode()
 
