@@ -94,8 +94,8 @@ def test_the_commands_on_analysis_run(vidsim, released):
         status, out, err = vidsim(*command)
         assert (status, err) == (0, "") or (status == 0 and command[0] == "extract"), (command, err)
         assert out.strip(), command
-    pages, plots = ("align.html", "flips.html", "models.html"), ("align.png", "layers.png", "partition.png", "probe.png")
-    for name in (*pages, *plots, "align.csv", "models.md"):
+    plots = ("align.png", "layers.png", "partition.png", "probe.png")
+    for name in (*plots, "align.html", "flips.html", "models.html", "align.csv", "models.md"):
         assert (released / name).stat().st_size > 0
 
 
