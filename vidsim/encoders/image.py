@@ -1,6 +1,7 @@
 """Image encoders of the transformers library: every frame on its own, embeddings averaged over the clip."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from jaxtyping import Float, UInt8
 from numpy import ndarray
@@ -40,21 +41,51 @@ class ImageEncoder(FrameEncoder):
             If the clips have another number of frames than the card says, or frames of another size.
         """
         self.check_frames(batch)
-        clips, frames = batch.shape[:2]
-        rule, prefix = self.resolved.pooling, int(self.card.options.get("prefix_tokens", 0))
-
-        def features(layer: str, tokens: Tensor) -> Tensor:
-            of_frames = (
-                pool(tokens, rule, prefix)
-                if layer in self.card.layers
-                else leaf_vectors(self.model.get_submodule(layer), tokens, clips * frames, rule)
-            )
-            return of_frames.unflatten(0, (clips, frames)).mean(1)
-
         return collect(
             self.model,
             layers,
-            lambda: self.forward(self.preprocess.normalise(batch.flatten(0, 1).to(self.device))),
-            features,
+            lambda: self.forward(self.preprocess.normalise(batch.to(self.device))),
+            lambda layer, tokens: self.pooled(layer, tokens, len(batch)),
             reduce,
         )
+
+    def forward(self, pixels: Float[Tensor, "*b 3 h w"]) -> Any:
+        """Run the model on frames.
+
+        Parameters
+        ----------
+        pixels : tensor of shape (frames, 3, size, size), or (clips, frames, 3, size, size)
+            Normalised.
+
+        Returns
+        -------
+        ModelOutput
+            Of the upstream library, a row a frame.
+        """
+        return super().forward(pixels.flatten(0, -4))
+
+    def pooled(self, layer: str, tokens: Float[Tensor, "rows ..."], clips: int) -> Float[Tensor, "clips features"]:
+        """Turn a layer's output into one vector per clip, the mean over its frames.
+
+        Parameters
+        ----------
+        layer : str
+            Layer of the card, or any other module.
+        tokens : tensor of shape (rows, ...)
+            Its output.
+        clips : int
+            Clips of the batch.
+
+        Returns
+        -------
+        tensor of shape (clips, features)
+            Gradients are followed.
+        """
+        assert self.card.sampling is not None
+        rule, frames = self.resolved.pooling, self.card.sampling.frames
+        of_frames = (
+            pool(tokens, rule, int(self.card.options.get("prefix_tokens", 0)))
+            if layer in self.card.layers
+            else leaf_vectors(self.model.get_submodule(layer), tokens, clips * frames, rule)
+        )
+        return of_frames.unflatten(0, (clips, frames)).mean(1)

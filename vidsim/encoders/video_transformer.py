@@ -40,17 +40,32 @@ class VideoTransformer(FrameEncoder):
             If the clips have another number of frames, or frames of another size, than the model was trained on.
         """
         self.check_frames(batch)
-        rule, prefix = self.resolved.pooling, int(self.card.options.get("prefix_tokens", 0))
-
-        def features(layer: str, tokens: Tensor) -> Tensor:
-            if layer not in self.card.layers:
-                return leaf_vectors(self.model.get_submodule(layer), tokens, len(batch), rule)
-            return pool(tokens, rule, prefix)
-
         return collect(
             self.model,
             layers,
             lambda: self.forward(self.preprocess.normalise(batch.to(self.device))),
-            features,
+            lambda layer, tokens: self.pooled(layer, tokens, len(batch)),
             reduce,
         )
+
+    def pooled(self, layer: str, tokens: Float[Tensor, "rows ..."], clips: int) -> Float[Tensor, "clips features"]:
+        """Turn a layer's output into one vector per clip.
+
+        Parameters
+        ----------
+        layer : str
+            Layer of the card, or any other module.
+        tokens : tensor of shape (rows, ...)
+            Its output.
+        clips : int
+            Clips of the batch.
+
+        Returns
+        -------
+        tensor of shape (clips, features)
+            Gradients are followed.
+        """
+        rule = self.resolved.pooling
+        if layer not in self.card.layers:
+            return leaf_vectors(self.model.get_submodule(layer), tokens, clips, rule)
+        return pool(tokens, rule, int(self.card.options.get("prefix_tokens", 0)))

@@ -149,9 +149,9 @@ def extract(
     start = time.perf_counter()
     spec = spec or FeatureSpec()
     card = resolved.card
-    encoder, wanted = None, catalog.select_layers(card, layers)
-    if all_modules:
-        encoder, wanted = _every_module(resolved, layers, device)
+    encoder, wanted = (
+        _every_module(resolved, layers, device) if all_modules else (None, catalog.select_layers(card, layers))
+    )
     _refuse_half_precision(spec, card)
     identity = spec.identity(resolved.identity, card.modality)
     table = store.table(card.name, identity, wanted)

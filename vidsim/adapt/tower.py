@@ -1,0 +1,172 @@
+"""Towers: the part of an encoder that is trained, run with gradients on stimuli known by their ids."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from vidsim.encoders.activations import capture
+from vidsim.encoders.base import Encoder, EncoderCard
+from vidsim.encoders.image import ImageEncoder
+from vidsim.encoders.sentence import PIPELINE, SentenceEncoder
+from vidsim.encoders.video_transformer import VideoTransformer
+from vidsim.errors import VidsimError
+
+FRAMES = (VideoTransformer, ImageEncoder)
+"""Families that take frames and can be trained."""
+
+
+class Tower(Protocol):
+    """Give embeddings of stimuli with gradients."""
+
+    def __call__(self, ids: Sequence[str], rng: np.random.Generator | None) -> Float[Tensor, "n d"]:
+        """Embed stimuli; with a generator, what is random (which caption) is drawn with it."""
+        ...
+
+
+def trunk_of(encoder: Encoder) -> nn.Module:
+    """Return the network of the transformers library inside an encoder: it takes the LoRA weights.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        A transformer on frames, or a sentence encoder.
+
+    Returns
+    -------
+    Module
+        The network.
+
+    Raises
+    ------
+    VidsimError
+        If the encoder cannot be trained.
+    """
+    refuse_untrainable(encoder.card)
+    if isinstance(encoder, SentenceEncoder):
+        return encoder.model[0].model
+    if isinstance(encoder, FRAMES):
+        return encoder.model
+    raise VidsimError(f"{encoder.card.name} is of family {encoder.card.family}, which cannot be trained yet")
+
+
+def refuse_untrainable(card: EncoderCard) -> None:
+    """Refuse an encoder whose card names nothing to train.
+
+    Parameters
+    ----------
+    card : EncoderCard
+        Row of the catalog.
+
+    Raises
+    ------
+    VidsimError
+        If it has no LoRA targets.
+    """
+    if not card.lora_targets:
+        raise VidsimError(
+            f"{card.name} has no LoRA targets: its card names no linear layers to train; expected a transformer such as "
+            "timesformer-base, clip-vit-b-32 or all-MiniLM-L6-v2"
+        )
+
+
+class TextTower:
+    """Embed captions with a sentence encoder's whole pipeline.
+
+    Parameters
+    ----------
+    encoder : SentenceEncoder
+        The encoder.
+    captions : mapping of str to sequence of str
+        Of each stimulus.
+    rule : {"draw", "mean", "first"}
+        Where gradients are followed: one caption drawn a step, the mean of all, or the first.
+    """
+
+    def __init__(self, encoder: SentenceEncoder, captions: Mapping[str, Sequence[str]], rule: str) -> None:
+        self._encoder = encoder
+        self._captions = captions
+        self._rule = rule
+
+    def __call__(self, ids: Sequence[str], rng: np.random.Generator | None) -> Float[Tensor, "n d"]:
+        """Embed stimuli by their captions.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Stimuli.
+        rng : Generator, optional
+            Draws a caption each; without it all of them are averaged, as where nothing is trained.
+
+        Returns
+        -------
+        tensor of shape (n, d)
+            As the pipeline gives them.
+        """
+        model, rule = self._encoder.model, self._rule
+        chosen = [tuple(self._captions[name]) for name in ids]
+        if rng is not None and rule == "draw":
+            chosen = [(captions[int(rng.integers(len(captions)))],) for captions in chosen]
+        elif rule == "first":
+            chosen = [captions[:1] for captions in chosen]
+        tokens = model.preprocess([text for captions in chosen for text in captions], prompt=self._encoder.prompt)
+        device = torch.device(self._encoder.device)
+        tokens = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in tokens.items()}
+        vectors = model(tokens)[PIPELINE].float()
+        counts = torch.tensor([len(captions) for captions in chosen], device=device)
+        if len(vectors) == len(ids):
+            return vectors
+        owner = torch.repeat_interleave(torch.arange(len(ids), device=device), counts)
+        sums = torch.zeros(len(ids), vectors.shape[1], device=device).index_add(0, owner, vectors)
+        means = sums / counts[:, None]
+        return torch.nn.functional.normalize(means, dim=1) if self._encoder.normalises else means
+
+
+class FrameTower:
+    """Embed clips by their frames.
+
+    Parameters
+    ----------
+    encoder : VideoTransformer or ImageEncoder
+        The encoder.
+    frames : callable
+        Takes an id; returns its prepared frames, of shape (t, 3, h, w).
+    layer : str
+        Layer whose pooled output is trained.
+    """
+
+    def __init__(
+        self,
+        encoder: VideoTransformer | ImageEncoder,
+        frames: Callable[[str], UInt8[Tensor, "t 3 h w"]],
+        layer: str,
+    ) -> None:
+        self._encoder = encoder
+        self._frames = frames
+        self._layer = layer
+
+    def __call__(self, ids: Sequence[str], rng: np.random.Generator | None) -> Float[Tensor, "n d"]:
+        """Embed clips.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Stimuli.
+        rng : Generator, optional
+            Nothing is drawn: clips are seen as they are where nothing is trained.
+
+        Returns
+        -------
+        tensor of shape (n, d)
+            Pooled by the card's rule.
+        """
+        encoder = self._encoder
+        batch = torch.stack([torch.as_tensor(self._frames(name)) for name in ids])
+        encoder.check_frames(batch)
+        seen: dict[str, Any] = {}
+        with capture(encoder.model, [self._layer], seen.__setitem__):
+            encoder.forward(encoder.preprocess.normalise(batch.to(encoder.device)))
+        return encoder.pooled(self._layer, seen[self._layer], len(batch)).float()
