@@ -68,7 +68,7 @@ def refuse_untrainable(card: EncoderCard) -> None:
     """
     if not card.lora_targets:
         raise VidsimError(
-            f"{card.name} has no LoRA targets: its card names no linear layers to train; expected a transformer such as "
+            f"{card.name} has no LoRA targets: its card names no linear layers to train; expected a transformer, as "
             "timesformer-base, clip-vit-b-32 or all-MiniLM-L6-v2"
         )
 

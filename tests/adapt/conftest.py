@@ -1,0 +1,5 @@
+"""Fixtures of this folder."""
+
+from published import publish
+
+__all__ = ["publish"]

@@ -1,0 +1,370 @@
+"""Adapters: LoRA weights inside an encoder, and a head behind it (METHODS, section 4). The one door to PEFT.
+
+An adapter is itself an encoder: extraction, alignment, indexes and search take it by its name.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from peft import LoraConfig, inject_adapter_in_model
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vidsim.adapt.manifest import GOLDEN, HEAD, HEAD_LAYER, WEIGHTS, read_manifest
+from vidsim.adapt.tower import trunk_of
+from vidsim.encoders import catalog
+from vidsim.encoders.base import Encoder, EncoderCard, Reduce
+from vidsim.encoders.catalog import Resolved
+from vidsim.errors import VidsimError
+
+PREFIX = "base_model.model."
+"""What PEFT puts in front of the names of the base's modules."""
+
+ADAPTER = "default"
+GOLDEN_CAPTION = "Two people sit at a table and talk; a third one laughs."
+GOLDEN_CLIP = (48, 64)
+"""Height and width of the clip whose embedding is kept."""
+
+TOLERANCE = 1e-3
+"""By how much of its largest value a golden embedding may differ on another machine."""
+
+
+class Head(nn.Sequential):
+    """Map embeddings to a narrower space: Linear, LayerNorm, ReLU, Dropout, as in the released code.
+
+    Parameters
+    ----------
+    width : int
+        Features of the base's layer.
+    out : int
+        Features of the head.
+    dropout : float
+        Share of features that are dropped in training.
+    """
+
+    def __init__(self, width: int, out: int, dropout: float = 0.3) -> None:
+        super().__init__(nn.Linear(width, out), nn.LayerNorm(out), nn.ReLU(), nn.Dropout(dropout))
+
+
+@dataclass(frozen=True, eq=False)
+class Attached:
+    """Hold what was attached to an encoder.
+
+    Parameters
+    ----------
+    trunk : Module
+        The encoder's network, with LoRA weights inside.
+    head : Head or None
+        The head.
+    config : LoraConfig
+        Rank, scaling and modules.
+    """
+
+    trunk: nn.Module
+    head: Head | None
+    config: LoraConfig
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """Return the weights that are trained, by PEFT's names; those of the head begin with ``head.``."""
+        weights = {_peft_name(name): value for name, value in self.trunk.named_parameters() if "lora_" in name}
+        head = {} if self.head is None else {f"head.{name}": value for name, value in self.head.named_parameters()}
+        return weights | head
+
+    def fill(self, state: Mapping[str, Tensor], where: str) -> None:
+        """Fill the trained weights strictly.
+
+        Parameters
+        ----------
+        state : mapping of str to Tensor
+            By the names of `trainable`.
+        where : str
+            Where they come from, for the error.
+
+        Raises
+        ------
+        VidsimError
+            If one is missing, left over or of another shape.
+        """
+        own = self.trainable()
+        problems = [
+            *(f"{name} is missing" for name in sorted(own.keys() - state.keys())),
+            *(f"{name} is left over" for name in sorted(state.keys() - own.keys())),
+            *(
+                f"{name} is {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
+                for name in sorted(own.keys() & state.keys())
+                if state[name].shape != own[name].shape
+            ),
+        ]
+        if problems:
+            more = f" and {len(problems) - 2} more" if len(problems) > 2 else ""
+            raise VidsimError(f"the weights in {where!r} do not fit the adapter: {'; '.join(problems[:2])}{more}")
+        with torch.no_grad():
+            for name, value in own.items():
+                value.copy_(state[name])
+
+
+def attach(
+    encoder: Encoder,
+    *,
+    rank: int,
+    scaling: int,
+    targets: Sequence[str],
+    dropout: float = 0.0,
+    head: int = 0,
+    head_dropout: float = 0.3,
+    width: int | None = None,
+) -> Attached:
+    """Put new LoRA weights inside an encoder, and a head behind it; nothing else is trained.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        A transformer on frames, or a sentence encoder. It is changed.
+    rank : int
+        Rank of the LoRA matrices.
+    scaling : int
+        LoRA's alpha: updates are scaled by ``scaling / rank``.
+    targets : sequence of str
+        Ends of the names of linear layers that take them.
+    dropout : float
+        Dropout in front of the LoRA matrices.
+    head : int
+        Width of the head; 0 for none.
+    head_dropout : float
+        Dropout of the head.
+    width : int, optional
+        Features that the head takes; the card's by default.
+
+    Returns
+    -------
+    Attached
+        A new adapter changes nothing: its second matrices are 0 (the head's output is another space, though).
+
+    Raises
+    ------
+    VidsimError
+        If the encoder cannot be trained, or has no module of such a name.
+    """
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=scaling,
+        target_modules=list(targets),
+        lora_dropout=dropout,
+        bias="none",
+        base_model_name_or_path=encoder.card.checkpoint,
+        revision=encoder.card.revision,
+    )
+    return _attach(encoder, config, head, head_dropout, width)
+
+
+def linear_layers(encoder: Encoder) -> tuple[str, ...]:
+    """List the linear layers inside an encoder's blocks.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        A transformer on frames, or a sentence encoder.
+
+    Returns
+    -------
+    tuple of str
+        Their names in its network.
+    """
+    trunk = trunk_of(encoder)
+    names = {id(module): name for name, module in trunk.named_modules()}
+    model: Any = getattr(encoder, "model", trunk)
+    blocks = [names[id(model.get_submodule(layer))] for layer in encoder.card.layers if layer[-1].isdigit()]
+    return tuple(
+        name
+        for name, module in trunk.named_modules()
+        if isinstance(module, nn.Linear) and name.startswith(tuple(f"{block}." for block in blocks))
+    )
+
+
+def save(attached: Attached, folder: Path, encoder: Encoder, layer: str) -> None:
+    """Write the weights of an adapter, PEFT's configuration and a golden embedding into a folder.
+
+    Parameters
+    ----------
+    attached : Attached
+        What was trained.
+    folder : Path
+        An empty folder.
+    encoder : Encoder
+        The encoder that it is attached to.
+    layer : str
+        Layer that was trained.
+    """
+    state = {name: value.detach().cpu().contiguous() for name, value in attached.trainable().items()}
+    save_file({name: value for name, value in state.items() if not name.startswith("head.")}, folder / WEIGHTS)
+    if attached.head is not None:
+        head = {name.removeprefix("head."): value for name, value in state.items() if name.startswith("head.")}
+        save_file(head, folder / HEAD)
+    config = replace(attached.config, inference_mode=True)
+    config.save_pretrained(os.fspath(folder))
+    save_file({"embedding": torch.from_numpy(golden_embedding(encoder, attached.head, layer))}, folder / GOLDEN)
+
+
+def golden_embedding(encoder: Encoder, head: nn.Module | None, layer: str) -> Float[ndarray, " d"]:
+    """Embed a stimulus that is the same everywhere: a caption, or a clip that a formula draws.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The encoder with its adapter.
+    head : Module, optional
+        The head.
+    layer : str
+        Layer that was trained.
+
+    Returns
+    -------
+    array of shape (d,)
+        What the adapter gives for it.
+    """
+    if encoder.card.modality == "text":
+        batch: Any = [encoder.prepare((GOLDEN_CAPTION,))]
+    else:
+        assert encoder.card.sampling is not None
+        t, y, x, colour = np.ogrid[: encoder.card.sampling.frames, : GOLDEN_CLIP[0], : GOLDEN_CLIP[1], :3]
+        clip = ((x * 5 + y * 3 + t * 11 + colour * 41) % 256).astype(np.uint8)
+        batch = torch.stack([torch.as_tensor(encoder.prepare(frame)) for frame in clip])[None]
+    if head is None:
+        return encoder.encode(batch, [layer], lambda _, features: features)[layer][0]
+    return _encode_with_head(encoder, head, layer, batch, [HEAD_LAYER], lambda _, features: features)[HEAD_LAYER][0]
+
+
+class AdaptedEncoder:
+    """Encode with an adapter's base and the weights that people's judgments gave it.
+
+    Parameters
+    ----------
+    resolved : Resolved
+        Of `vidsim.adapt.manifest.resolve_adapter`.
+    device : str
+        Device as torch names it.
+
+    Raises
+    ------
+    VidsimError
+        If weights are missing, left over or changed, or the golden embedding is not what it was.
+    """
+
+    def __init__(self, resolved: Resolved, device: str) -> None:
+        folder = Path(resolved.card.options["adapter"])
+        manifest = read_manifest(folder)
+        base_card = catalog.card(manifest.base["encoder"])
+        self.card: EncoderCard = resolved.card
+        self.resolved = resolved
+        self.base = catalog.load(replace(resolved, card=base_card), device=device)
+        self.layer = manifest.layer
+        where = os.fspath(folder)
+        try:
+            state = load_file(folder / WEIGHTS)
+            head = load_file(folder / HEAD) if manifest.head else {}
+            golden = load_file(folder / GOLDEN)["embedding"].numpy()
+            config = LoraConfig.from_pretrained(where)
+            if not isinstance(config, LoraConfig):
+                raise TypeError(f"PEFT reads a {type(config).__name__} there")
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise VidsimError(f"the adapter in {where!r} cannot be read: {error}; train it again") from error
+        width = len(head["0.weight"][0]) if "0.weight" in head else None
+        attached = _attach(self.base, config, manifest.head, 0.0, width)
+        attached.fill(state | {f"head.{name}": value for name, value in head.items()}, where)
+        self.head = None if attached.head is None else attached.head.eval().requires_grad_(requires_grad=False)
+        attached.trunk.eval().requires_grad_(requires_grad=False)
+        found = golden_embedding(self.base, self.head, self.layer)
+        if found.shape != golden.shape or np.abs(found - golden).max() > TOLERANCE * np.abs(golden).max():
+            raise VidsimError(
+                f"the adapter in {where!r} gives another embedding than when it was saved (of the caption or clip kept "
+                f"in {GOLDEN}); a library has changed: compare the versions in vidsim.json, or train it again"
+            )
+
+    @property
+    def provenance(self) -> Mapping[str, object]:
+        """Return what determines the embeddings, and where the weights came from."""
+        return self.resolved.provenance
+
+    def prepare(self, stimulus: Any) -> Any:
+        """Turn one decoded frame, or captions, into what ``encode`` takes, as the base does.
+
+        Parameters
+        ----------
+        stimulus : array of shape (h, w, 3), or sequence of str
+            A frame, or captions.
+
+        Returns
+        -------
+        object
+            Prepared.
+        """
+        return self.base.prepare(stimulus)
+
+    def encode(self, batch: Any, layers: Sequence[str], reduce: Reduce) -> dict[str, Float[ndarray, "b _"]]:
+        """Run one forward pass and reduce every wanted layer inside it.
+
+        Parameters
+        ----------
+        batch : tensor of shape (b, t, 3, size, size), or sequence of sequence of str
+            Prepared stimuli.
+        layers : sequence of str
+            Layers of the base, and ``head`` where there is one.
+        reduce : Reduce
+            Takes a layer's name and its pooled features.
+
+        Returns
+        -------
+        dict of str to array of shape (b, dims)
+            float32 embeddings.
+        """
+        if HEAD_LAYER not in layers:
+            return self.base.encode(batch, layers, reduce)
+        assert self.head is not None
+        return _encode_with_head(self.base, self.head, self.layer, batch, layers, reduce)
+
+
+def _attach(encoder: Encoder, config: LoraConfig, head: int, head_dropout: float, width: int | None) -> Attached:
+    trunk = trunk_of(encoder)
+    device = next(trunk.parameters()).device
+    try:
+        inject_adapter_in_model(config, trunk, ADAPTER)
+    except ValueError as error:
+        raise VidsimError(
+            f"{encoder.card.name} has no linear layer called {config.target_modules}: {str(error).splitlines()[0]}"
+        ) from error
+    made = Head(width or encoder.card.width, head, head_dropout).to(device) if head else None
+    attached = Attached(trunk, made, config)
+    for value in attached.trainable().values():
+        value.requires_grad_()
+    return attached
+
+
+def _peft_name(name: str) -> str:
+    return PREFIX + name.replace(f".{ADAPTER}.", ".")
+
+
+def _encode_with_head(
+    base: Encoder, head: nn.Module, layer: str, batch: Any, layers: Sequence[str], reduce: Reduce
+) -> dict[str, Float[ndarray, "b _"]]:
+    inner = [name for name in layers if name != HEAD_LAYER]
+    of_head: dict[str, ndarray] = {}
+
+    def tap(name: str, features: Tensor) -> Tensor:
+        if name == layer:
+            with torch.inference_mode():
+                small = reduce(HEAD_LAYER, head(features))
+            of_head[HEAD_LAYER] = small.to("cpu", torch.float32, copy=True).numpy()
+            if layer not in inner:
+                return features[:, :1]
+        return reduce(name, features)
+
+    found = base.encode(batch, inner if layer in inner else [*inner, layer], tap) | of_head
+    return {name: found[name] for name in layers}

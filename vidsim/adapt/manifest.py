@@ -1,0 +1,301 @@
+"""Manifests: what an adapter's folder says about it, and how the adapter becomes a row like those of the catalog.
+
+An adapter lies in ``<root>/adapters/<name>``: the LoRA weights and their configuration as PEFT has them, the head if it
+has one, a golden embedding, a model card for people (``README.md``) and ``vidsim.json``, which this module reads.
+Imports no torch.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vidsim.encoders import catalog
+from vidsim.encoders.base import EncoderCard
+from vidsim.encoders.catalog import Resolved
+from vidsim.errors import VidsimError
+
+FORMAT = 1
+MANIFEST, WEIGHTS, CONFIG, HEAD, GOLDEN = (
+    "vidsim.json",
+    "adapter_model.safetensors",
+    "adapter_config.json",
+    "head.safetensors",
+    "golden.safetensors",
+)
+HEAD_LAYER = "head"
+"""Layer that is the output of an adapter's head."""
+
+FAMILY = "vidsim.adapt.adapter:AdaptedEncoder"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Say what an adapter is.
+
+    Parameters
+    ----------
+    name : str
+        Name, used as those of the catalog are.
+    base : mapping
+        The encoder it was trained on: ``encoder``, ``checkpoint``, ``revision``, ``local``, ``weights``, ``config``,
+        ``preprocess``, ``pooling``.
+    layer : str
+        Layer of the base that was trained.
+    head : int
+        Width of the head's output; 0 without a head.
+    files : mapping of str to str
+        SHA-256 of the files that shape embeddings.
+    recipe, data, versions : mapping
+        How, on what and with which libraries it was trained; JSON-able.
+    seed : int
+        Seed of the run.
+    parameters : int
+        Trained weights.
+    curve : list of mapping
+        What was measured after each epoch.
+    """
+
+    name: str
+    base: Mapping[str, Any]
+    layer: str
+    head: int
+    files: Mapping[str, str]
+    recipe: Mapping[str, Any]
+    data: Mapping[str, Any]
+    versions: Mapping[str, str]
+    seed: int
+    parameters: int
+    curve: list[Mapping[str, Any]]
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest into an adapter's folder.
+
+        Parameters
+        ----------
+        folder : Path
+            The folder, which is there.
+        """
+        facts = {"format": FORMAT, **self.__dict__}
+        (folder / MANIFEST).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def adapters_of(root: str) -> Path:
+    """Return the folder of the adapters of an artefact root.
+
+    Parameters
+    ----------
+    root : str
+        Artefact root, a local folder.
+
+    Returns
+    -------
+    Path
+        ``<root>/adapters``.
+
+    Raises
+    ------
+    VidsimError
+        If the root is on an object store.
+    """
+    if "://" in root:
+        raise VidsimError(f"adapters are kept in a local folder; {root!r} is an object store")
+    return Path(root) / "adapters"
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that an adapter cannot have.
+
+    Parameters
+    ----------
+    name : str
+        Name of a new adapter.
+
+    Raises
+    ------
+    VidsimError
+        If it is no file name, or an encoder of the catalog has it.
+    """
+    if not NAME.fullmatch(name):
+        raise VidsimError(f"no adapter can be called {name!r}; expected letters, digits, '.', '_' and '-'")
+    taken = {known.lower() for known in (*catalog.cards(), *catalog.ALIASES)}
+    if name.lower() in taken:
+        raise VidsimError(f"{name!r} is the name of an encoder; choose another for the adapter")
+
+
+def find_adapter(root: str, name: str) -> Path | None:
+    """Find an adapter by its name.
+
+    Parameters
+    ----------
+    root : str
+        Artefact root.
+    name : str
+        Name.
+
+    Returns
+    -------
+    Path or None
+        Its folder; None if there is none, or the root is no local folder.
+    """
+    if "://" in root or not NAME.fullmatch(name):
+        return None
+    folder = adapters_of(root) / name
+    return folder if (folder / MANIFEST).is_file() else None
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of an adapter.
+
+    Parameters
+    ----------
+    folder : Path
+        The adapter's folder.
+
+    Returns
+    -------
+    Manifest
+        What it says.
+
+    Raises
+    ------
+    VidsimError
+        If it is missing, cannot be read, lacks something, or is of a newer format.
+    """
+    path = folder / MANIFEST
+    try:
+        facts = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise VidsimError(f"{os.fspath(path)!r} cannot be read: {error}; train the adapter again") from error
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        came = facts.get("format") if isinstance(facts, dict) else type(facts).__name__
+        raise VidsimError(f"{os.fspath(path)!r} is of format {came!r}; this vidsim reads {FORMAT}")
+    facts.pop("format")
+    expected = set(Manifest.__dataclass_fields__)
+    if odd := sorted(expected ^ set(facts)):
+        where = "lacks" if odd[0] in expected else "has an unknown"
+        raise VidsimError(f"{os.fspath(path)!r} {where} {odd[0]!r}; train the adapter again")
+    return Manifest(**facts)
+
+
+def card_of(manifest: Manifest, folder: Path) -> EncoderCard:
+    """Describe an adapter as the catalog describes encoders.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What it says.
+    folder : Path
+        Where it lies.
+
+    Returns
+    -------
+    EncoderCard
+        The base's card under the adapter's name; with a head, it is the last layer and the default one.
+
+    Raises
+    ------
+    VidsimError
+        If there is no such base.
+    """
+    base = catalog.card(manifest.base["encoder"])
+    layers = (*base.layers, HEAD_LAYER) if manifest.head else base.layers
+    return replace(
+        base,
+        name=manifest.name,
+        family=FAMILY,
+        layers=layers,
+        default_layer=HEAD_LAYER if manifest.head else manifest.layer,
+        parameters=base.parameters + manifest.parameters if base.parameters else 0,
+        lora_targets=(),
+        options={**base.options, "adapter": os.fspath(folder)},
+    )
+
+
+def resolve_adapter(folder: Path, *, checkpoint: str | None = None, offline: bool = False) -> Resolved:
+    """Find and hash the files of an adapter and of its base, without loading them.
+
+    Parameters
+    ----------
+    folder : Path
+        The adapter's folder.
+    checkpoint : str, optional
+        Folder of the base's checkpoint, instead of the one it was trained on or the hub.
+    offline : bool
+        Never ask the hub.
+
+    Returns
+    -------
+    Resolved
+        Its weights' hash is that of base and adapter together.
+
+    Raises
+    ------
+    CheckpointUnavailable
+        If the base is nowhere.
+    VidsimError
+        If the adapter's files are not those that were saved, or base, revision or preprocessing are others.
+    """
+    manifest = read_manifest(folder)
+    for name, digest in manifest.files.items():
+        found = hash_file(folder / name)
+        if found != digest:
+            raise VidsimError(
+                f"{os.fspath(folder / name)!r} is not what was saved (SHA-256 {digest[:12]} then, {found[:12]} now); "
+                "restore it or train the adapter again"
+            )
+    base = manifest.base
+    local = base["local"] if base["local"] and Path(base["local"]).exists() else None
+    given = checkpoint or local
+    resolved = catalog.resolve(
+        base["encoder"],
+        checkpoint=given,
+        revision=None if given else base["revision"],
+        pooling=base["pooling"],
+        offline=offline,
+    )
+    identity = resolved.identity
+    for what in ("weights", "config", "preprocess"):
+        if identity[what] != base[what]:
+            raise VidsimError(
+                f"{manifest.name} was trained on {base['encoder']} with other {what} ({_short(base[what])}) than are "
+                f"here ({_short(identity[what])}); give --checkpoint with revision {base['revision'] or 'that it had'}"
+            )
+    joined = "".join((resolved.weights_hash, *(f"{name}{digest}" for name, digest in sorted(manifest.files.items()))))
+    return replace(resolved, card=card_of(manifest, folder), weights_hash=hashlib.sha256(joined.encode()).hexdigest())
+
+
+def hash_file(path: Path) -> str:
+    """Hash a file of an adapter.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str
+        SHA-256.
+
+    Raises
+    ------
+    VidsimError
+        If it is missing or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise VidsimError(
+            f"{os.fspath(path)!r} of the adapter cannot be read: {error.strerror}; train it again"
+        ) from error
+
+
+def _short(value: Any) -> str:
+    return value[:12] if isinstance(value, str) else json.dumps(value, sort_keys=True)
