@@ -22,7 +22,9 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_every_module_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "vidsim").rglob("*") if p.suffix in {".py", ".typed"}}
-    assert {n for n in names if not n.split("/")[0].endswith(".dist-info")} == {*modules, "vidsim/configs/paper.toml"}
+    recipes = {f"vidsim/configs/train/{path.name}" for path in (ROOT / "configs/train").glob("*.toml")}
+    expected = {*modules, *recipes, "vidsim/configs/paper.toml"}
+    assert {n for n in names if not n.split("/")[0].endswith(".dist-info")} == expected
     assert any(n.endswith("licenses/LICENSE") for n in names)
 
 

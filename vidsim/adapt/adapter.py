@@ -115,7 +115,7 @@ def attach(
     encoder: Encoder,
     *,
     rank: int,
-    scaling: int,
+    scaling: float,
     targets: Sequence[str],
     dropout: float = 0.0,
     head: int = 0,
@@ -130,7 +130,7 @@ def attach(
         A transformer on frames, or a sentence encoder. It is changed.
     rank : int
         Rank of the LoRA matrices.
-    scaling : int
+    scaling : float
         LoRA's alpha: updates are scaled by ``scaling / rank``.
     targets : sequence of str
         Ends of the names of linear layers that take them.
@@ -155,7 +155,7 @@ def attach(
     """
     config = LoraConfig(
         r=rank,
-        lora_alpha=scaling,
+        lora_alpha=scaling,  # pyright: ignore[reportArgumentType]  # any number does
         target_modules=list(targets),
         lora_dropout=dropout,
         bias="none",
@@ -237,9 +237,31 @@ def golden_embedding(encoder: Encoder, head: nn.Module | None, layer: str) -> Fl
         t, y, x, colour = np.ogrid[: encoder.card.sampling.frames, : GOLDEN_CLIP[0], : GOLDEN_CLIP[1], :3]
         clip = ((x * 5 + y * 3 + t * 11 + colour * 41) % 256).astype(np.uint8)
         batch = torch.stack([torch.as_tensor(encoder.prepare(frame)) for frame in clip])[None]
+    return embed(encoder, head, layer, batch)[0]
+
+
+def embed(encoder: Encoder, head: nn.Module | None, layer: str, batch: Any) -> Float[ndarray, "b d"]:
+    """Embed a batch by what is trained: the head, or the layer where there is none.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        The encoder with its adapter.
+    head : Module, optional
+        The head.
+    layer : str
+        Layer that is trained.
+    batch : object
+        What the encoder's ``encode`` takes.
+
+    Returns
+    -------
+    array of shape (b, d)
+        float32.
+    """
     if head is None:
-        return encoder.encode(batch, [layer], lambda _, features: features)[layer][0]
-    return _encode_with_head(encoder, head, layer, batch, [HEAD_LAYER], lambda _, features: features)[HEAD_LAYER][0]
+        return encoder.encode(batch, [layer], lambda _, features: features)[layer]
+    return _encode_with_head(encoder, head, layer, batch, [HEAD_LAYER], lambda _, features: features)[HEAD_LAYER]
 
 
 class AdaptedEncoder:
@@ -272,10 +294,10 @@ class AdaptedEncoder:
             head = load_file(folder / HEAD) if manifest.head else {}
             golden = load_file(folder / GOLDEN)["embedding"].numpy()
             config = LoraConfig.from_pretrained(where)
-            if not isinstance(config, LoraConfig):
-                raise TypeError(f"PEFT reads a {type(config).__name__} there")
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise VidsimError(f"the adapter in {where!r} cannot be read: {error}; train it again") from error
+        if not isinstance(config, LoraConfig):
+            raise VidsimError(f"the adapter in {where!r} is no LoRA, but {type(config).__name__}; train it again")
         width = len(head["0.weight"][0]) if "0.weight" in head else None
         attached = _attach(self.base, config, manifest.head, 0.0, width)
         attached.fill(state | {f"head.{name}": value for name, value in head.items()}, where)

@@ -13,11 +13,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from vidsim.analysis.correlation import spearman
-from vidsim.analysis.odd_one_out import credits
+from vidsim.adapt.scores import METRICS, scores
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
-from vidsim.rsm import cosine_rsm
 from vidsim.triplets import Triplets
 
 try:
@@ -26,9 +24,6 @@ except ImportError as missing:
     raise ImportError(
         "vidsim.adapt.evaluator needs sentence-transformers; install it with: pip install 'vidsim[text]'"
     ) from missing
-
-METRICS = ("rho", "rho2", "two_way", "two_way_first", "three_way")
-"""What can be the primary metric: of each, more is better."""
 
 CAPTIONS = ("mean", "first")
 
@@ -186,13 +181,7 @@ class HumanAlignmentEvaluator(BaseEvaluator):
         dict of str to float
             The metrics, without the name.
         """
-        of = {"pairs": float(np.isfinite(self.human.upper).sum()), "trials": float(len(self.triplets))}
-        if not np.isfinite(embeddings.matrix).all():
-            return dict.fromkeys(METRICS, float("nan")) | of
-        model = cosine_rsm(embeddings.take(self.triplets.ids))
-        rho = spearman(model.upper, self.human.upper)
-        accuracies = credits(model, self.triplets).accuracies()
-        return {"rho": rho, "rho2": rho**2, **{name: accuracies[name] for name in METRICS[2:]}, **of}
+        return scores(embeddings, self.triplets, self.human)
 
     def get_config_dict(self) -> dict[str, Any]:
         """Return what the model card notes.

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class Manifest:
         Seed of the run.
     parameters : int
         Trained weights.
-    curve : list of mapping
+    curve : sequence of mapping
         What was measured after each epoch.
     """
 
@@ -71,7 +71,7 @@ class Manifest:
     versions: Mapping[str, str]
     seed: int
     parameters: int
-    curve: list[Mapping[str, Any]]
+    curve: Sequence[Mapping[str, Any]]
 
     def write(self, folder: Path) -> None:
         """Write the manifest into an adapter's folder.

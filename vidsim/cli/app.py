@@ -18,7 +18,7 @@ WORDS = ("align", "probe", "classify", "report")
 """Verbs with options that take several words."""
 
 VERBS = (
-    *("index", "extract", "search", "align", "partition", "compare", "probe", "classify", "report", "models"),
+    *("index", "extract", "search", "align", "partition", "compare", "probe", "classify", "train", "report", "models"),
     *("judgments", "store", "doctor"),
 )
 """In the order of the help; each is a function, or a group called app, in the module of its name."""

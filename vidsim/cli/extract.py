@@ -166,6 +166,7 @@ def run(
     """
     import os
 
+    from vidsim.cli.encoders import find_card, resolve
     from vidsim.cli.progress import Bar
     from vidsim.data import stimuli as sources
     from vidsim.encoders import catalog
@@ -173,10 +174,10 @@ def run(
     place = root_of(root)
     part = shard_of(shard)
     catalog.resolve_device_name(device)
-    card = catalog.card(encoder)
+    card = find_card(encoder, place)
     chosen = _stimuli(source, stimuli, place, all_files=all_files, columns=columns_of(columns, sources.COLUMNS))
-    resolved = catalog.resolve(
-        card.name,
+    resolved = resolve(
+        card,
         checkpoint=os.fspath(checkpoint) if checkpoint else None,
         revision=revision,
         pooling=pooling.value if pooling else None,

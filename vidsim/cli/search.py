@@ -40,7 +40,7 @@ def search(
     place = root_of(root)
     index = load(place, *_choose(place, encoder, layer))
     row = _row(index, query)
-    vector = index.vector(row) if row is not None else _encode(index, Path(query), device)
+    vector = index.vector(row) if row is not None else _encode(index, Path(query), device, place)
     hits = index.search(vector, n or RESULTS, exclude=None if include_self else row)
     if json:
         for hit in hits:
@@ -98,14 +98,17 @@ def _nearest(query: str, ids: list[str]) -> str:
     return f"; the nearest ids are {', '.join(map(repr, near))}" if near else ""
 
 
-def _encode(index: "Index", path: Path, device: str) -> "Float[ndarray, ' d']":
-    from vidsim.encoders import catalog
+def _encode(index: "Index", path: Path, device: str, root: str) -> "Float[ndarray, ' d']":
+    from vidsim.cli.encoders import find_card, resolve
     from vidsim.extract import FeatureSpec, embed_file
 
     made = index.manifest["provenance"]
     spec = FeatureSpec(**made["spec"])
-    resolved = catalog.resolve(
-        index.manifest["encoder"], checkpoint=made["checkpoint"], revision=made["revision"], pooling=made["pooling"]
+    resolved = resolve(
+        find_card(index.manifest["encoder"], root),
+        checkpoint=made["checkpoint"],
+        revision=made["revision"],
+        pooling=made["pooling"],
     )
     if resolved.card.modality == "text":
         raise VidsimError(

@@ -1,0 +1,472 @@
+"""Training: epochs of steps over judgments, resumable, the best epoch by validation kept as an adapter."""
+
+import hashlib
+import json
+import math
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from vidsim.adapt import adapter
+from vidsim.adapt.adapter import Attached
+from vidsim.adapt.batches import Batches, Step, StimulusBatches, TrialBatches
+from vidsim.adapt.manifest import Manifest, hash_file
+from vidsim.adapt.objective import Objective
+from vidsim.adapt.recipe import Recipe
+from vidsim.adapt.scores import METRICS, scores
+from vidsim.adapt.state import State, optimiser_state, read_state, restore_optimiser
+from vidsim.adapt.tower import FRAMES, FrameTower, TextTower, Tower, refuse_untrainable
+from vidsim.embeddings import Embeddings
+from vidsim.encoders import catalog
+from vidsim.encoders.sentence import SentenceEncoder
+from vidsim.errors import VidsimError
+from vidsim.extract.run import library_versions
+from vidsim.triplets import Triplets
+
+AT_ONCE = {"text": 64, "video": 1, "image": 1}
+"""Stimuli in a forward pass where nothing is trained, by what an encoder takes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Hold what a run is trained on.
+
+    Parameters
+    ----------
+    fit : Triplets
+        Trials wholly among the stimuli to fit.
+    validation : Triplets or None
+        Trials among those that choose the epoch; None keeps the last.
+    captions : mapping of str to sequence of str, optional
+        Of each stimulus, for encoders that read.
+    frames : callable, optional
+        Takes an id, returns prepared frames, for encoders that see.
+    facts : mapping
+        Where the judgments come from, for the manifest; JSON-able.
+    """
+
+    fit: Triplets
+    validation: Triplets | None
+    captions: Mapping[str, Sequence[str]] | None = None
+    frames: Callable[[str], UInt8[Tensor, "t 3 h w"]] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def digest(self) -> str:
+        """Hash the trials, the stimuli and their captions."""
+        sets = [[list(one.ids), one.rows.tolist()] for one in (self.fit, self.validation) if one is not None]
+        texts = None if self.captions is None else {name: list(self.captions[name]) for name in sorted(self.captions)}
+        return hashlib.sha256(json.dumps([sets, texts], ensure_ascii=False).encode()).hexdigest()
+
+
+class Watcher(Protocol):
+    """What a training run tells while it goes on."""
+
+    def begin(self, name: str, seed: int, epochs: int, steps: int, done: int) -> None:
+        """Say what begins, and how many epochs are done already."""
+        ...
+
+    def step(self, number: int, losses: Mapping[str, float]) -> None:
+        """Say that a step was made, and its losses."""
+        ...
+
+    def epoch(self, row: Mapping[str, Any], best: int) -> None:
+        """Say what was measured after an epoch, and which was the best so far."""
+        ...
+
+
+class Trained(nn.Module):
+    """Hold what is trained in one module, as accelerate wants it: the network, the head, and how they are run."""
+
+    def __init__(self, tower: Tower, attached: Attached) -> None:
+        super().__init__()
+        self.trunk = attached.trunk
+        self.head = attached.head
+        self._tower = tower
+
+    def forward(self, ids: Sequence[str], rng: np.random.Generator | None) -> Float[Tensor, "n d"]:
+        """Embed stimuli.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Stimuli.
+        rng : Generator, optional
+            Draws what is random.
+
+        Returns
+        -------
+        tensor of shape (n, d)
+            What the losses compare.
+        """
+        vectors = self._tower(ids, rng)
+        return vectors if self.head is None else self.head(vectors)
+
+
+class Trainer:
+    """Fine-tune an encoder on odd-one-out judgments (paper, section 3.3; METHODS, section 4).
+
+    Parameters
+    ----------
+    recipe : Recipe
+        How.
+    resolved : Resolved
+        The encoder, whose files have been found.
+    material : Material
+        On what.
+    seed : int
+        Of everything random.
+    device : str
+        As for `vidsim.encoders.catalog.resolve_device`.
+
+    Raises
+    ------
+    VidsimError
+        If the encoder has no LoRA targets, or there is nothing to train on.
+    """
+
+    def __init__(
+        self, recipe: Recipe, resolved: catalog.Resolved, material: Material, *, seed: int, device: str = "auto"
+    ) -> None:
+        refuse_untrainable(resolved.card)
+        self.recipe, self.resolved, self.material, self.seed = recipe, resolved, material, seed
+        self.layer = resolved.card.default_layer
+        self.batches = make_batches(recipe, material.fit, seed)
+        where = catalog.resolve_device(device)
+        self.accelerator = Accelerator(mixed_precision=_precision(recipe, where), cpu=where == "cpu")
+        self.encoder = catalog.load(resolved, device=str(self.accelerator.device))
+        self._objective = Objective(recipe)
+        self._base = self._embed_base()
+        torch.manual_seed(seed)
+        self.attached = self._attach()
+        self.weights = self.attached.trainable()
+        self._human = None if material.validation is None else material.validation.rsm()
+
+    def run(self, folder: Path, state: Path, name: str, watcher: Watcher) -> Manifest:
+        """Train, and leave the adapter.
+
+        Parameters
+        ----------
+        folder : Path
+            Where the adapter will be; replaced if it is there.
+        state : Path
+            File for the state of the run; removed in the end.
+        name : str
+            Name of the adapter.
+        watcher : Watcher
+            Told how it goes.
+
+        Returns
+        -------
+        Manifest
+            What was left.
+
+        Raises
+        ------
+        VidsimError
+            If a loss is not finite (what was best until then is kept in the state), or the disk is full.
+        """
+        recipe, fingerprint = self.recipe, self._fingerprint()
+        kept = read_state(state, fingerprint)
+        model: Any = Trained(self._tower(), self.attached)
+        optimiser: Any = torch.optim.AdamW(
+            self.weights.values(), recipe.optimiser.learning_rate, weight_decay=recipe.optimiser.weight_decay
+        )
+        if recipe.run.checkpointing:
+            self.attached.trunk.activation_checkpointing_enable(  # pyright: ignore[reportCallIssue]
+                activation_checkpointing_kwargs={"use_reentrant": False}
+            )
+        if recipe.run.compile:
+            self._compile()
+        now = kept or State(curve=[self._measured(0, {}, 0.0)], best=self._copy())
+        if kept is not None:
+            self.attached.fill(kept.weights, str(state))
+            restore_optimiser(optimiser, self.weights, kept.optimiser)
+        model, optimiser = self.accelerator.prepare(model, optimiser)
+        watcher.begin(name, self.seed, recipe.optimiser.epochs, len(self.batches), now.epoch)
+        for epoch in range(now.epoch, recipe.optimiser.epochs):
+            if self._patience_is_over(now):
+                break
+            start = time.perf_counter()
+            losses = self._epoch(epoch, model, optimiser, watcher)
+            row = self._measured(epoch + 1, losses, time.perf_counter() - start)
+            now.curve.append(row)
+            if self._better(row, now.curve[now.best_epoch]):
+                now.best_epoch, now.best = epoch + 1, self._copy()
+            now.epoch, now.weights = epoch + 1, self._copy()
+            names = {id(value): key for key, value in self.weights.items()}
+            now.optimiser = optimiser_state(getattr(optimiser, "optimizer", optimiser), names)
+            if self.accelerator.is_main_process:
+                now.write(state, fingerprint)
+            self.accelerator.wait_for_everyone()
+            watcher.epoch(row, now.best_epoch)
+        self.attached.fill(now.best, str(state))
+        manifest = self._leave(folder, name, now)
+        state.unlink(missing_ok=True)
+        return manifest
+
+    def embed(self, ids: Sequence[str]) -> Embeddings:
+        """Embed stimuli as the adapter would, with what is trained as it is now.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Stimuli of the material.
+
+        Returns
+        -------
+        Embeddings
+            By the head, or the trained layer.
+        """
+        return self._embed(ids, self.attached.head)
+
+    def _embed(self, ids: Sequence[str], head: nn.Module | None) -> Embeddings:
+        card, rows = self.resolved.card, []
+        trained = [self.encoder.model, *([] if head is None else [head])]  # pyright: ignore[reportAttributeAccessIssue]
+        modes = [one.training for one in trained]
+        for one in trained:
+            one.eval()
+        for start in range(0, len(ids), AT_ONCE.get(card.modality, 1)):
+            names = ids[start : start + AT_ONCE.get(card.modality, 1)]
+            rows.append(adapter.embed(self.encoder, head, self.layer, self._batch(names)))
+        for one, mode in zip(trained, modes, strict=True):
+            one.train(mode)
+        return Embeddings(tuple(ids), np.concatenate(rows))
+
+    def _batch(self, names: Sequence[str]) -> Any:
+        if self.material.captions is not None:
+            return [self.encoder.prepare(tuple(self.material.captions[name])) for name in names]
+        assert self.material.frames is not None
+        return torch.stack([torch.as_tensor(self.material.frames(name)) for name in names])
+
+    def _embed_base(self) -> Float[Tensor, "n d"] | None:
+        """Embed the stimuli to fit by the frozen model, for the retention term."""
+        if not self.recipe.loss.retention:
+            return None
+        return torch.from_numpy(self._embed(self.material.fit.ids, None).matrix).to(self.accelerator.device)
+
+    def _tower(self) -> Tower:
+        if isinstance(self.encoder, SentenceEncoder):
+            assert self.material.captions is not None, "an encoder that reads needs captions"
+            return TextTower(self.encoder, self.material.captions, self.recipe.run.captions)
+        assert isinstance(self.encoder, FRAMES)
+        assert self.material.frames is not None, "an encoder that sees needs frames"
+        return FrameTower(self.encoder, self.material.frames, self.layer)
+
+    def _attach(self) -> Attached:
+        settings, card = self.recipe.adapter, self.resolved.card
+        targets = settings.targets
+        if targets == "attention":
+            targets = card.lora_targets
+        elif targets == "all-linear":
+            targets = adapter.linear_layers(self.encoder)
+        return adapter.attach(
+            self.encoder,
+            rank=settings.rank,
+            scaling=settings.alpha,
+            targets=tuple(targets),
+            dropout=settings.dropout,
+            head=settings.head,
+            head_dropout=settings.head_dropout,
+            width=int(card.options.get("embedding_width", card.width)),
+        )
+
+    def _epoch(self, epoch: int, model: Any, optimiser: Any, watcher: Watcher) -> dict[str, float]:
+        """Run an epoch, and return the mean of each loss."""
+        torch.manual_seed((self.seed << 32) + (epoch << 8) + self.accelerator.process_index)  # dropout
+        rng = np.random.default_rng([self.seed, epoch, self.accelerator.process_index])  # captions
+        model.train()
+        seen: dict[str, list[float]] = {}
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        for number, step in enumerate(islice(self.batches.epoch(epoch), rank, None, world)):
+            self._set_rate(optimiser, epoch * len(self.batches) + number * world)
+            losses = self._step(step, epoch, number, model, optimiser, rng)
+            for name, value in losses.items():
+                seen.setdefault(name, []).append(value)
+            watcher.step(number, losses)
+        return {name: math.fsum(values) / len(values) for name, values in seen.items()}
+
+    def _step(
+        self, step: Step, epoch: int, number: int, model: Any, optimiser: Any, rng: np.random.Generator
+    ) -> dict[str, float]:
+        ids = self.material.fit.ids
+        with self.accelerator.autocast():
+            vectors = model([ids[i] for i in step.stimuli], rng)
+            if len(step.fixed):
+                with torch.no_grad():  # in the same mode as the others: dropout, captions drawn
+                    fixed = model([ids[i] for i in step.fixed], rng)
+                vectors = torch.cat([vectors, fixed])
+        vectors = vectors.float()
+        base = None if self._base is None else self._base[np.concatenate([step.stimuli, step.fixed])]
+        loss, parts = self._objective(vectors, step, epoch, base)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            clips = ", ".join(repr(ids[i]) for i in dict.fromkeys(step.stimuli.tolist()))
+            raise VidsimError(
+                f"the loss is {value} in step {number + 1} of epoch {epoch + 1}, with stimuli {clips}; look at "
+                "these, or lower optimiser.learning_rate; what was best until then is kept"
+            )
+        optimiser.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        if self.recipe.optimiser.clip:
+            self.accelerator.clip_grad_norm_(self.weights.values(), self.recipe.optimiser.clip)
+        optimiser.step()
+        return parts
+
+    def _set_rate(self, optimiser: Any, step: int) -> None:
+        settings = self.recipe.optimiser
+        rate = learning_rate(settings, step, settings.epochs * len(self.batches))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+
+    def _measured(self, epoch: int, losses: Mapping[str, float], seconds: float) -> dict[str, Any]:
+        row: dict[str, Any] = {"epoch": epoch, "losses": dict(losses), "seconds": round(seconds, 3)}
+        if self.material.validation is not None and self._human is not None:
+            found = scores(self.embed(self.material.validation.ids), self.material.validation, self._human)
+            row |= {name: found[name] for name in METRICS}
+        return row
+
+    def _better(self, row: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
+        if self.material.validation is None:
+            return True
+        score, most = row[self.recipe.run.select], best[self.recipe.run.select]
+        return score > most or (math.isnan(most) and not math.isnan(score))
+
+    def _patience_is_over(self, state: State) -> bool:
+        patience = self.recipe.optimiser.patience
+        return patience > 0 and state.epoch - state.best_epoch >= patience
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: value.detach().cpu().clone() for name, value in self.weights.items()}
+
+    def _compile(self) -> None:
+        model: Any = self.encoder.model  # pyright: ignore[reportAttributeAccessIssue]
+        for layer in self.resolved.card.layers:
+            if layer != self.layer and layer[-1].isdigit():
+                model.get_submodule(layer).compile()
+
+    def _fingerprint(self) -> str:
+        """Hash everything that the run depends on."""
+        identity = self.resolved.identity
+        facts = [self.recipe.resolved(), self.seed, self.material.digest, identity, self.accelerator.num_processes]
+        return hashlib.sha256(json.dumps([facts, dict(library_versions())], sort_keys=True).encode()).hexdigest()
+
+    def _leave(self, folder: Path, name: str, state: State) -> Manifest:
+        """Write the adapter's folder: aside, then renamed into place."""
+        self.encoder.model.eval()  # pyright: ignore[reportAttributeAccessIssue]
+        if self.attached.head is not None:
+            self.attached.head.eval()
+        identity, resolved = self.resolved.identity, self.resolved
+        manifest = Manifest(
+            name=name,
+            base={
+                "encoder": resolved.card.name,
+                "checkpoint": resolved.card.checkpoint,
+                "revision": resolved.revision,
+                "local": resolved.local,
+                "pooling": resolved.pooling,
+                **{what: identity[what] for what in ("weights", "config", "preprocess")},
+            },
+            layer=self.layer,
+            head=self.recipe.adapter.head,
+            files={},
+            recipe=self.recipe.resolved(),
+            data={**self.material.facts, "hash": self.material.digest, "trials": len(self.material.fit)},
+            versions=library_versions(),
+            seed=self.seed,
+            parameters=sum(value.numel() for value in self.weights.values()),
+            curve=state.curve,
+        )
+        if not self.accelerator.is_main_process:
+            return manifest
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder.parent, ignore_cleanup_errors=True) as draft:
+            made = Path(draft) / name
+            made.mkdir()
+            adapter.save(self.attached, made, self.encoder, self.layer)
+            files = {path.name: hash_file(path) for path in sorted(made.iterdir()) if path.suffix != ".md"}
+            manifest = replace(manifest, files=files)
+            manifest.write(made)
+            if folder.exists():
+                folder.rename(Path(draft) / "before")
+            made.rename(folder)
+        return manifest
+
+
+def make_batches(recipe: Recipe, triplets: Triplets, seed: int) -> Batches:
+    """Make the sampler of a recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        How.
+    triplets : Triplets
+        Training trials.
+    seed : int
+        Of the order.
+
+    Returns
+    -------
+    Batches
+        Steps, epoch by epoch.
+
+    Raises
+    ------
+    VidsimError
+        If there is not enough to train on.
+    """
+    settings = recipe.batches
+    if settings.sampler == "stimuli":
+        return StimulusBatches(triplets, stimuli=settings.stimuli, steps=settings.steps or None, seed=seed)
+    return TrialBatches(
+        triplets,
+        batch=0 if recipe.loss.kind == "rsa" else settings.trials,
+        rsa_steps=settings.rsa_steps,
+        rsa_stimuli=settings.rsa_stimuli,
+        rsa_gradients=settings.rsa_gradients,
+        extra_trials=settings.extra_trials,
+        seed=seed,
+    )
+
+
+def learning_rate(settings: Any, step: int, steps: int) -> float:
+    """Compute the learning rate of a step: a rise in a straight line, then constant or half a cosine.
+
+    Parameters
+    ----------
+    settings : Optimiser
+        Rate, warm-up and schedule.
+    step : int
+        From 0 on.
+    steps : int
+        Of the whole run.
+
+    Returns
+    -------
+    float
+        The rate.
+    """
+    rising = settings.warmup * steps
+    if step < rising:
+        return settings.learning_rate * (step + 1) / rising if rising > 1 else settings.learning_rate
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    return settings.learning_rate * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))) / 2
+
+
+def _precision(recipe: Recipe, device: str) -> str:
+    wanted = recipe.run.precision
+    if wanted == "auto":
+        # a CPU multiplies bfloat16 more slowly than float32, unless it has units for it
+        wanted = "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+    return "bf16" if wanted == "bfloat16" else "no"

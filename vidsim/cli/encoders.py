@@ -1,0 +1,77 @@
+"""Encoders by name, for verbs: those of the catalog, and the adapters of an artefact root."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidsim.errors import VidsimError
+
+if TYPE_CHECKING:
+    from vidsim.encoders.base import EncoderCard
+    from vidsim.encoders.catalog import Resolved
+
+
+def find_card(name: str, root: str) -> "EncoderCard":
+    """Find the card of an encoder or an adapter.
+
+    Parameters
+    ----------
+    name : str
+        Name.
+    root : str
+        Artefact root, in which adapters lie.
+
+    Returns
+    -------
+    EncoderCard
+        An adapter's is that of its base, under its own name.
+
+    Raises
+    ------
+    VidsimError
+        If there is none of this name.
+    """
+    from vidsim.adapt.manifest import card_of, find_adapter, read_manifest
+    from vidsim.encoders import catalog
+
+    folder = find_adapter(root, name)
+    if folder is None:
+        return catalog.card(name)
+    return card_of(read_manifest(folder), folder)
+
+
+def resolve(
+    card: "EncoderCard", *, checkpoint: str | None = None, revision: str | None = None, pooling: str | None = None
+) -> "Resolved":
+    """Find and hash the files of an encoder or an adapter.
+
+    Parameters
+    ----------
+    card : EncoderCard
+        Of `find_card`.
+    checkpoint : str, optional
+        Local folder of the (base's) checkpoint.
+    revision : str, optional
+        Commit on the hub.
+    pooling : str, optional
+        Rule from token map to vector.
+
+    Returns
+    -------
+    Resolved
+        The encoder.
+
+    Raises
+    ------
+    VidsimError
+        If files are missing or do not fit, or an adapter was asked for with another revision or pooling than its own.
+    """
+    from vidsim.encoders import catalog
+
+    if "adapter" not in card.options:
+        return catalog.resolve(card, checkpoint=checkpoint, revision=revision, pooling=pooling)
+    from vidsim.adapt.manifest import resolve_adapter
+
+    found = resolve_adapter(Path(card.options["adapter"]), checkpoint=checkpoint)
+    if revision not in {None, found.revision} or pooling not in {None, found.pooling}:
+        raise VidsimError(f"{card.name} is an adapter, with revision and pooling of its own; leave these options out")
+    return found

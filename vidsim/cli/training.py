@@ -1,0 +1,105 @@
+"""How a training run goes, on stderr: a line an epoch, and where a person watches, a bar within it."""
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+class Lines:
+    """Tell losses, validation scores, speed and the time that is left."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._epochs = self._steps = self._done = 0
+        self._start = 0.0
+        self._began = 0
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def begin(self, name: str, seed: int, epochs: int, steps: int, done: int) -> None:
+        """Say what begins.
+
+        Parameters
+        ----------
+        name : str
+            Name of the adapter.
+        seed : int
+            Seed of the run.
+        epochs, steps : int
+            Epochs in all, and steps in each.
+        done : int
+            Epochs that are done already.
+        """
+        self._epochs, self._steps, self._done, self._began = epochs, steps, done, done
+        self._start = time.monotonic()
+        again = f", from epoch {done + 1} on" if done else ""
+        typer.echo(f"{name}: seed {seed}, {epochs} epochs of {steps} steps{again}", err=True)
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            self._bar = Progress(
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[losses]}"),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.add_task("", total=steps, epoch=done + 1, losses="")
+            self._bar.start()
+
+    def step(self, number: int, losses: Mapping[str, float]) -> None:
+        """Move the bar.
+
+        Parameters
+        ----------
+        number : int
+            Step within the epoch, from 0 on.
+        losses : mapping of str to float
+            Of the step.
+        """
+        if self._bar is not None:
+            told = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            self._bar.update(self._bar.task_ids[0], completed=number + 1, losses=told)
+
+    def epoch(self, row: Mapping[str, Any], best: int) -> None:
+        """Tell an epoch.
+
+        Parameters
+        ----------
+        row : mapping
+            What was measured.
+        best : int
+            The best epoch so far.
+        """
+        self._done += 1
+        spent = time.monotonic() - self._start
+        left = spent / (self._done - self._began) * (self._epochs - self._done)
+        told = [f"{name} {value:.4f}" for name, value in row["losses"].items()]
+        told += [f"validation {name} {row[name]:.3f}" for name in ("rho", "two_way", "three_way") if name in row]
+        told += [f"{row['seconds']:.1f} s", f"{_span(left)} left" if left else "done"]
+        mark = " (best)" if best == row["epoch"] else ""
+        typer.echo(f"epoch {row['epoch']}/{self._epochs}: {', '.join(told)}{mark}", err=True)
+        if self._bar is not None:
+            self._bar.reset(self._bar.task_ids[0], epoch=row["epoch"] + 1, losses="")
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
