@@ -72,6 +72,33 @@ def test_the_commands_run(vidsim, guided):
     assert all("mpnet" in line for line in shown)
 
 
+def tables():
+    """Return the rows of the guide's tables by the name of their first column, without head and rule."""
+    found = re.findall(r"^\| (?P<name>[\w ]+) \|.*\n\| ---.*\n(?P<rows>(?:\|.*\n)+)", GUIDE.read_text(), re.MULTILINE)
+    return {
+        name: [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows.splitlines()]
+        for name, rows in found
+    }
+
+
+def names(cell):
+    return re.findall(r"`(.*?)`", cell)
+
+
 def test_every_key_is_explained():
-    told = {name for row in re.findall(r"^\| (`.*?) \|", GUIDE.read_text(), re.MULTILINE) for name in row.split(", ")}
-    assert {name.strip("`") for name in told} == set(user_cards.KEYS)
+    assert {name for row in tables()["key"] for name in names(row[0])} == set(user_cards.KEYS)
+
+
+def test_every_option_is_explained_with_its_families_and_an_example():
+    told = {}
+    for options, families, meaning, examples in tables()["option"]:
+        assert meaning
+        for option, example in zip(names(options), names(examples), strict=True):
+            kind, _ = user_cards.OPTIONS[option]
+            assert user_cards.CHECKS[kind](tomllib.loads(example)[option]), option
+            told[option] = tuple(names(families))
+    assert told == {option: families for option, (_, families) in user_cards.OPTIONS.items()}
+
+
+def test_every_short_name_is_listed():
+    assert dict(names(" ".join(row)) for row in tables()["short name"]) == catalog.ALIASES

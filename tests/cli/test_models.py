@@ -61,6 +61,7 @@ def test_the_table_says_the_same(vidsim):
     ("filters", "right"),
     [
         (("--family", "sentence"), lambda card: card.family == "sentence"),
+        (("--family", "Video_CNN"), lambda card: card.family == "video_cnn"),
         (("--modality", "image"), lambda card: card.modality == "image"),
         (("--search", "ROBERTA"), lambda card: "roberta" in f"{card.name} {card.checkpoint}".lower()),
         (("-s", "2102.05095"), lambda card: card.name == "timesformer-base"),
@@ -130,6 +131,8 @@ def test_cards_of_other_kinds(vidsim):
     ("arguments", "message"),
     [
         (("timesformer-bas",), "no encoder named 'timesformer-bas'; did you mean 'timesformer-base'?"),
+        (("sentence",), "'sentence' is no encoder; vidsim models --family sentence lists some"),
+        (("Video",), "'Video' is no encoder; vidsim models --modality video lists some"),
         (("--family", "vit"), "--family 'vit': expected one of image, "),
         (("--modality", "sound"), "--modality 'sound': expected one of image, text, video"),
         (("timesformer-base", "--cached"), "--cached filters the list; leave it out to see the card"),
@@ -150,11 +153,60 @@ def test_models_of_ones_own_are_listed(vidsim, places):
     (one,) = listed(vidsim, "-s", "mine")
     assert (one["name"], one["cached"], one["checkpoint"]) == ("mine", False, str(places / "cards" / "weights"))
     _, out, _ = vidsim("models", "mine")
-    assert "put the files of the checkpoint into its folder" in out
+    assert "cached:       no\n" in out
+    assert "offline:      put the checkpoint where the card says\n" in out
+    weights = places / "cards" / "weights"
+    weights.mkdir()
+    for file in ("config.json", "preprocessor_config.json", "model.safetensors"):
+        (weights / file).write_text("{}")
+    _, out, _ = vidsim("models", "mine")
+    assert f"cached:       where the card says: {weights}\n" in out
     (places / "cards" / "mine.toml").write_text('name = "mine"\nlike = "timesformer-base"\n')
     status, out, err = vidsim("models")
     assert (status, out) == (2, "")
     assert f"{places / 'cards' / 'mine.toml'}: checkpoint is missing" in err
+
+
+def test_where_a_file_of_the_zoo_is(vidsim, places, monkeypatch):
+    monkeypatch.setenv("VIDSIM_CACHE", str(places / "own"))
+    monkeypatch.setenv("TORCH_HOME", str(places / "torch"))
+
+    def told(name):
+        status, out, _ = vidsim("models", name)
+        assert status == 0
+        return next(line for line in out.splitlines() if line.startswith("cached:")).split(maxsplit=1)[1]
+
+    def put(*parts):
+        file = places.joinpath(*parts)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        return file
+
+    (places / "cards" / "a.toml").write_text('name = "there"\nlike = "x3d-m"\ncheckpoint = "./X3D_M.pyth"\n')
+    (places / "cards" / "b.toml").write_text(
+        'name = "fetched"\nlike = "x3d-m"\ncheckpoint = "https://example.org/X3D_M.pyth"\n'
+    )
+    assert [told(name) for name in ("x3d-m", "there", "fetched")] == ["no"] * 3
+    file = put("torch", "hub", "checkpoints", "X3D_M.pyth")
+    assert told("x3d-m") == f"in torch.hub's cache: {file}"
+    assert [told(name) for name in ("there", "fetched")] == ["no"] * 2  # it is not theirs, for all its name
+    file = put("own", "zoo", "dl.fbaipublicfiles.com", "pytorchvideo", "model_zoo", "kinetics", "X3D_M.pyth")
+    assert told("x3d-m") == f"in vidsim's cache: {file}"
+    file = put("own", "zoo", "example.org", "X3D_M.pyth")
+    assert told("fetched") == f"in vidsim's cache: {file}"
+    file = put("cards", "X3D_M.pyth")
+    assert told("there") == f"where the card says: {file}"
+    assert [one["copy"] for one in listed(vidsim, "-s", "X3D_M")] == ["zoo", "folder", "zoo"]
+
+
+def test_short_names(vidsim):
+    _, out, _ = vidsim("models", "qwen3-vl")
+    assert "also called:  qwen3-vl" in out.splitlines()
+    _, out, _ = vidsim("models", "LaBSE")
+    assert "also called" not in out
+    found = {one["name"]: one["aliases"] for one in listed(vidsim)}
+    assert {alias: name for name, aliases in found.items() for alias in aliases} == catalog.ALIASES
+    assert [one["name"] for one in listed(vidsim, "-s", "xclip")] == ["xclip-base-patch32"]
 
 
 def test_names_cannot_break_the_table(vidsim, places):

@@ -9,6 +9,7 @@ import transformers
 
 from vidsim.encoders import catalog
 from vidsim.errors import VidsimError
+from vidsim.report.paper import table2
 
 PARAMETERS = {
     # counted from the published files: TimeSformer without its 400-way head; VideoMAE without head and fc_norm;
@@ -232,8 +233,19 @@ def test_typos_get_the_nearest_name(typed, message):
 def test_names_match_in_any_case_and_by_alias():
     assert catalog.card("TimeSformer-Base").name == "timesformer-base"
     assert catalog.card("VIDEOMAE").name == "videomae-base-finetuned-kinetics"
-    assert set(catalog.ALIASES.values()) <= set(catalog.CARDS)
-    assert not {name.lower() for name in catalog.ALIASES} & {name.lower() for name in catalog.CARDS}
+
+
+@pytest.mark.parametrize("alias", catalog.ALIASES)
+def test_an_alias_is_another_name_of_one_row(alias):
+    assert alias == alias.lower()
+    assert catalog.card(alias.upper()) is catalog.CARDS[catalog.ALIASES[alias]]
+    assert alias not in {name.lower() for name in catalog.CARDS}
+
+
+def test_the_papers_image_model_has_its_short_name():
+    # the text names B/16; the numbers of its table are B/32's
+    assert catalog.card("clip").checkpoint == "openai/clip-vit-base-patch32"
+    assert "clip-vit-b-32" in " ".join(table2())
 
 
 def test_layers_come_back_once_and_in_order_of_depth():

@@ -104,6 +104,48 @@ def test_a_model_of_one_file_does_not_take_the_file_of_the_one_it_is_like(checkp
         catalog.card("x")
 
 
+def test_the_built_in_cards_options_are_those_a_card_may_have():
+    for row in catalog.CARDS.values():
+        legal = {key for key, (_, families) in user_cards.OPTIONS.items() if row.family in families}
+        assert set(row.options) - {"package"} <= legal, row.name
+        for key in set(row.options) - {"package"}:
+            value, (kind, _) = row.options[key], user_cards.OPTIONS[key]
+            assert user_cards.CHECKS[kind](list(value) if isinstance(value, tuple) else value), (row.name, key)
+    assert {family for _, families in user_cards.OPTIONS.values() for family in families} <= set(catalog.FAMILIES)
+
+
+@pytest.mark.parametrize("like", ["VideoMAE", "videomae-Base-finetuned-kinetics"])
+def test_a_card_may_be_like_another_by_any_name(like, cards):
+    write(cards, f'name = "mine"\nlike = "{like}"\ncheckpoint = "me/mine"\n')
+    assert catalog.card("mine").layers == catalog.card("videomae").layers
+
+
+CNN = """
+name = "my-x3d"
+family = "video_cnn"
+checkpoint = "https://example.org/zoo/mine.pyth"
+architecture = "X3D"
+layers = ["blocks.4"]
+frames = 4
+size = 182
+width = 192
+pooling = "mean"
+options = { mean = 0, std = 1.0, trained_size = 160 }
+"""
+
+
+def test_a_video_cnn_says_how_its_frames_are_normalised(cards):
+    write(cards, CNN)
+    assert catalog.card("my-x3d").options == {"file": "mine.pyth", "mean": 0, "std": 1.0, "trained_size": 160}
+    for old, told in (("mean = 0, ", "mean is missing"), ("std = 1.0, ", "std is missing")):
+        write(cards, CNN.replace(old, ""))
+        with pytest.raises(VidsimError, match=f"options.{told}; expected a number"):
+            catalog.cards()
+    write(cards, CNN.replace("std = 1.0", "std = 0"))
+    with pytest.raises(VidsimError, match=r"options\.std expected a number above 0, 0 came"):
+        catalog.cards()
+
+
 def test_layers_by_name(cards):
     listed = 'layers = ["encoder.layer.1", "encoder.layer.0"]\ndefault_layer = "encoder.layer.0"'
     write(cards, WHOLE.replace('layers = { pattern = "encoder.layer.{i}", depth = 2 }', listed))
@@ -152,7 +194,22 @@ def test_folders_of_cards(tmp_path, monkeypatch):
         ('family = "video_transformer"', 'familly = "x"', "familly is not known; expected one of name, like, family, "),
         ('family = "video_transformer"', "", "family is missing; expected one of video_transformer, "),
         ('family = "video_transformer"', 'family = "vit"', "family expected one of video_transformer, .*, 'vit' came"),
-        ('family = "video_transformer"', 'like = "timesformer"', "like expected one of timesformer-base, "),
+        (
+            'family = "video_transformer"',
+            'like = "timesformr"',
+            "like expected one of timesformer-base, .*'timesformr'",
+        ),
+        (
+            'family = "video_transformer"',
+            'family = "image"\nlike = "videomae"',
+            "family expected video_transformer, which videomae-base-finetuned-kinetics is of, 'image' came",
+        ),
+        ('checkpoint = "me/videomae-of-mine"', 'checkpoint = "me/.."', "checkpoint expected org/name of the hub, or a"),
+        (
+            'pooling = "mean"',
+            'pooling = "cls"',
+            "pooling 'cls' takes a token in front of the patches; expected options.",
+        ),
         ('checkpoint = "me/videomae-of-mine"', "", "checkpoint is missing; expected org/name of the hub, or a folder"),
         ('checkpoint = "me/videomae-of-mine"', 'checkpoint = "mine"', "checkpoint expected org/name of the hub, or a"),
         ('architecture = "VideoMAEModel"', "", "architecture is missing; expected a class of the upstream library"),
@@ -172,13 +229,35 @@ def test_folders_of_cards(tmp_path, monkeypatch):
             'lora_targets = "query"',
             "lora_targets expected a list of strings, 'query'",
         ),
-        ("prefix_tokens = 0", "prefix_tokens = true", "options.prefix_tokens expected a value such as [01], True came"),
+        (
+            "prefix_tokens = 0",
+            "prefix_tokens = true",
+            "options.prefix_tokens expected a whole number, 0 or .*, True came",
+        ),
+        (
+            "prefix_tokens = 0",
+            "prefix_tokens = -1",
+            "options.prefix_tokens expected a whole number, 0 or above, -1 came",
+        ),
+        ("prefix_tokens = 0", 'unused = "head"', "options.unused expected a list of strings, 'head' came"),
+        ("prefix_tokens = 0", "init = []", "options.init expected a table, \\[\\] came"),
+        ("prefix_tokens = 0", "trained_size = 0", "options.trained_size expected a whole number above 0, 0 came"),
+        (
+            "prefix_tokens = 0",
+            "plain = true",
+            "options.plain is not known to video_transformer; expected one of prefix_",
+        ),
+        (
+            'heads = ["classifier.", "fc_norm."]',
+            "heads = [1]",
+            "options.heads expected a list of strings, \\[1\\] came",
+        ),
         (
             "prefix_tokens = 0",
             "prefx = 0",
             "options.prefx is not known to video_transformer; expected one of .*heads, ",
         ),
-        ('heads = ["classifier.", "fc_norm."]', 'heads = "classifier."', "options.heads expected a value such as \\["),
+        ('heads = ["classifier.", "fc_norm."]', 'heads = "classifier."', "options.heads expected a list of strings"),
         ("depth = 2", "depht = 2", "layers.depht is not known; expected one of pattern, depth, last"),
         (", depth = 2", "", "layers.depth is missing; expected a whole number above 0"),
         ("layer.{i}", "layer.i", "layers.pattern expected {i} where the number stands, 'encoder.layer.i' came"),
@@ -241,7 +320,7 @@ def test_a_card_loads_a_checkpoint_as_a_built_in_one_does(cards, publish, clips)
         cards, (cards / "mine.toml").read_text().replace("./weights", "elsewhere").replace('"elsewhere', '"./elsewhere')
     )
     assert catalog.resolve("my-videomae").identity == resolved.identity
-    with pytest.raises(VidsimError, match="the checkpoint of my-videomae is a folder; leave --revision out"):
+    with pytest.raises(VidsimError, match="the checkpoint of my-videomae is a folder: leave it out"):
         catalog.resolve("my-videomae", revision="main")
 
 

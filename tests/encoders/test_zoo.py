@@ -161,6 +161,31 @@ def test_a_wrong_place_is_told(given, message, tmp_path):
         catalog.resolve("x3d-xs", checkpoint=str(tmp_path / given))
 
 
+def test_what_torch_hub_has_under_a_name_is_not_another_addresss_file(tmp_path):
+    made = write_zoo_file(tmp_path / "torch" / "hub" / "checkpoints", "x3d-s")
+    own = replace(made.card, name="mine", checkpoint=f"https://example.org/{made.path.name}")
+    assert (find_file(made.card), find_file(own)) == (made.path, None)
+    with pytest.raises(CheckpointUnavailable) as told:
+        catalog.resolve(own, offline=True)
+    assert str(told.value) == (
+        "no weights for mine: X3D_S.pyth is not on this machine and example.org was not to be asked; fetch "
+        "https://example.org/X3D_S.pyth where there is network, and give --checkpoint FILE or put it at "
+        f"'{tmp_path / 'cache' / 'zoo' / 'example.org' / 'X3D_S.pyth'}'; motion-energy works offline"
+    )
+
+
+def test_a_file_that_its_own_card_names_and_that_is_not_there_is_told(tmp_path):
+    own = replace(catalog.card("x3d-xs"), name="mine", checkpoint=str(tmp_path / "mine.pyth"))
+    with pytest.raises(VidsimError) as told:
+        catalog.resolve(own)
+    assert str(told.value) == (
+        f"the checkpoint of mine is not there: no file '{tmp_path / 'mine.pyth'}'; mend its card"
+    )
+    (tmp_path / "mine.pyth").mkdir()
+    with pytest.raises(VidsimError, match=r"not there: '.*mine\.pyth' is a folder without X3D_XS\.pyth; mend its card"):
+        catalog.resolve(own)
+
+
 def test_the_zoo_has_no_revisions(tmp_path):
     made = write_zoo_file(tmp_path, "x3d-xs")
     for place in (str(made.path), None):

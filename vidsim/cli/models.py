@@ -21,12 +21,14 @@ COLUMNS = ("name", "family", "parameters", "licence", "frames", "layers", "dims"
 RIGHT = frozenset({"parameters", "frames", "layers", "dims"})
 """Columns of numbers."""
 
+EMPTY = ((), [], {})
+"""Values of options that say nothing."""
+
 WHERE = {
     "none": "needs none",
-    "folder": "in the card's own folder",
+    "folder": "where the card says",
     "hub": "in the hub's cache",
     "package": "in an installed package",
-    "zoo": "in the cache of vidsim, or of torch.hub",
 }
 
 
@@ -51,15 +53,15 @@ def models(
     if name is not None:
         if given := [option for option, value in _filters(family, modality, search, cached) if value]:
             raise VidsimError(f"{given[0]} filters the list; leave it out to see the card of {name}")
-        card = catalog.card(name)
+        card = _named(name)
         if json:
             show.emit(_facts(card))
         else:
             typer.echo("\n".join(_card(card)))
         return
     cards = list(catalog.cards().values())
-    _refuse_unknown("--family", family, [card.family for card in cards])
-    _refuse_unknown("--modality", modality, [card.modality for card in cards])
+    family = _one_of("--family", family, [card.family for card in cards])
+    modality = _one_of("--modality", modality, [card.modality for card in cards])
     chosen = [
         card
         for card in cards
@@ -80,22 +82,46 @@ def _filters(*values: object) -> list[tuple[str, object]]:
     return list(zip(("--family", "--modality", "--search", "--cached"), values, strict=True))
 
 
-def _refuse_unknown(option: str, value: str | None, there: list[str]) -> None:
-    if value is not None and value not in there:
+def _one_of(option: str, value: str | None, there: list[str]) -> str | None:
+    if value is None:
+        return None
+    names = {name.lower(): name for name in there}
+    if value.lower() not in names:
         raise VidsimError(f"{option} {value!r}: expected one of {', '.join(sorted(set(there)))}")
+    return names[value.lower()]
+
+
+def _named(name: str) -> "EncoderCard":
+    from vidsim.encoders import catalog
+
+    try:
+        return catalog.card(name)
+    except VidsimError:
+        cards = catalog.cards().values()
+        for option, there in (("--family", {c.family for c in cards}), ("--modality", {c.modality for c in cards})):
+            if name.lower() in there:
+                raise VidsimError(f"{name!r} is no encoder; vidsim models {option} {name.lower()} lists some") from None
+        raise
 
 
 def _words(card: "EncoderCard") -> tuple[str, ...]:
-    return card.name, card.checkpoint or "", card.source, card.architecture or ""
+    return card.name, *_aliases(card), card.checkpoint or "", card.source, card.architecture or ""
+
+
+def _aliases(card: "EncoderCard") -> list[str]:
+    from vidsim.encoders.catalog import ALIASES
+
+    return [alias for alias, name in ALIASES.items() if name == card.name]
 
 
 def _facts(card: "EncoderCard") -> dict[str, Any]:
-    from vidsim.encoders.presence import find_copy
+    from vidsim.encoders.locate import find_copy
 
     copy = find_copy(card)
     where, folder = copy or (None, None)
     return {
         **asdict(card),
+        "aliases": _aliases(card),
         "layers": list(card.layers),
         "lora_targets": list(card.lora_targets),
         "options": dict(card.options),
@@ -145,6 +171,7 @@ def _card(card: "EncoderCard") -> list[str]:
     facts = _facts(card)
     named = {
         "name": card.name,
+        "also called": ", ".join(facts["aliases"]),
         "family": card.family,
         "takes": card.modality,
         "sampling": _sampling(card.sampling),
@@ -157,11 +184,13 @@ def _card(card: "EncoderCard") -> list[str]:
         "published": card.source,
         "checkpoint": card.checkpoint or "no weights",
         "revision": card.revision or ("main, whose commit is stored with embeddings" if _on_hub(card) else ""),
-        "cached": f"{WHERE[facts['copy']]}{_in(facts['folder'])}" if facts["cached"] else "no",
+        "cached": _where(card, facts),
         "offline": _offline(card, facts["cached"]),
         "needs": f"pip install 'vidsim[{card.extra}]'" if card.extra else "",
         "LoRA targets": ", ".join(card.lora_targets) or "none",
-        "options": ", ".join(f"{key} = {dumps(value)}" for key, value in card.options.items() if key != "package"),
+        "options": ", ".join(
+            f"{key} = {dumps(value)}" for key, value in card.options.items() if key != "package" and value not in EMPTY
+        ),
     }
     width = max(map(len, named)) + 2
     lines = [f"{f'{name}:'.ljust(width)}{show.printable(value)}" for name, value in named.items() if value]
@@ -170,11 +199,22 @@ def _card(card: "EncoderCard") -> list[str]:
 
 
 def _on_hub(card: "EncoderCard") -> bool:
-    return card.checkpoint is not None and "://" not in card.checkpoint and not Path(card.checkpoint).is_absolute()
+    from vidsim.encoders.zoo import has_own_place, in_zoo
+
+    return card.checkpoint is not None and not in_zoo(card) and not has_own_place(card)
 
 
-def _in(folder: str | None) -> str:
-    return f": {folder}" if folder else ""
+def _where(card: "EncoderCard", facts: dict[str, Any]) -> str:
+    from vidsim.encoders.zoo import fetched_file
+
+    if not facts["cached"]:
+        return "no"
+    if facts["folder"] is None:
+        return WHERE[facts["copy"]]
+    where = WHERE.get(facts["copy"])
+    if where is None:  # of the zoo
+        where = "in vidsim's cache" if Path(facts["folder"]) == fetched_file(card) else "in torch.hub's cache"
+    return f"{where}: {facts['folder']}"
 
 
 def _sampling(sampling: "Sampling | None") -> str:
@@ -186,13 +226,12 @@ def _sampling(sampling: "Sampling | None") -> str:
 
 
 def _offline(card: "EncoderCard", cached: bool) -> str:
-    from vidsim.encoders.zoo import how_to_get, in_zoo
+    from vidsim.encoders.zoo import has_own_place, how_to_get, in_zoo
 
     if cached:
         return "works without network"
-    assert card.checkpoint is not None
-    if Path(card.checkpoint).is_absolute():
-        return "put the files of the checkpoint into its folder"
+    if has_own_place(card):
+        return "put the checkpoint where the card says"
     if in_zoo(card):
         return how_to_get(card)
     revision = f" --revision {card.revision}" if card.revision else ""

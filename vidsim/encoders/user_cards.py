@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn, get_args
 
 from vidsim.encoders.base import EncoderCard, Pooling, Sampling
@@ -18,6 +19,8 @@ GROUP = "vidsim.encoders"
 """Entry points of packages that offer encoders: each leads to cards, or to a function that returns them."""
 
 TEXT, WHOLE, NUMBER, NAMES = "a string", "a whole number above 0", "a number above 0", "a list of strings"
+COUNT, LEVEL = "a whole number, 0 or above", "a number, 0 or above"
+TRUTH, TABLE, THREE = "true or false", "a table", "a list of three whole numbers above 0"
 
 KEYS: Mapping[str, str] = {
     **dict.fromkeys(("name", "like", "family", "checkpoint", "revision", "architecture", "default_layer"), TEXT),
@@ -26,9 +29,29 @@ KEYS: Mapping[str, str] = {
     "fps": NUMBER,
     "lora_targets": NAMES,
     "layers": "a list of strings, or a table of pattern, depth and last",
-    "options": "a table",
+    "options": TABLE,
 }
 """Keys of a card, and what each expects."""
+
+_FRAMES = ("video_transformer", "image")
+_PROCESSED = (*_FRAMES, "video_text", "vision_language")
+
+OPTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "prefix_tokens": (COUNT, (*_FRAMES, "video_text")),
+    "heads": (NAMES, (*_FRAMES, "sentence")),
+    "unused": (NAMES, _FRAMES),
+    "init": (TABLE, _FRAMES),
+    "forward": (TABLE, _FRAMES),
+    "processor": (TEXT, _PROCESSED),
+    "trained_size": (WHOLE, (*_FRAMES, "video_cnn")),
+    "file": (TEXT, ("video_cnn",)),
+    "mean": (LEVEL, ("video_cnn",)),
+    "std": (NUMBER, ("video_cnn",)),
+    "plain": (TRUTH, ("sentence",)),
+    "embedding_width": (WHOLE, ("sentence",)),
+    "patches": (THREE, ("vision_language",)),
+}
+"""Options of a card: what each expects, and the families that ask for it."""
 
 IN_LAYERS: Mapping[str, str] = {"pattern": TEXT, "depth": WHOLE, "last": NAMES}
 
@@ -37,7 +60,11 @@ CHECKS: Mapping[str, Callable[[Any], bool]] = {
     WHOLE: lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
     NUMBER: lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"),
     NAMES: lambda value: isinstance(value, list) and all(isinstance(item, str) and item for item in value),
-    "a table": lambda value: isinstance(value, dict),
+    COUNT: lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+    LEVEL: lambda value: not isinstance(value, bool) and (value == 0 or CHECKS[NUMBER](value)),
+    TRUTH: lambda value: isinstance(value, bool),
+    TABLE: lambda value: isinstance(value, dict),
+    THREE: lambda value: isinstance(value, list) and len(value) == 3 and all(map(CHECKS[WHOLE], value)),
     KEYS["layers"]: lambda value: bool(value) and (isinstance(value, dict) or CHECKS[NAMES](value)),
 }
 
@@ -49,15 +76,17 @@ PIPELINE = "sentence_embedding"
 """The last layer of every sentence encoder."""
 
 
-def read_cards(known: Mapping[str, EncoderCard], aliases: Iterable[str] = ()) -> dict[str, EncoderCard]:
+def read_cards(
+    known: Mapping[str, EncoderCard], aliases: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, EncoderCard]:
     """Read the user's cards, from files and from packages.
 
     Parameters
     ----------
     known : mapping of str to EncoderCard
         The built-in cards: their names are taken, their families and options are the legal ones.
-    aliases : iterable of str
-        Further names that are taken.
+    aliases : mapping of str to str
+        Further names of theirs, which are taken too.
 
     Returns
     -------
@@ -71,7 +100,7 @@ def read_cards(known: Mapping[str, EncoderCard], aliases: Iterable[str] = ()) ->
     """
     taken = {name.lower(): "a built-in encoder" for name in (*known, *aliases)}
     cards: dict[str, EncoderCard] = {}
-    found = [(os.fspath(path), read_card(path, known)) for path in card_files()] + _from_packages()
+    found = [(os.fspath(path), read_card(path, known, aliases)) for path in card_files()] + _from_packages()
     for place, card in found:
         if (owner := taken.get(card.name.lower())) is not None:
             raise VidsimError(f"{place}: name {card.name!r} is that of {owner}; expected another name")
@@ -117,7 +146,9 @@ def card_files() -> list[Path]:
     return files
 
 
-def read_card(path: Path, known: Mapping[str, EncoderCard]) -> EncoderCard:
+def read_card(
+    path: Path, known: Mapping[str, EncoderCard], aliases: Mapping[str, str] = MappingProxyType({})
+) -> EncoderCard:
     """Read one card.
 
     Parameters
@@ -126,6 +157,8 @@ def read_card(path: Path, known: Mapping[str, EncoderCard]) -> EncoderCard:
         TOML file.
     known : mapping of str to EncoderCard
         The built-in cards.
+    aliases : mapping of str to str
+        Further names of theirs.
 
     Returns
     -------
@@ -143,16 +176,19 @@ def read_card(path: Path, known: Mapping[str, EncoderCard]) -> EncoderCard:
         given = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise VidsimError(f"{os.fspath(path)}: cannot be read as TOML: {error}") from error
-    return _Reader(path, given, known).card()
+    return _Reader(path, given, known, aliases).card()
 
 
 class _Reader:
     """Turn what a file holds into a card."""
 
-    def __init__(self, path: Path, given: dict[str, Any], known: Mapping[str, EncoderCard]) -> None:
+    def __init__(
+        self, path: Path, given: dict[str, Any], known: Mapping[str, EncoderCard], aliases: Mapping[str, str]
+    ) -> None:
         self.path = path
         self.given = given
         self.known = known
+        self.aliases = aliases
         # families whose models have weights; the others cannot be told apart by a card
         self.families = {row.family: row for row in known.values() if row.checkpoint is not None}
 
@@ -163,6 +199,8 @@ class _Reader:
             self._fail("name", f"expected letters, digits and . _ -, such as my-model, {name!r} came")
         like = self._like()
         family = self._one_of("family", self.families, like.family if like else None)
+        if like and family != like.family:
+            self._fail("family", f"expected {like.family}, which {like.name} is of, {family!r} came")
         text = self.families[family].modality == "text"
         checkpoint = self._checkpoint(family)
         layers = self._layers(text, like)
@@ -193,7 +231,7 @@ class _Reader:
             ),
             extra=self.families[family].extra,
             source=self.given.get("source", os.fspath(self.path)),
-            options={**self._options(family, like), **self._file(family, checkpoint)},
+            options={**self._options(family, like, pooling), **self._file(family, checkpoint)},
         )
 
     def _check(self, given: Mapping[str, Any], keys: Mapping[str, str], before: str = "") -> None:
@@ -206,7 +244,10 @@ class _Reader:
     def _like(self) -> EncoderCard | None:
         if "like" not in self.given:
             return None
-        return self.known[self._one_of("like", [name for name, row in self.known.items() if row.checkpoint], None)]
+        rows = {name: row for name, row in self.known.items() if row.checkpoint}
+        names = {name.lower(): name for name in rows} | {alias.lower(): name for alias, name in self.aliases.items()}
+        name = self.given["like"]
+        return rows[self._one_of("like", rows, None, names.get(name.lower(), name))]
 
     def _layers(self, text: bool, like: EncoderCard | None) -> tuple[str, ...]:
         layers = self.given.get("layers")
@@ -250,7 +291,8 @@ class _Reader:
         checkpoint = self._given("checkpoint", None, f"expected {expected}, or a folder such as ./weights")
         if checkpoint.startswith((".", "~", "/")) or Path(checkpoint).is_absolute():
             return os.fspath((self.path.parent / Path(checkpoint).expanduser()).resolve())
-        if not (ADDRESS if one_file else HUB_ID).fullmatch(checkpoint):
+        right = ADDRESS.fullmatch(checkpoint) if one_file else HUB_ID.fullmatch(checkpoint)
+        if not right or (not one_file and re.search(r"--|\.\.", checkpoint)):  # the hub has no such names
             self._fail("checkpoint", f"expected {expected}, or a folder such as ./weights; {checkpoint!r} came")
         return checkpoint
 
@@ -259,21 +301,24 @@ class _Reader:
         name = self.given.get("options", {}).get("file") or Path(checkpoint).name
         return {"file": name} if "file" in self.families[family].options else {}
 
-    def _options(self, family: str, like: EncoderCard | None) -> dict[str, Any]:
-        usual = {key: value for key, value in (like.options if like else {}).items() if key != "package"}
-        rows = [row for row in self.known.values() if row.family == family]
-        legal = {key: value for row in rows for key, value in row.options.items() if key != "package"}
+    def _options(self, family: str, like: EncoderCard | None, pooling: str) -> dict[str, Any]:
+        found = {key: value for key, value in (like.options if like else {}).items() if key != "package"}
+        legal = {key: kind for key, (kind, families) in OPTIONS.items() if family in families}
         for key, value in self.given.get("options", {}).items():
             if key not in legal:
-                there = ", ".join(sorted(legal)) or "none"
-                self._fail(f"options.{key}", f"is not known to {family}; expected one of {there}")
-            usual[key] = tuple(value) if isinstance(value, list) and isinstance(legal[key], tuple) else value
-            if type(usual[key]) is not type(legal[key]):
-                self._fail(f"options.{key}", f"expected a value such as {_spell(legal[key])}, {value!r} came")
-        return usual
+                self._fail(f"options.{key}", f"is not known to {family}; expected one of {', '.join(legal)}")
+            if not CHECKS[legal[key]](value):
+                self._fail(f"options.{key}", f"expected {legal[key]}, {value!r} came")
+            found[key] = tuple(value) if isinstance(value, list) else value
+        for key in ("mean", "std"):  # elsewhere the checkpoint's processor says them
+            if key in legal and key not in found:
+                self._fail(f"options.{key}", f"is missing; expected {legal[key]}")
+        if pooling == "cls" and family in _FRAMES and not found.get("prefix_tokens"):
+            self._fail("pooling", "'cls' takes a token in front of the patches; expected options.prefix_tokens above 0")
+        return found
 
-    def _one_of(self, key: str, legal: Iterable[str], usual: str | None) -> str:
-        value = self.given.get(key, usual)
+    def _one_of(self, key: str, legal: Iterable[str], usual: str | None, given: str | None = None) -> str:
+        value = given or self.given.get(key, usual)
         if value is None:
             self._fail(key, f"is missing; expected one of {', '.join(legal)} (or like = an encoder to follow)")
         if value not in legal:
@@ -288,12 +333,6 @@ class _Reader:
 
     def _fail(self, key: str, what: str) -> NoReturn:
         raise VidsimError(f"{os.fspath(self.path)}: {key} {what}")
-
-
-def _spell(value: Any) -> str:
-    return (
-        str(list(value)) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else repr(value)
-    )
 
 
 def _from_packages() -> list[tuple[str, EncoderCard]]:

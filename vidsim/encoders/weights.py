@@ -68,7 +68,7 @@ def load_strictly(
                 ignore_mismatched_sizes=True,  # they are told, and refused below with both shapes
                 **init,
             )
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise VidsimError(f"{where!r} cannot be loaded as {architecture}: {lines[0]}") from error
     _refuse_misfit(

