@@ -115,7 +115,7 @@ def attach(
     encoder: Encoder,
     *,
     rank: int,
-    scaling: float,
+    scaling: int | float,
     targets: Sequence[str],
     dropout: float = 0.0,
     head: int = 0,

@@ -1,7 +1,7 @@
 """Towers: the part of an encoder that is trained, run with gradients on stimuli known by their ids."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ FRAMES = (VideoTransformer, ImageEncoder)
 """Families that take frames and can be trained."""
 
 
+@runtime_checkable
 class Tower(Protocol):
     """Give embeddings of stimuli with gradients."""
 

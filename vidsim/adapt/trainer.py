@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -69,6 +69,7 @@ class Material:
         return hashlib.sha256(json.dumps([sets, texts], ensure_ascii=False).encode()).hexdigest()
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """What a training run tells while it goes on."""
 
@@ -333,14 +334,14 @@ class Trainer:
         row: dict[str, Any] = {"epoch": epoch, "losses": dict(losses), "seconds": round(seconds, 3)}
         if self.material.validation is not None and self._human is not None:
             found = scores(self.embed(self.material.validation.ids), self.material.validation, self._human)
-            row |= {name: found[name] for name in METRICS}
+            row |= {name: found[name] if math.isfinite(found[name]) else None for name in METRICS}
         return row
 
     def _better(self, row: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
         if self.material.validation is None:
             return True
         score, most = row[self.recipe.run.select], best[self.recipe.run.select]
-        return score > most or (math.isnan(most) and not math.isnan(score))
+        return score is not None and (most is None or score > most)
 
     def _patience_is_over(self, state: State) -> bool:
         patience = self.recipe.optimiser.patience

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+SCORES = ("rho", "two_way", "three_way")
+"""Validation scores that are told."""
+
+
 class Lines:
     """Tell losses, validation scores, speed and the time that is left."""
 
@@ -91,7 +95,7 @@ class Lines:
         spent = time.monotonic() - self._start
         left = spent / (self._done - self._began) * (self._epochs - self._done)
         told = [f"{name} {value:.4f}" for name, value in row["losses"].items()]
-        told += [f"validation {name} {row[name]:.3f}" for name in ("rho", "two_way", "three_way") if name in row]
+        told += [f"validation {name} {row[name]:.3f}" for name in SCORES if row.get(name) is not None]
         told += [f"{row['seconds']:.1f} s", f"{_span(left)} left" if left else "done"]
         mark = " (best)" if best == row["epoch"] else ""
         typer.echo(f"epoch {row['epoch']}/{self._epochs}: {', '.join(told)}{mark}", err=True)

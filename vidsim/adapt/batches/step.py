@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -86,6 +86,7 @@ class Counts:
         return cls(*np.array(sizes, np.int64).reshape(-1, 5).sum(axis=0).tolist())
 
 
+@runtime_checkable
 class Batches(Protocol):
     """Name what a trainer asks of a sampler."""
 

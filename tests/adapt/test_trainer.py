@@ -1,0 +1,295 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vidsim.adapt.adapter import Head
+from vidsim.adapt.manifest import read_manifest, resolve_adapter
+from vidsim.adapt.recipe import Recipe
+from vidsim.adapt.trainer import Material, Trainer, learning_rate, make_batches
+from vidsim.encoders import catalog
+from vidsim.errors import VidsimError
+from vidsim.triplets import Triplets
+
+N = 12
+
+
+class Quiet:
+    """Watch without a word; may pull the plug after an epoch."""
+
+    def __init__(self, plug=None):
+        self.rows, self.losses, self.plug, self.done = [], [], plug, None
+
+    def begin(self, name, seed, epochs, steps, done):
+        self.done = done
+
+    def step(self, number, losses):
+        self.losses.append(losses)
+
+    def epoch(self, row, best):
+        self.rows.append(row)
+        if row["epoch"] == self.plug:
+            raise KeyboardInterrupt
+
+
+def recipe(encoder="timesformer-base", **sections):
+    given = {
+        "adapter": {"rank": 2},
+        "loss": {"kind": "soft", "temperature": 0.1},
+        "batches": {"sampler": "stimuli", "stimuli": 6, "steps": 4},
+        "optimiser": {"learning_rate": 0.01, "epochs": 5},
+        "run": {"precision": "float32"},
+    }
+    return Recipe.model_validate({"encoder": encoder, **given, **sections})
+
+
+def trials(ids, groups, count, seed):
+    """Judge like people who see two groups: the odd one is of the other group."""
+    rng, rows = np.random.default_rng(seed), []
+    while len(rows) < count:
+        three = rng.choice(len(ids), 3, replace=False)
+        kinds = groups[three]
+        if len(set(kinds.tolist())) == 2:
+            odd = three[[(kinds == kind).sum() == 1 for kind in kinds].index(True)]
+            rows.append([*(item for item in three if item != odd), odd])
+    return Triplets(tuple(ids), np.array(rows))
+
+
+def material(card, count=60):
+    """Make noisy clips, each of a colour of its own; nothing but training can tell the groups."""
+    generator = torch.Generator().manual_seed(3)
+    shape = (card.sampling.frames, 3, card.size, card.size)
+    frames = {
+        f"clip {i}": (
+            torch.rand((1, 3, 1, 1), generator=generator) * 200 + torch.rand(shape, generator=generator) * 55
+        ).to(torch.uint8)
+        for i in range(N)
+    }
+    names = list(frames)
+    groups = np.arange(N) % 2
+    return Material(
+        trials(names[:8], groups[:8], count, 1), trials(names[8:], groups[8:], 20, 2), frames=frames.__getitem__
+    )
+
+
+def trainer(made, told, seed=0, stuff=None):
+    resolved = catalog.resolve(made.card, checkpoint=str(made.folder))
+    return Trainer(told, resolved, stuff or material(made.card), seed=seed, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "timesformer-base",
+        "videomae-base-finetuned-kinetics",
+        "vivit-b-16x2-kinetics400",
+        "clip-vit-b-32",
+        "dino-vitb16",
+    ],
+)
+def test_towers_on_frames_learn_the_groups_of_their_training_clips(name, publish, tmp_path):
+    made, watcher = publish(name), Quiet()
+    told = recipe(name, optimiser={"learning_rate": 0.02, "epochs": 12})
+    run = trainer(made, told)
+    before = run.embed(run.material.fit.ids).matrix
+    manifest = run.run(tmp_path / "adapters" / "mine", tmp_path / "state.safetensors", "mine", watcher)
+    assert np.mean([row["soft"] for row in watcher.losses[-4:]]) < 0.8 * np.mean(
+        [row["soft"] for row in watcher.losses[:4]]
+    )
+    assert [row["epoch"] for row in manifest.curve] == list(range(13))
+    assert not (tmp_path / "state.safetensors").exists()
+    after = run.embed(run.material.fit.ids).matrix
+    best = max(manifest.curve, key=lambda row: (row["rho"], -row["epoch"]))["epoch"]
+    assert (best == 0) == np.array_equal(before, after)
+
+
+def adapted(made, folder):
+    return catalog.load(resolve_adapter(folder, checkpoint=str(made.folder)), device="cpu")
+
+
+@pytest.fixture
+def named(publish, monkeypatch):
+    """Publish a small TimeSformer under the catalog's name, so that adapters find their base."""
+    made = publish("timesformer-base")
+    monkeypatch.setitem(catalog.CARDS, "timesformer-base", made.card)
+    return made
+
+
+@pytest.mark.parametrize("head", [0, 5])
+def test_an_adapter_gives_what_the_trainer_saw_last(head, named, tmp_path):
+    told = recipe(adapter={"rank": 2, "head": head}, run={"precision": "float32", "validation": 0})
+    stuff = material(named.card)
+    run = trainer(named, told, stuff=Material(stuff.fit, None, frames=stuff.frames))
+    folder = tmp_path / "adapters" / "mine"
+    manifest = run.run(folder, tmp_path / "state", "mine", Quiet())
+    assert read_manifest(folder) == manifest
+    expected = run.embed(stuff.fit.ids).matrix
+    encoder = adapted(named, folder)
+    layer = encoder.card.default_layer
+    assert layer == ("head" if head else "layernorm")
+    batch = torch.stack([stuff.frames(name) for name in stuff.fit.ids])
+    for row, expect in zip(batch, expected, strict=True):
+        found = encoder.encode(row[None], [layer], lambda _, x: x)[layer][0]
+        np.testing.assert_array_equal(found, expect)
+    assert {path.name for path in folder.iterdir()} == {
+        *("vidsim.json", "adapter_config.json", "adapter_model.safetensors", "golden.safetensors"),
+        *(["head.safetensors"] if head else []),
+    }
+    assert manifest.parameters == sum(
+        value.numel() for path in folder.glob("*.safetensors") if "golden" not in path.name
+        for value in load_file(path).values()
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["hybrid", "soft"])
+def test_a_run_that_was_cut_off_ends_as_one_that_was_not(kind, named, tmp_path):
+    sections = {"optimiser": {"learning_rate": 0.01, "epochs": 4, "warmup": 0.2, "schedule": "cosine"}}
+    sections["adapter"] = {"rank": 2, "dropout": 0.1, "head": 4}
+    if kind == "hybrid":
+        sections |= {
+            "loss": {"kind": "hybrid", "retention": 0.1, "retention_kind": "similarities"},
+            "batches": {"sampler": "trials", "rsa_steps": 2, "rsa_stimuli": 6, "rsa_gradients": 2},
+        }
+    told = recipe(**sections)
+    whole = trainer(named, told).run(tmp_path / "whole", tmp_path / "a", "whole", Quiet())
+    with pytest.raises(KeyboardInterrupt):
+        trainer(named, told).run(tmp_path / "cut", tmp_path / "b", "cut", Quiet(plug=2))
+    assert not (tmp_path / "cut").exists()
+    rest = Quiet()
+    again = trainer(named, told).run(tmp_path / "cut", tmp_path / "b", "cut", rest)
+    assert rest.done == 2
+    assert [row["epoch"] for row in rest.rows] == [3, 4]
+    for one, two in zip(whole.curve, again.curve, strict=True):
+        assert {**one, "seconds": 0} == {**two, "seconds": 0}
+    for name in ("adapter_model.safetensors", "head.safetensors"):
+        expected, found = (load_file(tmp_path / folder / name) for folder in ("whole", "cut"))
+        assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+def test_seeds_give_other_weights_and_a_seed_the_same(named, tmp_path):
+    told = recipe(optimiser={"learning_rate": 0.01, "epochs": 1}, run={"precision": "float32", "validation": 0})
+    weights = []
+    for number, seed in enumerate((0, 0, 1)):
+        trainer(named, told, seed).run(tmp_path / str(number), tmp_path / "state", "mine", Quiet())
+        weights.append(load_file(tmp_path / str(number) / "adapter_model.safetensors"))
+    first, same, other = weights
+    assert all(torch.equal(first[key], same[key]) for key in first)
+    assert not all(torch.equal(first[key], other[key]) for key in first)
+
+
+def test_the_state_of_another_run_is_refused(named, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        trainer(named, recipe()).run(tmp_path / "mine", tmp_path / "state", "mine", Quiet(plug=1))
+    with pytest.raises(VidsimError, match="is of a run with other settings"):
+        trainer(named, recipe(), seed=1).run(tmp_path / "mine", tmp_path / "state", "mine", Quiet())
+    other = trainer(named, recipe(), stuff=material(named.card, count=61))
+    with pytest.raises(VidsimError, match="is of a run with other settings"):
+        other.run(tmp_path / "mine", tmp_path / "state", "mine", Quiet())
+    (tmp_path / "state").write_bytes(b"\x00" * 40)
+    with pytest.raises(VidsimError, match=r"cannot be read: .* start over: --restart"):
+        trainer(named, recipe()).run(tmp_path / "mine", tmp_path / "state", "mine", Quiet())
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_what_was_best(named, tmp_path, monkeypatch):
+    run, watcher = trainer(named, recipe()), Quiet()
+    plain, calls = run._objective, []
+
+    def broken(embeddings, step, epoch, base):
+        calls.append(step)
+        loss, parts = plain(embeddings, step, epoch, base)
+        return (loss * float("nan") if len(calls) == 6 else loss), parts
+
+    monkeypatch.setattr(run, "_objective", broken)
+    with pytest.raises(VidsimError) as caught:
+        run.run(tmp_path / "mine", tmp_path / "state", "mine", watcher)
+    said = str(caught.value)
+    assert said.startswith("the loss is nan in step 2 of epoch 2, with stimuli 'clip ")
+    named_clips = {f"'{run.material.fit.ids[i]}'" for i in calls[-1].stimuli}
+    assert all(name in said for name in named_clips)
+    again = Quiet()
+    trainer(named, recipe()).run(tmp_path / "mine", tmp_path / "state", "mine", again)
+    assert again.done == 1
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_a_run(named, tmp_path, monkeypatch):
+    told = recipe(optimiser={"learning_rate": 0.01, "epochs": 9, "patience": 2})
+    run, values = trainer(named, told), iter([0.1, 0.2, 0.5, 0.3, 0.4, 0.9])
+    kept = []
+
+    def measured(epoch, losses, seconds):
+        kept.append({name: value.detach().clone() for name, value in run.weights.items()})
+        return {"epoch": epoch, "losses": dict(losses), "seconds": seconds, "rho": next(values)}
+
+    monkeypatch.setattr(run, "_measured", measured)
+    manifest = run.run(tmp_path / "mine", tmp_path / "state", "mine", Quiet())
+    assert [row["rho"] for row in manifest.curve] == [0.1, 0.2, 0.5, 0.3, 0.4]
+    saved = load_file(tmp_path / "mine" / "adapter_model.safetensors")
+    assert all(torch.equal(value, kept[2][name]) for name, value in saved.items())
+
+
+def test_gradient_checkpointing_changes_no_weight(named, tmp_path):
+    found = []
+    for checkpointing in (False, True):
+        told = recipe(
+            optimiser={"learning_rate": 0.01, "epochs": 1},
+            run={"precision": "float32", "validation": 0, "checkpointing": checkpointing},
+        )
+        trainer(named, told).run(tmp_path / str(checkpointing), tmp_path / "state", "mine", Quiet())
+        found.append(load_file(tmp_path / str(checkpointing) / "adapter_model.safetensors"))
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_fixed_stimuli_run_in_the_mode_of_the_others_and_without_gradient(named, monkeypatch, tmp_path):
+    told = recipe(
+        loss={"kind": "hybrid"},
+        batches={"sampler": "trials", "rsa_steps": 1, "rsa_stimuli": 6, "rsa_gradients": 2},
+        optimiser={"learning_rate": 0.01, "epochs": 1},
+    )
+    run, seen = trainer(named, told), []
+    make = run._tower
+
+    def spied():
+        tower = make()
+
+        def call(ids, rng):
+            seen.append((len(ids), torch.is_grad_enabled(), run.encoder.model.training))
+            return tower(ids, rng)
+
+        return call
+
+    monkeypatch.setattr(run, "_tower", spied)
+    run.run(tmp_path / "mine", tmp_path / "state", "mine", Quiet())
+    assert all(training for *_, training in seen)
+    assert [count for count, grad, _ in seen if not grad] == [4]
+    assert not run.encoder.model.training
+
+
+def test_warmup_and_schedules_by_hand():
+    told = recipe(optimiser={"learning_rate": 0.1, "epochs": 2, "warmup": 0.25, "schedule": "cosine"}).optimiser
+    rates = [learning_rate(told, step, 8) for step in range(8)]
+    expected = [0.05, 0.1, *(0.05 * (1 + np.cos(np.pi * k / 6)) for k in range(6))]
+    np.testing.assert_allclose(rates, expected)
+    flat = recipe(optimiser={"learning_rate": 0.1, "epochs": 2}).optimiser
+    assert {learning_rate(flat, step, 8) for step in range(8)} == {0.1}
+
+
+def test_samplers_follow_the_recipe():
+    stuff = trials([f"s{i}" for i in range(30)], np.arange(30) % 2, 101, 0)
+    told = recipe(loss={"kind": "hybrid"}, batches={"sampler": "trials", "trials": 4})
+    assert len(make_batches(told, stuff, 0)) == 26
+    told = recipe(batches={"sampler": "stimuli", "stimuli": 10, "steps": 7})
+    assert len(make_batches(told, stuff, 0)) == 7
+
+
+def test_the_head_is_the_published_one():
+    torch.manual_seed(0)
+    head = Head(6, 3).eval()
+    vectors = torch.randn(4, 6)
+    weight, bias, scale, shift = (value.detach().double() for value in head.parameters())
+    mapped = vectors.double() @ weight.T + bias
+    normed = (mapped - mapped.mean(1, keepdim=True)) / (mapped.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(head(vectors), (normed * scale + shift).clamp(min=0).float())
+    assert json.loads(json.dumps([type(part).__name__ for part in head])) == ["Linear", "LayerNorm", "ReLU", "Dropout"]
