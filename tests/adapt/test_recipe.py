@@ -56,15 +56,18 @@ def test_defaults_and_types(write):
         ("[run]\nzzz = 3", "run.zzz is not known; [run] has seeds, validation, split_seed, select, captions, "),
         ("zzz = 3", "zzz is not known; expected one of base, encoder, adapter, loss, batches, optimiser, run"),
         ("adapter = 3", "adapter expected a table [adapter], 3 came"),
-        ("[adapter]\nrank = '16'", "adapter.rank expected a whole number, at least 1, '16' came"),
-        ("[adapter]\nrank = true", "adapter.rank expected a whole number, at least 1, true came"),
-        ("[adapter]\nrank = 1.5", "adapter.rank expected a whole number, at least 1, 1.5 came"),
-        ("[adapter]\nrank = 0", "adapter.rank expected a whole number, at least 1, 0 came"),
+        ("[adapter]\nrank = '16'", "adapter.rank expected a whole number, at least 0, '16' came"),
+        ("[adapter]\nrank = true", "adapter.rank expected a whole number, at least 0, true came"),
+        ("[adapter]\nrank = 1.5", "adapter.rank expected a whole number, at least 0, 1.5 came"),
+        ("[adapter]\nrank = 0", "adapter.rank expected at least 1 without a head (adapter.head = 0), 0 came"),
+        ("[adapter]\nrank = -1", "adapter.rank expected a whole number, at least 0, -1 came"),
+        ("[adapter]\nrank = 0\nhead = 'linear'\nalpha = 4.0", "adapter.alpha has no effect without low-rank matrices"),
+        ("[adapter]\nhead = 'wide'", "adapter.head expected"),
         ("[adapter]\ndropout = 1", "adapter.dropout expected a number, at least 0 and below 1, 1 came"),
         ("[adapter]\ntargets = 'all_linear'", "or a list of names, 'all_linear' came; did you mean 'all-linear'?"),
         ("[adapter]\ntargets = []", "adapter.targets expected at least one name, and no empty one, [] came"),
         ("[adapter]\ntargets = ['qkv', 3]", "or a list of names, ['qkv', 3] came"),
-        ("[adapter]\nrank = 1979-05-27", "adapter.rank expected a whole number, at least 1, 1979-05-27 came"),
+        ("[adapter]\nrank = 1979-05-27", "adapter.rank expected a whole number, at least 0, 1979-05-27 came"),
         ("[loss]\nmargin = nan", "loss.margin expected a number, at least 0, nan came"),
         ("[loss]\nmargin = inf", "loss.margin expected a number, at least 0, inf came"),
         ("[loss]\nbeta = [0.3]", "loss.beta expected a list of two numbers, each at least 0, [0.3] came"),
@@ -85,7 +88,7 @@ def test_defaults_and_types(write):
         ("[batches]\nrsa_gradients = 30", "batches.rsa_gradients expected at most batches.rsa_stimuli = 24, 30 came"),
         ("[batches]\nstimuli = 9", "batches.stimuli has no effect with batches.sampler = 'trials'; leave it out"),
         ("[batches]\nsampler = 'stimuli'\ntrials = 9", "batches.trials has no effect with batches.sampler = 'stimuli'"),
-        ("[adapter]\nhead_dropout = 0.1", "adapter.head_dropout has no effect without a head (adapter.head = 0)"),
+        ("[adapter]\nhead_dropout = 0.1", "adapter.head_dropout has no effect without a head of layers"),
         (
             "[adapter]\nhead = 8\n[loss]\nretention = 0.1",
             "loss.retention_kind expected 'similarities' with adapter.head",
@@ -106,7 +109,7 @@ def test_the_first_of_several_mistakes_is_named_and_the_others_are_counted(write
     # an unknown key comes first: it is often why another is not what was meant
     message = told(write(ENCODER + text + "[run]\nseed = 3"))
     assert "run.seed is not known; did you mean 'run.seeds'? (and 3 more mistakes)" in message
-    assert told(write("[adapter]\nrank = 0")).endswith("encoder is missing; expected a name (and 1 more mistake)")
+    assert told(write("[adapter]\nrank = -1")).endswith("encoder is missing; expected a name (and 1 more mistake)")
 
 
 def test_files_that_are_no_recipes(write, tmp_path):

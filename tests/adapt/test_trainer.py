@@ -5,10 +5,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vidsim.adapt.adapter import Head
+from vidsim.adapt.head import Head
+from vidsim.adapt.linear import fit_any
 from vidsim.adapt.manifest import read_manifest, resolve_adapter
 from vidsim.adapt.recipe import Recipe
 from vidsim.adapt.trainer import Material, Trainer, learning_rate, make_batches
+from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog
 from vidsim.errors import VidsimError
 from vidsim.triplets import Triplets
@@ -293,3 +295,22 @@ def test_the_head_is_the_published_one():
     normed = (mapped - mapped.mean(1, keepdim=True)) / (mapped.var(1, unbiased=False, keepdim=True) + 1e-5).sqrt()
     torch.testing.assert_close(head(vectors), (normed * scale + shift).clamp(min=0).float())
     assert json.loads(json.dumps([type(part).__name__ for part in head])) == ["Linear", "LayerNorm", "ReLU", "Dropout"]
+
+
+def test_a_linear_head_begins_where_the_fit_on_frozen_embeddings_ends(named, tmp_path):
+    told = recipe(adapter={"rank": 0, "head": "linear"}, optimiser={"epochs": 0})
+    run = trainer(named, told)
+    stuff = run.material
+    pristine = catalog.load(run.resolved, device="cpu")
+    ids = (*stuff.fit.ids, *stuff.validation.ids)
+    frozen = Embeddings(
+        ids,
+        np.concatenate(
+            [pristine.encode(stuff.frames(n)[None], ["layernorm"], lambda _, x: x)["layernorm"] for n in ids]
+        ),
+    )
+    transform = fit_any(frozen.take(stuff.fit.ids), stuff.fit)
+    manifest = run.run(tmp_path / "mine", tmp_path / "state", "mine", Quiet())
+    assert manifest.head == frozen.matrix.shape[1]
+    found = run.embed(stuff.validation.ids).matrix
+    np.testing.assert_allclose(found, transform.apply(frozen.take(stuff.validation.ids)).matrix, atol=1e-4)

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from vidsim.adapt.head import head_like
 from vidsim.adapt.manifest import GOLDEN, HEAD, HEAD_LAYER, WEIGHTS, read_manifest
 from vidsim.adapt.tower import trunk_of
 from vidsim.encoders import catalog
@@ -37,23 +38,6 @@ TOLERANCE = 1e-3
 """By how much of its largest value a golden embedding may differ on another machine."""
 
 
-class Head(nn.Sequential):
-    """Map embeddings to a narrower space: Linear, LayerNorm, ReLU, Dropout, as in the released code.
-
-    Parameters
-    ----------
-    width : int
-        Features of the base's layer.
-    out : int
-        Features of the head.
-    dropout : float
-        Share of features that are dropped in training.
-    """
-
-    def __init__(self, width: int, out: int, dropout: float = 0.3) -> None:
-        super().__init__(nn.Linear(width, out), nn.LayerNorm(out), nn.ReLU(), nn.Dropout(dropout))
-
-
 @dataclass(frozen=True, eq=False)
 class Attached:
     """Hold what was attached to an encoder.
@@ -62,15 +46,15 @@ class Attached:
     ----------
     trunk : Module
         The encoder's network, with LoRA weights inside.
-    head : Head or None
+    head : Module or None
         The head.
-    config : LoraConfig
-        Rank, scaling and modules.
+    config : LoraConfig or None
+        Rank, scaling and modules; None without LoRA weights.
     """
 
     trunk: nn.Module
-    head: Head | None
-    config: LoraConfig
+    head: nn.Module | None
+    config: LoraConfig | None
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Return the weights that are trained, by PEFT's names; those of the head begin with ``head.``."""
@@ -118,9 +102,7 @@ def attach(
     scaling: int | float,
     targets: Sequence[str],
     dropout: float = 0.0,
-    head: int = 0,
-    head_dropout: float = 0.3,
-    width: int | None = None,
+    head: nn.Module | None = None,
 ) -> Attached:
     """Put new LoRA weights inside an encoder, and a head behind it; nothing else is trained.
 
@@ -129,19 +111,15 @@ def attach(
     encoder : Encoder
         A transformer on frames, or a sentence encoder. It is changed.
     rank : int
-        Rank of the LoRA matrices.
+        Rank of the LoRA matrices; 0 for none.
     scaling : float
         LoRA's alpha: updates are scaled by ``scaling / rank``.
     targets : sequence of str
         Ends of the names of linear layers that take them.
     dropout : float
         Dropout in front of the LoRA matrices.
-    head : int
-        Width of the head; 0 for none.
-    head_dropout : float
-        Dropout of the head.
-    width : int, optional
-        Features that the head takes; the card's by default.
+    head : Module, optional
+        The head.
 
     Returns
     -------
@@ -153,6 +131,8 @@ def attach(
     VidsimError
         If the encoder cannot be trained, or has no module of such a name.
     """
+    if not rank:
+        return _attach(encoder, None, head)
     config = LoraConfig(
         r=rank,
         lora_alpha=scaling,  # pyright: ignore[reportArgumentType]  # any number does
@@ -162,7 +142,7 @@ def attach(
         base_model_name_or_path=encoder.card.checkpoint,
         revision=encoder.card.revision,
     )
-    return _attach(encoder, config, head, head_dropout, width)
+    return _attach(encoder, config, head)
 
 
 def linear_layers(encoder: Encoder) -> tuple[str, ...]:
@@ -204,12 +184,12 @@ def save(attached: Attached, folder: Path, encoder: Encoder, layer: str) -> None
         Layer that was trained.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in attached.trainable().items()}
-    save_file({name: value for name, value in state.items() if not name.startswith("head.")}, folder / WEIGHTS)
+    if attached.config is not None:
+        save_file({name: value for name, value in state.items() if not name.startswith("head.")}, folder / WEIGHTS)
+        replace(attached.config, inference_mode=True).save_pretrained(os.fspath(folder))
     if attached.head is not None:
         head = {name.removeprefix("head."): value for name, value in state.items() if name.startswith("head.")}
         save_file(head, folder / HEAD)
-    config = replace(attached.config, inference_mode=True)
-    config.save_pretrained(os.fspath(folder))
     save_file({"embedding": torch.from_numpy(golden_embedding(encoder, attached.head, layer))}, folder / GOLDEN)
 
 
@@ -290,16 +270,15 @@ class AdaptedEncoder:
         self.layer = manifest.layer
         where = os.fspath(folder)
         try:
-            state = load_file(folder / WEIGHTS)
+            state = load_file(folder / WEIGHTS) if WEIGHTS in manifest.files else {}
             head = load_file(folder / HEAD) if manifest.head else {}
             golden = load_file(folder / GOLDEN)["embedding"].numpy()
-            config = LoraConfig.from_pretrained(where)
+            config = LoraConfig.from_pretrained(where) if state else None
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise VidsimError(f"the adapter in {where!r} cannot be read: {error}; train it again") from error
-        if not isinstance(config, LoraConfig):
+        if not isinstance(config, LoraConfig | None):
             raise VidsimError(f"the adapter in {where!r} is no LoRA, but {type(config).__name__}; train it again")
-        width = len(head["0.weight"][0]) if "0.weight" in head else None
-        attached = _attach(self.base, config, manifest.head, 0.0, width)
+        attached = _attach(self.base, config, head_like(head) if head else None)
         attached.fill(state | {f"head.{name}": value for name, value in head.items()}, where)
         self.head = None if attached.head is None else attached.head.eval().requires_grad_(requires_grad=False)
         attached.trunk.eval().requires_grad_(requires_grad=False)
@@ -353,17 +332,16 @@ class AdaptedEncoder:
         return _encode_with_head(self.base, self.head, self.layer, batch, layers, reduce)
 
 
-def _attach(encoder: Encoder, config: LoraConfig, head: int, head_dropout: float, width: int | None) -> Attached:
+def _attach(encoder: Encoder, config: LoraConfig | None, head: nn.Module | None) -> Attached:
     trunk = trunk_of(encoder)
-    device = next(trunk.parameters()).device
+    attached = Attached(trunk, None if head is None else head.to(next(trunk.parameters()).device), config)
     try:
-        inject_adapter_in_model(config, trunk, ADAPTER)
+        if config is not None:
+            inject_adapter_in_model(config, trunk, ADAPTER)
     except ValueError as error:
         raise VidsimError(
-            f"{encoder.card.name} has no linear layer called {config.target_modules}: {str(error).splitlines()[0]}"
+            f"{encoder.card.name} has no such linear layers: {str(error).splitlines()[0]}; mend adapter.targets"
         ) from error
-    made = Head(width or encoder.card.width, head, head_dropout).to(device) if head else None
-    attached = Attached(trunk, made, config)
     for value in attached.trainable().values():
         value.requires_grad_()
     return attached

@@ -74,6 +74,8 @@ class Recipe(Section):
                 refuse(f"has no effect {why}; leave it out", key)
         if self.batches.rsa_steps == 0 and self.loss.kind in ("hybrid", "rsa") and self.batches.sampler == "trials":
             refuse(f"expected at least 1 with loss.kind = {self.loss.kind!r}, 0 came", "batches.rsa_steps")
+        if not self.adapter.rank and not self.adapter.head:
+            refuse("expected at least 1 without a head (adapter.head = 0), 0 came: nothing to train", "adapter.rank")
         if self.batches.rsa_gradients > self.batches.rsa_stimuli:
             most, came = self.batches.rsa_stimuli, self.batches.rsa_gradients
             refuse(f"expected at most batches.rsa_stimuli = {most}, {came} came", "batches.rsa_gradients")
@@ -234,7 +236,9 @@ def _idle(value: Value) -> dict[str, str]:
     unless(kind != "rsa", with_kind, "batches.trials", "batches.extra_trials")
     unless(sampler == "trials", with_sampler, *rsa, "batches.trials", "batches.extra_trials")
     unless(sampler == "stimuli", with_sampler, "batches.stimuli", "batches.steps")
-    unless(value("adapter.head") != 0, "without a head (adapter.head = 0)", "adapter.head_dropout")
+    unless(value("adapter.head") not in (0, "linear"), "without a head of layers", "adapter.head_dropout")
+    low_rank = ("adapter.alpha", "adapter.dropout", "adapter.targets")
+    unless(value("adapter.rank") != 0, "without low-rank matrices (adapter.rank = 0)", *low_rank)
     unless(value("loss.retention") != 0, "without a retention term (loss.retention = 0)", "loss.retention_kind")
     unless(
         value("run.validation") != 0,

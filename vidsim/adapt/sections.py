@@ -51,8 +51,10 @@ class Section(BaseModel):
 class Adapter(Section):
     """Low-rank weights and the head: what is trained."""
 
-    rank: Positive = Field(
-        default=16, description="Rank of the low-rank matrices (section 3.3; the released code has 8)."
+    rank: Count = Field(
+        default=16,
+        description="Rank of the low-rank matrices (section 3.3; the released code has 8); 0 for none: the head "
+        "alone is trained.",
     )
     alpha: Annotated[float, Field(gt=0)] = Field(
         default_factory=lambda before: 2.0 * before["rank"],
@@ -70,10 +72,11 @@ class Adapter(Section):
         description="Linear layers that get low-rank matrices: those of attention that the encoder's card names "
         "(section 3.3), every one of the blocks (the released code), or the ends of module names.",
     )
-    head: Count = Field(
+    head: Count | Literal["linear"] = Field(
         default=0,
         description="Width of a trained head Linear-LayerNorm-ReLU-Dropout behind the embedding, in features; 0 for "
-        "none (the released code has 128).",
+        "none (the released code has 128). linear: a square matrix, first fitted to the trials on frozen embeddings, "
+        "near the identity (as gLocal), then trained with the rest.",
     )
     head_dropout: Share = Field(default=0.3, description="Dropout of the head, a probability (the released code's).")
 
@@ -165,7 +168,10 @@ class Optimiser(Section):
         default=0.01,
         description="AdamW's decoupled weight decay (the paper is silent; torch's own, as in the released code).",
     )
-    epochs: Positive = Field(default=50, description="Passes over the training trials, at most (section 3.3.1).")
+    epochs: Count = Field(
+        default=50,
+        description="Passes over the training trials, at most (section 3.3.1); 0 keeps what was fitted before.",
+    )
     clip: Weight = Field(
         default=1.0,
         description="Largest norm of a gradient, which is scaled down to it; 0 for no limit (the paper's).",

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from vidsim.adapt import adapter
 from vidsim.adapt.adapter import Attached
 from vidsim.adapt.batches import Batches, Step, StimulusBatches, TrialBatches
+from vidsim.adapt.head import Head, LinearHead
+from vidsim.adapt.linear import fit_any
 from vidsim.adapt.manifest import Manifest, hash_file
 from vidsim.adapt.objective import Objective
 from vidsim.adapt.recipe import Recipe
@@ -277,10 +279,15 @@ class Trainer:
             scaling=settings.alpha,
             targets=tuple(targets),
             dropout=settings.dropout,
-            head=settings.head,
-            head_dropout=settings.head_dropout,
-            width=int(card.options.get("embedding_width", card.width)),
+            head=self._head(),
         )
+
+    def _head(self) -> nn.Module | None:
+        settings, card = self.recipe.adapter, self.resolved.card
+        if settings.head == "linear":
+            return LinearHead.of(fit_any(self._embed(self.material.fit.ids, None), self.material.fit))
+        width = int(card.options.get("embedding_width", card.width))
+        return Head(width, settings.head, settings.head_dropout) if settings.head else None
 
     def _epoch(self, epoch: int, model: Any, optimiser: Any, watcher: Watcher) -> dict[str, float]:
         """Run an epoch, and return the mean of each loss."""
@@ -379,7 +386,9 @@ class Trainer:
                 **{what: identity[what] for what in ("weights", "config", "preprocess")},
             },
             layer=self.layer,
-            head=self.recipe.adapter.head,
+            head=len(adapter.golden_embedding(self.encoder, self.attached.head, self.layer))
+            if self.attached.head
+            else 0,
             files={},
             recipe=self.recipe.resolved(),
             data={**self.material.facts, "hash": self.material.digest, "trials": len(self.material.fit)},
