@@ -9,7 +9,7 @@ import sys
 
 VERBS = (
     *("", "index", "extract", "search", "align", "partition", "compare"),
-    *("probe", "classify", "report", "models"),
+    *("probe", "classify", "train", "report", "models"),
     *("judgments", "judgments import", "judgments inspect", "judgments reliability", "judgments design"),
     *("judgments power", "judgments simulate", "judgments next", "judgments embed"),
     *("store", "store info", "store failures", "store optimize", "doctor"),

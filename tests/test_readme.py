@@ -100,7 +100,7 @@ def test_stimuli_of_the_store_are_encoded(vidsim, tmp_path, monkeypatch):
     path = folder / "data" / "raw" / "utils" / "captions.csv"
     write_csv(path, ["video_name", "caption_index", "caption"], captions)
     vidsim("judgments", "import", folder, "--name", "social")
-    (command,) = (c for c in commands() if "--stimuli" in c and c[0] == "extract")
+    command = next(c for c in commands() if "--stimuli" in c and c[0] == "extract")
     status, out, err = vidsim(*command)
     assert status == 0, err
     assert "12 stimuli: 12 encoded" in out

@@ -34,9 +34,38 @@ def find_card(name: str, root: str) -> "EncoderCard":
     from vidsim.encoders import catalog
 
     folder = find_adapter(root, name)
-    if folder is None:
+    if folder is not None:
+        return card_of(read_manifest(folder), folder)
+    try:
         return catalog.card(name)
-    return card_of(read_manifest(folder), folder)
+    except VidsimError:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, [one.name for one in adapters(root)], 1)
+        if near and name.lower() not in {known.lower() for known in catalog.cards()}:
+            raise VidsimError(f"no encoder named {name!r}; did you mean the adapter {near[0]!r}?") from None
+        raise
+
+
+def adapters(root: str) -> list[Path]:
+    """List the adapters of an artefact root.
+
+    Parameters
+    ----------
+    root : str
+        Artefact root; an object store has none.
+
+    Returns
+    -------
+    list of Path
+        Their folders, which have their names, in alphabetical order.
+    """
+    from vidsim.adapt.manifest import MANIFEST, NAME, adapters_of
+
+    folder = None if "://" in root else adapters_of(root)
+    if folder is None or not folder.is_dir():
+        return []
+    return sorted(one for one in folder.iterdir() if NAME.fullmatch(one.name) and (one / MANIFEST).is_file())
 
 
 def resolve(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.options import Json
+from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ RIGHT = frozenset({"parameters", "frames", "layers", "dims"})
 
 EMPTY = ((), [], {})
 """Values of options that say nothing."""
+
+ADAPTER = "adapter"
+"""Family of what `vidsim train` leaves."""
 
 WHERE = {
     "none": "needs none",
@@ -45,27 +48,28 @@ def models(
             "--search", "-s", help="List what has this in its name, checkpoint or source.", show_default=False
         ),
     ] = None,
+    root: Root = DEFAULT_ROOT,
     json: Json = False,
 ) -> None:
-    """List the encoders, or show one encoder's card and layers."""
+    """List the encoders and the adapters that were trained, or show the card and layers of one."""
     from vidsim.encoders import catalog
 
     if name is not None:
         if given := [option for option, value in _filters(family, modality, search, cached) if value]:
             raise VidsimError(f"{given[0]} filters the list; leave it out to see the card of {name}")
-        card = _named(name)
+        card = _named(name, root_of(root))
         if json:
             show.emit(_facts(card))
         else:
             typer.echo("\n".join(_card(card)))
         return
-    cards = list(catalog.cards().values())
-    family = _one_of("--family", family, [card.family for card in cards])
+    cards = [*catalog.cards().values(), *_adapters(root_of(root))]
+    family = _one_of("--family", family, [_family(card) for card in cards])
     modality = _one_of("--modality", modality, [card.modality for card in cards])
     chosen = [
         card
         for card in cards
-        if family in {None, card.family}
+        if family in {None, _family(card)}
         and modality in {None, card.modality}
         and (search is None or search.lower() in " ".join(_words(card)).lower())
     ]
@@ -91,11 +95,30 @@ def _one_of(option: str, value: str | None, there: list[str]) -> str | None:
     return names[value.lower()]
 
 
-def _named(name: str) -> "EncoderCard":
+def _adapters(root: str) -> "list[EncoderCard]":
+    """Read the cards of a root's adapters; one that cannot be read keeps no other from being listed."""
+    from vidsim.adapt.manifest import card_of, read_manifest
+    from vidsim.cli.encoders import adapters
+
+    found: list[EncoderCard] = []
+    for folder in adapters(root):
+        try:
+            found.append(card_of(read_manifest(folder), folder))
+        except VidsimError as error:
+            typer.echo(f"left out: {show.printable(' '.join(str(error).split()))}", err=True)
+    return found
+
+
+def _family(card: "EncoderCard") -> str:
+    return ADAPTER if ADAPTER in card.options else card.family
+
+
+def _named(name: str, root: str) -> "EncoderCard":
+    from vidsim.cli.encoders import find_card
     from vidsim.encoders import catalog
 
     try:
-        return catalog.card(name)
+        return find_card(name, root)
     except VidsimError:
         cards = catalog.cards().values()
         for option, there in (("--family", {c.family for c in cards}), ("--modality", {c.modality for c in cards})):
@@ -117,6 +140,8 @@ def _aliases(card: "EncoderCard") -> list[str]:
 def _facts(card: "EncoderCard") -> dict[str, Any]:
     from vidsim.encoders.locate import find_copy
 
+    if ADAPTER in card.options:
+        return _facts_of_adapter(card)
     copy = find_copy(card)
     where, folder = copy or (None, None)
     return {
@@ -129,6 +154,34 @@ def _facts(card: "EncoderCard") -> dict[str, Any]:
         "cached": copy is not None,
         "copy": where,
         "folder": None if folder is None else os.fspath(folder),
+    }
+
+
+def _facts_of_adapter(card: "EncoderCard") -> dict[str, Any]:
+    """Say the same of an adapter: its checkpoint is the base, and it is here if that is."""
+    from vidsim.adapt.manifest import read_manifest
+    from vidsim.encoders import catalog
+
+    folder = Path(card.options[ADAPTER])
+    made = read_manifest(folder)
+    base = _facts(catalog.card(made.base["encoder"]))
+    local = made.base["local"]
+    return {
+        **asdict(card),
+        "family": ADAPTER,
+        "checkpoint": made.base["encoder"],
+        "revision": made.base["revision"],
+        "aliases": [],
+        "layers": list(card.layers),
+        "lora_targets": [],
+        "options": dict(card.options),
+        "dims": list(dict.fromkeys((*base["dims"], *([made.head] if made.head else [])))),
+        "cached": base["cached"] or bool(local and Path(local).exists()),
+        "copy": ADAPTER,
+        "folder": os.fspath(folder),
+        "trained": made.parameters,
+        "data": dict(made.data),
+        "seed": made.seed,
     }
 
 
@@ -169,10 +222,11 @@ def _table(rows: list[tuple[str, ...]]) -> None:
 
 def _card(card: "EncoderCard") -> list[str]:
     facts = _facts(card)
+    own = _of_adapter(facts) if ADAPTER in card.options else {}
     named = {
         "name": card.name,
         "also called": ", ".join(facts["aliases"]),
-        "family": card.family,
+        "family": facts["family"],
         "takes": card.modality,
         "sampling": _sampling(card.sampling),
         "size": f"{card.size} x {card.size} pixels" if card.size else "",
@@ -189,13 +243,31 @@ def _card(card: "EncoderCard") -> list[str]:
         "needs": f"pip install 'vidsim[{card.extra}]'" if card.extra else "",
         "LoRA targets": ", ".join(card.lora_targets) or "none",
         "options": ", ".join(
-            f"{key} = {dumps(value)}" for key, value in card.options.items() if key != "package" and value not in EMPTY
+            f"{key} = {dumps(value)}"
+            for key, value in card.options.items()
+            if key not in {"package", ADAPTER} and value not in EMPTY
         ),
+        **own,
     }
     width = max(map(len, named)) + 2
     lines = [f"{f'{name}:'.ljust(width)}{show.printable(value)}" for name, value in named.items() if value]
     default = {card.default_layer: "  (default: what index and search use)"}
     return [*lines, f"layers ({len(card.layers)}):", *(f"  {layer}{default.get(layer, '')}" for layer in card.layers)]
+
+
+def _of_adapter(facts: dict[str, Any]) -> dict[str, str]:
+    """Say what an adapter has of its own, in place of what the card of its base says."""
+    data, here = facts["data"], facts["cached"]
+    trials = f"{data.get('trials', 0):,} trials of {data.get('judgments', 'unnamed judgments')}"
+    return {
+        "checkpoint": f"{facts['checkpoint']}, the base; the adapter is in {facts['folder']}",
+        "revision": facts["revision"] or "",
+        "trained": f"{facts['trained']:,} weights on {trials}, seed {facts['seed']}",
+        "cached": "yes, and so is the base" if here else f"yes; for the base see vidsim models {facts['checkpoint']}",
+        "offline": "works without network" if here else "",
+        "LoRA targets": "",
+        "published": "",
+    }
 
 
 def _on_hub(card: "EncoderCard") -> bool:

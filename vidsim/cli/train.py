@@ -1,10 +1,8 @@
 """``vidsim train``: judgments -> an adapter, which is itself an encoder."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from vidsim.adapt.trainer import Material
     from vidsim.data.judgments.judgments import Judgments
     from vidsim.data.stimuli import StimulusSet
+    from vidsim.embeddings import Embeddings
     from vidsim.encoders.catalog import Resolved
 
 RecipeName = Annotated[
@@ -79,65 +78,48 @@ def train(
     read, stimuli = _judged(judgments, place, participants)
     resolved = resolve(card, checkpoint=os.fspath(checkpoint) if checkpoint else None, revision=revision)
 
+    from vidsim.adapt.evaluation import ceiling_of
     from vidsim.adapt.trainer import Trainer
+    from vidsim.analysis.quality import plain
+    from vidsim.cli.seeds import finished, keep_best, names_of, refill
+    from vidsim.cli.trained import Run, evaluate_runs, find_baselines, named, only, summary, tell, write_cards
     from vidsim.cli.training import Lines
 
     material = _material(told, resolved, read, stimuli, source, place, device, workers or min(8, os.cpu_count() or 1))
-    material = replace(material, facts={"judgments": judgments, "participants": _named(participants)})
-    results: list[dict[str, Any]] = []
-    for seed in told.run.seeds:
-        own = name if len(told.run.seeds) == 1 else f"{name}.seed-{seed}"
-        state = folder.parent / f".{own}.state.safetensors"
+    material = replace(material, facts=_facts(judgments, participants, read, material))
+    names = names_of(name, told.run.seeds)
+    kept = set[str]() if restart else finished(folder, names, told, resolved, material, force=force)
+    held = material.validation
+    ceiling = float("nan") if held is None else ceiling_of(held).rho
+    runs: list[Run] = []
+    first = True
+    others: dict[str, Embeddings] = {}
+    for seed, own in names.items():
+        made, state = folder.with_name(own), folder.parent / f".{own}.state.safetensors"
         if restart:
             state.unlink(missing_ok=True)
-        with Lines() as lines:
-            trainer = Trainer(told, resolved, material, seed=seed, device=device)
-            manifest = trainer.run(folder.with_name(own), state, own, lines)
-        results.append({"adapter": own, "seed": seed, "curve": list(manifest.curve), "parameters": manifest.parameters})
-    answer = summary(told, name, results, place)
-    if len(results) > 1:
-        _keep_best(folder, answer["best"]["adapter"])
-    show.emit(answer) if json else tell(answer, place)
-
-
-def summary(recipe: "Recipe", name: str, results: list[dict[str, Any]], root: str) -> dict[str, Any]:
-    """Say in JSON-able form what was trained: each seed's best epoch beside the base, and their mean."""
-    select = recipe.run.select
-    rows: list[dict[str, Any]] = []
-    for result in results:
-        curve = result["curve"]
-        scored = [row for row in curve if row.get(select) is not None]
-        best = max(scored, key=lambda row: (row[select], -row["epoch"])) if scored else curve[-1]
-        rows.append({**result, "best": best, "base": curve[0]})
-    scores = [row["best"][select] for row in rows if select in row["best"]]
-    best = max(rows, key=lambda row: row["best"].get(select, 0))
-    return {
-        "name": name,
-        "encoder": recipe.encoder,
-        "select": select,
-        "runs": rows,
-        "best": {key: best[key] for key in ("adapter", "seed")},
-        "mean": sum(scores) / len(scores) if scores else None,
-        "root": root,
-    }
-
-
-def tell(answer: Mapping[str, Any], root: str) -> None:
-    """Say in words what was trained."""
-    select = answer["select"]
-    for row in answer["runs"]:
-        best, base = row["best"], row["base"]
-        typer.echo(
-            f"{row['adapter']}: {row['parameters']:,} weights trained, seed {row['seed']}, epoch {best['epoch']} kept"
-        )
-        if select in best:
-            for key, words in (("rho2", "rho squared"), ("two_way", "two-way"), ("three_way", "three-way")):
-                typer.echo(f"  {words:12} {base[key]:.3f} -> {best[key]:.3f} on validation stimuli")
-    if len(answer["runs"]) > 1:
-        typer.echo(
-            f"{answer['name']} is {answer['best']['adapter']}, the best of {len(answer['runs'])} on validation stimuli"
-        )
-    typer.echo(f"use it as an encoder: vidsim extract --encoder {answer['name']} --root {quote(root)}")
+        trainer = Trainer(told, resolved, material, seed=seed, device=device)
+        first = trainer.accelerator.is_main_process
+        if not runs and first:
+            others = find_baselines(trainer, material)
+        if own in kept:
+            manifest = refill(trainer, made)
+        else:
+            with Lines(forwards=trainer.batches.counts().forwards, ceiling=ceiling, quiet=not first) as lines:
+                manifest = trainer.run(made, state, own, lines)
+        validated = trainer.embed(held.ids) if first and held is not None else None
+        runs.append(Run(made, manifest, validated))
+    if not first:  # the first process of several leaves and says it all
+        return
+    evaluation = evaluate_runs(runs, others, material)
+    answer = summary(told, name, runs, evaluation, place)
+    for run in runs:
+        write_cards(run, [run.manifest.curve], only(evaluation, run))
+    if len(runs) > 1:
+        best = answer["best"]["adapter"]
+        made = Run(folder, keep_best(folder, best), None)
+        write_cards(made, [run.manifest.curve for run in runs], named(evaluation, name, best))
+    show.emit(plain(answer)) if json else tell(answer, evaluation, place)
 
 
 def _changed(recipe: "Recipe", epochs: int | None, seeds: str | None) -> "Recipe":
@@ -225,6 +207,11 @@ def _material(
     trials = read.triplets
     chosen = [sorted(part, key=order.__getitem__) for part in (fit, held)]
     made = Material(trials.restrict(chosen[0]), trials.restrict(chosen[1]) if held else None)
+    if made.validation is not None and not len(made.validation):
+        raise VidsimError(
+            f"none of {len(trials)} trials lies wholly among the {len(held)} validation stimuli, so nothing can choose "
+            "an epoch; set run.validation to a larger share, or to 0"
+        )
     if resolved.card.modality == "text":
         return replace(made, captions={one.id: one.captions for one in training})
     return replace(made, frames=_frames(resolved, stimuli.take(ids), source, root, device, workers))
@@ -258,21 +245,20 @@ def _frames(
     return cache.get
 
 
-def _keep_best(folder: Path, best: str) -> None:
-    """Let the best of several seeds have the name of all."""
-    import shutil
-    import tempfile
+def _facts(name: str, participants: Path | None, read: "Judgments", material: "Material") -> dict[str, Any]:
+    """Say where the judgments come from, for the manifest and the model card; of files, names and not places."""
+    import numpy as np
 
-    from vidsim.adapt.manifest import read_manifest
-
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder.parent, ignore_cleanup_errors=True) as draft:
-        made = Path(draft) / folder.name
-        shutil.copytree(folder.with_name(best), made)
-        replace(read_manifest(made), name=folder.name).write(made)
-        if folder.exists():
-            folder.rename(Path(draft) / "before")
-        made.rename(folder)
-
-
-def _named(path: Path | None) -> str | None:
-    return None if path is None else os.fspath(path)
+    fit, held = material.fit, material.validation
+    _, codes = read.participants
+    inside = np.isin(read.rows, [place for place, one in enumerate(read.ids) if one in fit.position]).all(axis=1)
+    people = len(np.unique(codes[inside & ~read.catch & (codes >= 0)]))
+    return {
+        "judgments": name,
+        "source": Path(read.source).name,
+        "participants": None if participants is None else participants.name,
+        "people": people or None,
+        "stimuli": len(fit.ids),
+        "validation_stimuli": 0 if held is None else len(held.ids),
+        "validation_trials": 0 if held is None else len(held),
+    }

@@ -17,9 +17,20 @@ SCORES = ("rho", "two_way", "three_way")
 
 
 class Lines:
-    """Tell losses, validation scores, speed and the time that is left."""
+    """Tell losses, validation scores, speed and the time that is left.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    forwards : int
+        Stimuli forwarded in an epoch.
+    ceiling : float
+        Rho that a perfect model would have, told beside rho; NaN where it is not known.
+    quiet : bool
+        Tell nothing, as all processes but the first do.
+    """
+
+    def __init__(self, *, forwards: int, ceiling: float = float("nan"), quiet: bool = False) -> None:
+        self._forwards, self._ceiling, self._quiet = forwards, ceiling, quiet
         self._bar: Progress | None = None
         self._epochs = self._steps = self._done = 0
         self._start = 0.0
@@ -50,6 +61,8 @@ class Lines:
         """
         self._epochs, self._steps, self._done, self._began = epochs, steps, done, done
         self._start = time.monotonic()
+        if self._quiet:
+            return
         again = f", from epoch {done + 1} on" if done else ""
         typer.echo(f"{name}: seed {seed}, {epochs} epochs of {steps} steps{again}", err=True)
         if sys.stderr.isatty():
@@ -92,10 +105,16 @@ class Lines:
             The best epoch so far.
         """
         self._done += 1
+        if self._quiet:
+            return
         spent = time.monotonic() - self._start
         left = spent / (self._done - self._began) * (self._epochs - self._done)
         told = [f"{name} {value:.4f}" for name, value in row["losses"].items()]
-        told += [f"validation {name} {row[name]:.3f}" for name in SCORES if row.get(name) is not None]
+        for name in (name for name in SCORES if row.get(name) is not None):
+            perfect = f" (perfect: {self._ceiling:.3f})" if name == "rho" and self._ceiling == self._ceiling else ""
+            told.append(f"validation {name} {row[name]:.3f}{perfect}")
+        if row["seconds"]:
+            told.append(f"{self._forwards / row['seconds']:,.0f} stimuli/s")
         told += [f"{row['seconds']:.1f} s", f"{_span(left)} left" if left else "done"]
         mark = " (best)" if best == row["epoch"] else ""
         typer.echo(f"epoch {row['epoch']}/{self._epochs}: {', '.join(told)}{mark}", err=True)

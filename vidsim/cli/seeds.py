@@ -1,0 +1,158 @@
+"""Several seeds in one command: which of them it had finished when it was cut off, and the best under one name."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidsim.errors import VidsimError
+
+if TYPE_CHECKING:
+    from vidsim.adapt.manifest import Manifest
+    from vidsim.adapt.recipe import Recipe
+    from vidsim.adapt.trainer import Material, Trainer
+    from vidsim.encoders.catalog import Resolved
+
+
+def names_of(name: str, seeds: tuple[int, ...]) -> dict[int, str]:
+    """Name the adapter of each seed.
+
+    Parameters
+    ----------
+    name : str
+        Name of the adapter.
+    seeds : tuple of int
+        Different ones.
+
+    Returns
+    -------
+    dict of int to str
+        The name itself where there is one seed.
+
+    Examples
+    --------
+    >>> names_of("social", (0, 7))
+    {0: 'social.seed-0', 7: 'social.seed-7'}
+    """
+    return {seed: name if len(seeds) == 1 else f"{name}.seed-{seed}" for seed in seeds}
+
+
+def finished(
+    folder: Path,
+    names: Mapping[int, str],
+    recipe: "Recipe",
+    resolved: "Resolved",
+    material: "Material",
+    *,
+    force: bool,
+) -> set[str]:
+    """Find the seeds that the same command has finished before it was interrupted.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the adapter will be, under the name of all.
+    names : mapping of int to str
+        Of `names_of`.
+    recipe : Recipe
+        How.
+    resolved : Resolved
+        The base.
+    material : Material
+        On what.
+    force : bool
+        Whether adapters that are there may be replaced. Those that are older than the one to replace are.
+
+    Returns
+    -------
+    set of str
+        Names.
+
+    Raises
+    ------
+    VidsimError
+        If another adapter has the name of a seed's, and may not be replaced.
+    """
+    from vidsim.adapt.manifest import MANIFEST, read_manifest
+    from vidsim.extract.run import library_versions
+
+    if len(names) == 1:
+        return set()
+    found: set[str] = set()
+    identity = resolved.identity
+    before = folder / MANIFEST
+    for seed, name in names.items():
+        own = folder.with_name(name)
+        if not own.exists():
+            continue
+        made = read_manifest(own) if (own / MANIFEST).is_file() else None
+        if made and before.is_file() and before.stat().st_mtime_ns >= (own / MANIFEST).stat().st_mtime_ns:
+            continue
+        if (
+            made is not None
+            and (made.seed, made.recipe, made.versions) == (seed, recipe.resolved(), dict(library_versions()))
+            and made.data.get("hash") == material.digest
+            and all(made.base[what] == identity[what] for what in ("weights", "config", "preprocess"))
+        ):
+            found.add(name)
+        elif not force:
+            raise VidsimError(
+                f"an adapter {name!r} is there already, of another run; --force replaces it, or give another --name"
+            )
+    return found
+
+
+def refill(trainer: "Trainer", folder: Path) -> "Manifest":
+    """Fill a trainer with the weights that it has left before.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        New, of the same run.
+    folder : Path
+        The adapter's folder.
+
+    Returns
+    -------
+    Manifest
+        What the folder says.
+    """
+    from safetensors.torch import load_file
+
+    from vidsim.adapt.manifest import HEAD, WEIGHTS, read_manifest
+
+    manifest = read_manifest(folder)
+    state = load_file(folder / WEIGHTS) if WEIGHTS in manifest.files else {}
+    head = load_file(folder / HEAD) if HEAD in manifest.files else {}
+    trainer.attached.fill(state | {f"head.{key}": value for key, value in head.items()}, str(folder))
+    return manifest
+
+
+def keep_best(folder: Path, best: str) -> "Manifest":
+    """Let the best of several seeds have the name of all.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the adapter will be; replaced if it is there.
+    best : str
+        Name of the best one.
+
+    Returns
+    -------
+    Manifest
+        What the folder says.
+    """
+    from vidsim.adapt.manifest import read_manifest
+
+    with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder.parent, ignore_cleanup_errors=True) as draft:
+        made = Path(draft) / folder.name
+        shutil.copytree(folder.with_name(best), made)
+        manifest = replace(read_manifest(made), name=folder.name)
+        manifest.write(made)
+        if folder.exists():
+            folder.rename(Path(draft) / "before")
+        made.rename(folder)
+    return manifest
