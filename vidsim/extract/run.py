@@ -413,7 +413,10 @@ def _encode(
 def library_versions() -> Mapping[str, str]:
     """Return the versions of the libraries that shape embeddings, for provenance."""
     found = {"vidsim": version("vidsim")}
-    for name in ("torch", "transformers", "sentence-transformers", "av", "pillow", "decord2", "numpy", "lancedb"):
+    for name in (
+        *("torch", "transformers", "sentence-transformers", "peft", "accelerate"),
+        *("av", "pillow", "decord2", "numpy", "lancedb"),
+    ):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
