@@ -113,7 +113,8 @@ def test_stimuli_of_the_store_are_encoded(vidsim, tmp_path, monkeypatch):
     rated_set = StimulusSet(tuple(replace(s, ratings=rated[s.id], split=None) for s in stimuli))
     Store("indexes").stimuli.put("social", rated_set.table())
     verbs = ["align", "partition", "probe", "compare", "report"]
-    ran = [command for command in commands() if command[0] in verbs]
+    # what an adapter does is run by the guide to training
+    ran = [command for command in commands() if command[0] in verbs and "minilm-social" not in command]
     assert [command[0] for command in ran] == verbs
     for command in ran:
         status, out, err = vidsim(*command)

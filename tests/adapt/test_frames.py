@@ -337,3 +337,13 @@ def test_two_processes_that_fill_at_once_do_no_harm(stimuli, tmp_path):
     expected = {s.id: direct(s, encoder()).numpy().tobytes() for s in stimuli}
     assert answers == [(0, expected)] * 2
     assert [path.suffix for path in files(folder)] == [".frames"] * 6
+
+
+def test_the_digest_tells_other_clips_under_the_same_ids(stimuli, tmp_path):
+    first, again = (FrameCache(tmp_path / "cache", encoder()) for _ in range(2))
+    for cache in (first, again):
+        cache.fill(stimuli)
+    assert first.digest == again.digest
+    write_clip(stimuli.take(stimuli.ids[:1]).stimuli[0].path, moving_square(frames=9))
+    again.fill(stimuli)
+    assert first.digest != again.digest

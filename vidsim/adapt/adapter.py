@@ -191,6 +191,8 @@ def save(attached: Attached, folder: Path, encoder: Encoder, layer: str) -> None
         head = {name.removeprefix("head."): value for name, value in state.items() if name.startswith("head.")}
         save_file(head, folder / HEAD)
     save_file({"embedding": torch.from_numpy(golden_embedding(encoder, attached.head, layer))}, folder / GOLDEN)
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o644)  # the library lets nobody else read them
 
 
 def golden_embedding(encoder: Encoder, head: nn.Module | None, layer: str) -> Float[ndarray, " d"]:

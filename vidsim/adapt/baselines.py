@@ -7,11 +7,10 @@ import numpy as np
 import torch
 
 from vidsim.adapt.adapter import embed
-from vidsim.adapt.linear import fit_linear
+from vidsim.adapt.linear import fit_any
 from vidsim.adapt.trainer import AT_ONCE, Material
 from vidsim.embeddings import Embeddings
 from vidsim.encoders.base import Encoder
-from vidsim.errors import VidsimError
 from vidsim.triplets import Triplets
 
 BASELINES = ("base", "centred", "linear")
@@ -19,9 +18,6 @@ BASELINES = ("base", "centred", "linear")
 
 NAMED = {"base": "{}", "centred": "{}, centred", "linear": "{}, linear transform"}
 """What they are called beside adapters, whose names have no spaces."""
-
-PENALTY = 0.1
-"""Of the linear transform, where there are too few stimuli to choose it."""
 
 
 def embed_base(encoder: Encoder, layer: str, material: Material, ids: Sequence[str]) -> Embeddings:
@@ -71,7 +67,7 @@ def baselines(base: Embeddings, fit: Triplets, ids: Sequence[str]) -> dict[str, 
     -------
     dict of str to Embeddings
         `BASELINES`, of the stimuli to validate on. The penalty of the linear transform is chosen by folds of the
-        stimuli to fit; where these are too few it is `PENALTY`.
+        stimuli to fit, where these are enough.
 
     Examples
     --------
@@ -81,10 +77,7 @@ def baselines(base: Embeddings, fit: Triplets, ids: Sequence[str]) -> dict[str, 
     [True, False]
     """
     held, known = base.take(ids), base.take(fit.ids)
-    try:
-        transform = fit_linear(known, fit)
-    except VidsimError:
-        transform = fit_linear(known, fit, penalty=PENALTY)
+    transform = fit_any(known, fit)
     centred = held.matrix - known.matrix.mean(axis=0, keepdims=True, dtype=np.float64)
     made = (held, Embeddings(held.ids, centred.astype(held.matrix.dtype)), transform.apply(held))
     return dict(zip(BASELINES, made, strict=True))

@@ -91,6 +91,12 @@ class FrameCache:
         """Return the size of a clip's file in bytes."""
         return math.prod(self.shape) + CHECKSUM
 
+    @property
+    def digest(self) -> str:
+        """Return a hash of the ids that the cache has been filled with, and of their frames."""
+        keys = "".join(f"{name}\0{clip.key}\n" for name, clip in sorted(self._clips.items()))
+        return hashlib.sha256(keys.encode()).hexdigest()
+
     def fill(
         self, stimuli: StimulusSet, *, workers: int = 2, progress: Progress | None = None
     ) -> dict[str, UnusableFile]:

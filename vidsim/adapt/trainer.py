@@ -55,6 +55,8 @@ class Material:
         Takes an id, returns prepared frames, for encoders that see.
     facts : mapping
         Where the judgments come from, for the manifest; JSON-able.
+    clips : str
+        Hash of the frames, so that other videos under the same ids are other material.
     """
 
     fit: Triplets
@@ -62,13 +64,14 @@ class Material:
     captions: Mapping[str, Sequence[str]] | None = None
     frames: Callable[[str], UInt8[Tensor, "t 3 h w"]] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    clips: str = ""
 
     @property
     def digest(self) -> str:
-        """Hash the trials, the stimuli and their captions."""
+        """Hash the trials, the stimuli, and their captions or frames."""
         sets = [[list(one.ids), one.rows.tolist()] for one in (self.fit, self.validation) if one is not None]
         texts = None if self.captions is None else {name: list(self.captions[name]) for name in sorted(self.captions)}
-        return hashlib.sha256(json.dumps([sets, texts], ensure_ascii=False).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([sets, texts, self.clips], ensure_ascii=False).encode()).hexdigest()
 
 
 @runtime_checkable
@@ -147,7 +150,7 @@ class Trainer:
         self.batches = make_batches(recipe, material.fit, seed)
         where = catalog.resolve_device(device)
         self.accelerator = Accelerator(mixed_precision=_precision(recipe, where), cpu=where == "cpu")
-        self.encoder = catalog.load(resolved, device=str(self.accelerator.device))
+        self.encoder = catalog.load(resolved, device="cpu" if where == "cpu" else str(self.accelerator.device))
         self._objective = Objective(recipe)
         self._base = self._embed_base()
         torch.manual_seed(seed)
@@ -296,7 +299,8 @@ class Trainer:
         model.train()
         seen: dict[str, list[float]] = {}
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        for number, step in enumerate(islice(self.batches.epoch(epoch), rank, None, world)):
+        shared = len(self.batches) // world * world  # all processes make as many steps: they wait for each other
+        for number, step in enumerate(islice(self.batches.epoch(epoch), rank, shared, world)):
             self._set_rate(optimiser, epoch * len(self.batches) + number * world)
             losses = self._step(step, epoch, number, model, optimiser, rng)
             for name, value in losses.items():

@@ -12,6 +12,7 @@ from vidsim.cli.options import DEFAULT_ROOT, Checkpoint, Device, Json, Revision,
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
+    from vidsim.adapt.frames import FrameCache
     from vidsim.adapt.recipe import Recipe
     from vidsim.adapt.trainer import Material
     from vidsim.data.judgments.judgments import Judgments
@@ -85,7 +86,7 @@ def train(
     from vidsim.cli.trained import Run, evaluate_runs, find_baselines, named, only, summary, tell, write_cards
     from vidsim.cli.training import Lines
 
-    material = _material(told, resolved, read, stimuli, source, place, device, workers or min(8, os.cpu_count() or 1))
+    material = _material(told, resolved, read, stimuli, source, place, workers or min(8, os.cpu_count() or 1))
     material = replace(material, facts=_facts(judgments, participants, read, material))
     names = names_of(name, told.run.seeds)
     kept = set[str]() if restart else finished(folder, names, told, resolved, material, force=force)
@@ -186,7 +187,6 @@ def _material(
     stimuli: "StimulusSet",
     source: Path | None,
     root: str,
-    device: str,
     workers: int,
 ) -> "Material":
     from vidsim.adapt.trainer import Material
@@ -214,13 +214,12 @@ def _material(
         )
     if resolved.card.modality == "text":
         return replace(made, captions={one.id: one.captions for one in training})
-    return replace(made, frames=_frames(resolved, stimuli.take(ids), source, root, device, workers))
+    cache = _frames(resolved, stimuli.take(ids), source, root, workers)
+    return replace(made, frames=cache.get, clips=cache.digest)
 
 
-def _frames(
-    resolved: "Resolved", stimuli: "StimulusSet", source: Path | None, root: str, device: str, workers: int
-) -> Any:
-    """Decode every clip once, and say how its frames are had."""
+def _frames(resolved: "Resolved", stimuli: "StimulusSet", source: Path | None, root: str, workers: int) -> "FrameCache":
+    """Decode every clip once."""
     from vidsim.adapt.frames import FrameCache
     from vidsim.cli.progress import Bar
     from vidsim.data.stimuli import from_source
@@ -242,7 +241,7 @@ def _frames(
     if failures:
         name, error = next(iter(failures.items()))
         raise VidsimError(f"{len(failures)} of {len(stimuli)} clips cannot be used; {name!r}: {error.reason}")
-    return cache.get
+    return cache
 
 
 def _facts(name: str, participants: Path | None, read: "Judgments", material: "Material") -> dict[str, Any]:

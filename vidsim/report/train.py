@@ -145,7 +145,8 @@ def _accuracies(axes: "Axes", curves: Sequence[Sequence[Mapping[str, Any]]]) -> 
 def _legend(axes: "Axes") -> None:
     """Lay the legend out between the panel and its title."""
     axes.set_title(axes.get_title(loc="left"), pad=50)
-    axes.legend(fontsize=10.5, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2, handlelength=1.6)
+    axes.legend(fontsize=10.5, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2, handlelength=1.4,
+                columnspacing=1.0, handletextpad=0.5)  # fmt: skip
 
 
 def baselines_of(evaluation: Evaluation) -> list[str]:
