@@ -87,11 +87,7 @@ def head_like(state: Mapping[str, Tensor]) -> nn.Module:
     Module
         With weights of that shape. Where names or shapes are odd, filling it says so.
     """
-    if "mean" in state or "weight" in state:
-        shapes = [
-            state[name].shape if name in state else torch.Size((0,) * dims)
-            for name, dims in (("mean", 1), ("weight", 2))
-        ]
-        return LinearHead(torch.zeros(shapes[0]), torch.zeros(shapes[1]))
+    if "weight" in state and state["weight"].ndim == 2:
+        return LinearHead(torch.zeros(len(state["weight"])), torch.zeros(state["weight"].shape))
     shape = state["0.weight"].shape if "0.weight" in state else torch.Size((1, 1))
     return Head(shape[-1], shape[0], 0.0)
