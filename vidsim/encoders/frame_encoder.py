@@ -1,15 +1,16 @@
 """Frame encoders: what models that take decoded frames have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from vidsim.encoders.activations import find_modules
-from vidsim.encoders.base import EncoderCard
+from vidsim.encoders.activations import collect, find_modules, pool
+from vidsim.encoders.base import EncoderCard, Reduce
 from vidsim.encoders.checkpoint import Resolved
+from vidsim.encoders.leaves import leaf_vectors
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.encoders.short_side import ShortSide
 from vidsim.encoders.weights import check_fit, load_strictly, safe_folder
@@ -81,7 +82,7 @@ class FramedEncoder:
 
 
 class FrameEncoder(FramedEncoder):
-    """Load a checkpoint of the transformers library that fits its card; ``encode`` is the family's.
+    """Load a checkpoint of the transformers library that fits its card, and encode clips with it.
 
     Parameters
     ----------
@@ -136,3 +137,62 @@ class FrameEncoder(FramedEncoder):
             Of the upstream library.
         """
         return self.model(**{self.model.main_input_name: pixels, **self.card.options.get("forward", {})})
+
+    def encode(
+        self, batch: UInt8[Tensor, "b t 3 h w"], layers: Sequence[str], reduce: Reduce
+    ) -> dict[str, Float[ndarray, "b _"]]:
+        """Run one forward pass and reduce every wanted layer inside it.
+
+        Parameters
+        ----------
+        batch : tensor of shape (b, t, 3, size, size)
+            Prepared frames of b clips.
+        layers : sequence of str
+            Layers of the card, or other modules.
+        reduce : Reduce
+            Takes a layer's name and its pooled features.
+
+        Returns
+        -------
+        dict of str to array of shape (b, dims)
+            float32 embeddings.
+
+        Raises
+        ------
+        VidsimError
+            If the clips have another number of frames than the card says, or frames of another size.
+        """
+        self.check_frames(batch)
+        return collect(
+            self.model,
+            layers,
+            lambda: self.forward(self.preprocess.normalise(batch.to(self.device))),
+            lambda layer, tokens: self.pooled(layer, tokens, len(batch)),
+            reduce,
+        )
+
+    def pooled(self, layer: str, tokens: Float[Tensor, "rows ..."], clips: int) -> Float[Tensor, "clips features"]:
+        """Turn a layer's output into one vector per clip; of an image encoder, the mean over its frames.
+
+        Parameters
+        ----------
+        layer : str
+            Layer of the card, or any other module.
+        tokens : tensor of shape (rows, ...)
+            Its output.
+        clips : int
+            Clips of the batch.
+
+        Returns
+        -------
+        tensor of shape (clips, features)
+            Gradients are followed.
+        """
+        card, rule = self.card, self.resolved.pooling
+        assert card.sampling is not None
+        inputs = clips * (card.sampling.frames if card.modality == "image" else 1)
+        if layer in card.layers:
+            vectors = pool(tokens, rule, int(card.options.get("prefix_tokens", 0)))
+        else:
+            vectors = leaf_vectors(self.model.get_submodule(layer), tokens, inputs, rule)
+        return vectors if inputs == clips else vectors.unflatten(0, (clips, -1)).mean(1)
