@@ -20,9 +20,10 @@ from typing import Any
 import torch
 
 from vidsim.adapt.batches import Batches, Counts, Step, StimulusBatches
+from vidsim.adapt.material import Material
 from vidsim.adapt.recipe import read_recipe
 from vidsim.adapt.scores import scores
-from vidsim.adapt.trainer import Material, Trained, Trainer
+from vidsim.adapt.trainer import Trained, Trainer
 from vidsim.data.judgments.read import read
 from vidsim.data.splits import validation_split
 from vidsim.encoders import catalog

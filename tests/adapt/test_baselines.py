@@ -3,9 +3,10 @@ import pytest
 import torch
 
 from vidsim.adapt.adapter import attach
-from vidsim.adapt.baselines import baselines, embed_base
-from vidsim.adapt.linear import fit_linear
-from vidsim.adapt.trainer import Material
+from vidsim.adapt.baselines import baselines
+from vidsim.adapt.linear import LinearTransform
+from vidsim.adapt.material import Material
+from vidsim.adapt.penalty import fit_any
 from vidsim.data.simulate import simulate
 from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog
@@ -36,8 +37,16 @@ def test_the_linear_transform_is_fitted_without_the_stimuli_held_out(space):
     embeddings, triplets = space
     fit, held = triplets.restrict(embeddings.ids[:20]), embeddings.ids[20:]
     found = baselines(embeddings, fit, held)["linear"].matrix
-    expected = fit_linear(embeddings.take(fit.ids), fit).apply(embeddings.take(held)).matrix
+    expected = fit_any(embeddings.take(fit.ids), fit).apply(embeddings.take(held)).matrix
     np.testing.assert_array_equal(found, expected)
+
+
+def test_a_transform_that_is_fitted_already_is_not_fitted_again(space):
+    embeddings, triplets = space
+    fit, held = triplets.restrict(embeddings.ids[:20]), embeddings.ids[20:]
+    other = LinearTransform(np.zeros(6, np.float32), np.eye(6, 2, dtype=np.float32))
+    found = baselines(embeddings, fit, held, other)["linear"].matrix
+    np.testing.assert_allclose(found, embeddings.matrix[20:, :2], rtol=1e-6)
 
 
 def test_the_base_is_what_the_encoder_gives_before_lora_changes_it(publish):
@@ -52,4 +61,5 @@ def test_the_base_is_what_the_encoder_gives_before_lora_changes_it(publish):
     expected = encoder.encode(torch.stack(list(frames.values())), [layer], lambda _, x: x)[layer]
     attach(encoder, rank=2, scaling=4, targets=made.card.lora_targets)
     material = Material(Triplets(("a", "b"), np.empty((0, 3), np.int32)), None, frames=frames.__getitem__)
-    np.testing.assert_allclose(embed_base(encoder, layer, material, ("a", "b")).matrix, expected, rtol=1e-5, atol=1e-6)
+    found = material.embed(encoder, None, layer, ("a", "b"))
+    np.testing.assert_allclose(found.matrix, expected, rtol=1e-5, atol=1e-6)

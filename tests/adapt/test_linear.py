@@ -8,7 +8,9 @@ from safetensors.numpy import save_file
 from scipy.special import log_softmax
 from scipy.stats import spearmanr
 
-from vidsim.adapt.linear import LinearTransform, best_penalty, fit_linear, held_out, loss_and_slope
+from vidsim.adapt.linear import LinearTransform
+from vidsim.adapt.linear_fit import fit_linear, loss_and_slope
+from vidsim.adapt.penalty import best_penalty, fit_any, held_out
 from vidsim.analysis.odd_one_out import credits
 from vidsim.analysis.ordinal.likelihood import pair_keys
 from vidsim.data.simulate import simulate
@@ -175,7 +177,7 @@ def test_cross_validation_is_over_stimuli():
     human = trials.restrict(ids[1]).rsm("any").upper
     known = np.isfinite(human)
     assert curve[1].rho[1] == pytest.approx(spearmanr(model[known], human[known])[0])
-    chosen = fit_linear(embeddings, trials, penalty=[1e-6, 0.01, 1e6], temperature=0.2, folds=3, seed=7)
+    chosen = fit_any(embeddings, trials, [1e-6, 0.01, 1e6], temperature=0.2, folds=3, seed=7)
     np.testing.assert_array_equal(chosen.weight, fit_linear(embeddings, trials, penalty=0.01, temperature=0.2).weight)
 
 
@@ -240,9 +242,7 @@ def test_unreadable_and_unwritable_files_are_told(tmp_path: Path):
     ("arguments", "says"),
     [
         ({"penalty": 0.0}, "penalty is 0: expected above 0"),
-        ({"penalty": [0.1, float("nan")]}, "penalty is nan"),
-        ({"penalty": []}, "0 penalties"),
-        ({"folds": 1}, "1 folds"),
+        ({"penalty": float("nan")}, "penalty is nan"),
         ({"temperature": 0.0}, "temperature is 0"),
         ({"centre": 1.5}, "centre is 1.5"),
         ({"rank": 0}, "rank is 0"),
@@ -254,6 +254,13 @@ def test_arguments_outside_their_range(arguments: dict[str, object], says: str):
         fit_linear(embeddings, judged(embeddings, 500), **arguments)  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.parametrize(("penalties", "folds", "says"), [([], 5, "0 penalties"), ([0.1], 1, "1 folds")])
+def test_folds_and_penalties_outside_their_range(penalties: list[float], folds: int, says: str):
+    embeddings = space(20)
+    with pytest.raises(VidsimError, match=says):
+        held_out(embeddings, judged(embeddings, 500), penalties, folds=folds)
+
+
 def test_bad_embeddings_and_trials():
     embeddings = space(10)
     trials = judged(embeddings, 100)
@@ -262,7 +269,7 @@ def test_bad_embeddings_and_trials():
     with pytest.raises(VidsimError, match="no trial"):
         fit_linear(embeddings, trials.select(np.arange(0)), penalty=0.1)
     with pytest.raises(VidsimError, match="too few"):
-        fit_linear(embeddings, trials, folds=8)
+        held_out(embeddings, trials, folds=8)
     with pytest.raises(VidsimError, match="are the same"):
         fit_linear(Embeddings(embeddings.ids, np.ones((10, 3))), trials, penalty=0.1, centre=1.0)
     broken = embeddings.matrix.copy()

@@ -5,11 +5,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from vidsim.adapt.batches.sampler import make_batches
 from vidsim.adapt.head import Head
-from vidsim.adapt.linear import fit_any
 from vidsim.adapt.manifest import read_manifest, resolve_adapter
+from vidsim.adapt.material import Material
+from vidsim.adapt.penalty import fit_any
 from vidsim.adapt.recipe import Recipe
-from vidsim.adapt.trainer import Material, Trainer, learning_rate, make_batches
+from vidsim.adapt.schedule import learning_rate
+from vidsim.adapt.trainer import Trainer
 from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog
 from vidsim.errors import VidsimError

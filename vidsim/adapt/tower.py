@@ -18,6 +18,9 @@ from vidsim.errors import VidsimError
 FRAMES = (VideoTransformer, ImageEncoder)
 """Families that take frames and can be trained."""
 
+TEXTS_AT_ONCE = 8
+"""Texts in a forward pass of those that a step embeds."""
+
 
 @runtime_checkable
 class Tower(Protocol):
@@ -107,16 +110,14 @@ class TextTower:
         tensor of shape (n, d)
             As the pipeline gives them.
         """
-        model, rule = self._encoder.model, self._rule
+        rule = self._rule
         chosen = [tuple(self._captions[name]) for name in ids]
         if rng is not None and rule == "draw":
             chosen = [(captions[int(rng.integers(len(captions)))],) for captions in chosen]
         elif rule == "first":
             chosen = [captions[:1] for captions in chosen]
-        tokens = model.preprocess([text for captions in chosen for text in captions], prompt=self._encoder.prompt)
-        device = torch.device(self._encoder.device)
-        tokens = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in tokens.items()}
-        vectors = model(tokens)[PIPELINE].float()
+        vectors = self._embed([text for captions in chosen for text in captions])
+        device = vectors.device
         counts = torch.tensor([len(captions) for captions in chosen], device=device)
         if len(vectors) == len(ids):
             return vectors
@@ -124,6 +125,18 @@ class TextTower:
         sums = torch.zeros(len(ids), vectors.shape[1], device=device).index_add(0, owner, vectors)
         means = sums / counts[:, None]
         return torch.nn.functional.normalize(means, dim=1) if self._encoder.normalises else means
+
+    def _embed(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+        """Embed texts a few at a time, those of like length together: all in one pass, most of it would be padding."""
+        encoder, device = self._encoder, torch.device(self._encoder.device)
+        order = np.argsort([len(text) for text in texts], kind="stable")
+        made: list[Tensor] = []
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            few = [texts[row] for row in order[start : start + TEXTS_AT_ONCE]]
+            tokens = encoder.model.preprocess(few, prompt=encoder.prompt)
+            tokens = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in tokens.items()}
+            made.append(encoder.model(tokens)[PIPELINE].float())
+        return torch.cat(made)[torch.from_numpy(np.argsort(order)).to(device)]
 
 
 class FrameTower:

@@ -5,8 +5,8 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -14,17 +14,21 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidsim.adapt import adapter
 from vidsim.adapt.adapter import Attached
-from vidsim.adapt.batches import Batches, Step, StimulusBatches, TrialBatches
+from vidsim.adapt.batches import Step
+from vidsim.adapt.batches.sampler import make_batches
 from vidsim.adapt.head import Head, LinearHead
-from vidsim.adapt.linear import fit_any
+from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.manifest import Manifest, hash_file
+from vidsim.adapt.material import Material
 from vidsim.adapt.objective import Objective
+from vidsim.adapt.penalty import fit_any
 from vidsim.adapt.recipe import Recipe
+from vidsim.adapt.schedule import learning_rate
 from vidsim.adapt.scores import METRICS, scores
 from vidsim.adapt.state import State, optimiser_state, read_state, restore_optimiser
 from vidsim.adapt.tower import FRAMES, FrameTower, TextTower, Tower, refuse_untrainable
@@ -33,45 +37,6 @@ from vidsim.encoders import catalog
 from vidsim.encoders.sentence import SentenceEncoder
 from vidsim.errors import VidsimError
 from vidsim.extract.run import library_versions
-from vidsim.triplets import Triplets
-
-AT_ONCE = {"text": 64, "video": 1, "image": 1}
-"""Stimuli in a forward pass where nothing is trained, by what an encoder takes."""
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """Hold what a run is trained on.
-
-    Parameters
-    ----------
-    fit : Triplets
-        Trials wholly among the stimuli to fit.
-    validation : Triplets or None
-        Trials among those that choose the epoch; None keeps the last.
-    captions : mapping of str to sequence of str, optional
-        Of each stimulus, for encoders that read.
-    frames : callable, optional
-        Takes an id, returns prepared frames, for encoders that see.
-    facts : mapping
-        Where the judgments come from, for the manifest; JSON-able.
-    clips : str
-        Hash of the frames, so that other videos under the same ids are other material.
-    """
-
-    fit: Triplets
-    validation: Triplets | None
-    captions: Mapping[str, Sequence[str]] | None = None
-    frames: Callable[[str], UInt8[Tensor, "t 3 h w"]] | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    clips: str = ""
-
-    @property
-    def digest(self) -> str:
-        """Hash the trials, the stimuli, and their captions or frames."""
-        sets = [[list(one.ids), one.rows.tolist()] for one in (self.fit, self.validation) if one is not None]
-        texts = None if self.captions is None else {name: list(self.captions[name]) for name in sorted(self.captions)}
-        return hashlib.sha256(json.dumps([sets, texts, self.clips], ensure_ascii=False).encode()).hexdigest()
 
 
 @runtime_checkable
@@ -134,6 +99,8 @@ class Trainer:
         Of everything random.
     device : str
         As for `vidsim.encoders.catalog.resolve_device`.
+    transform : LinearTransform, optional
+        What a linear head begins as, where another run on the same material has fitted it already.
 
     Raises
     ------
@@ -142,7 +109,14 @@ class Trainer:
     """
 
     def __init__(
-        self, recipe: Recipe, resolved: catalog.Resolved, material: Material, *, seed: int, device: str = "auto"
+        self,
+        recipe: Recipe,
+        resolved: catalog.Resolved,
+        material: Material,
+        *,
+        seed: int,
+        device: str = "auto",
+        transform: LinearTransform | None = None,
     ) -> None:
         refuse_untrainable(resolved.card)
         self.recipe, self.resolved, self.material, self.seed = recipe, resolved, material, seed
@@ -153,6 +127,7 @@ class Trainer:
         self.encoder = catalog.load(resolved, device="cpu" if where == "cpu" else str(self.accelerator.device))
         self._objective = Objective(recipe)
         self._base = self._embed_base()
+        self.transform = transform
         torch.manual_seed(seed)
         self.attached = self._attach()
         self.weights = self.attached.trainable()
@@ -237,23 +212,14 @@ class Trainer:
         return self._embed(ids, self.attached.head)
 
     def _embed(self, ids: Sequence[str], head: nn.Module | None) -> Embeddings:
-        card, rows = self.resolved.card, []
         trained = [self.encoder.model, *([] if head is None else [head])]  # pyright: ignore[reportAttributeAccessIssue]
         modes = [one.training for one in trained]
         for one in trained:
             one.eval()
-        for start in range(0, len(ids), AT_ONCE.get(card.modality, 1)):
-            names = ids[start : start + AT_ONCE.get(card.modality, 1)]
-            rows.append(adapter.embed(self.encoder, head, self.layer, self._batch(names)))
+        found = self.material.embed(self.encoder, head, self.layer, ids)
         for one, mode in zip(trained, modes, strict=True):
             one.train(mode)
-        return Embeddings(tuple(ids), np.concatenate(rows))
-
-    def _batch(self, names: Sequence[str]) -> Any:
-        if self.material.captions is not None:
-            return [self.encoder.prepare(tuple(self.material.captions[name])) for name in names]
-        assert self.material.frames is not None
-        return torch.stack([torch.as_tensor(self.material.frames(name)) for name in names])
+        return found
 
     def _embed_base(self) -> Float[Tensor, "n d"] | None:
         """Embed the stimuli to fit by the frozen model, for the retention term."""
@@ -288,7 +254,9 @@ class Trainer:
     def _head(self) -> nn.Module | None:
         settings, card = self.recipe.adapter, self.resolved.card
         if settings.head == "linear":
-            return LinearHead.of(fit_any(self._embed(self.material.fit.ids, None), self.material.fit))
+            if self.transform is None:
+                self.transform = fit_any(self._embed(self.material.fit.ids, None), self.material.fit)
+            return LinearHead.of(self.transform)
         width = int(card.options.get("embedding_width", card.width))
         return Head(width, settings.head, settings.head_dropout) if settings.head else None
 
@@ -415,67 +383,6 @@ class Trainer:
                 folder.rename(Path(draft) / "before")
             made.rename(folder)
         return manifest
-
-
-def make_batches(recipe: Recipe, triplets: Triplets, seed: int) -> Batches:
-    """Make the sampler of a recipe.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        How.
-    triplets : Triplets
-        Training trials.
-    seed : int
-        Of the order.
-
-    Returns
-    -------
-    Batches
-        Steps, epoch by epoch.
-
-    Raises
-    ------
-    VidsimError
-        If there is not enough to train on.
-    """
-    settings = recipe.batches
-    if settings.sampler == "stimuli":
-        return StimulusBatches(triplets, stimuli=settings.stimuli, steps=settings.steps or None, seed=seed)
-    return TrialBatches(
-        triplets,
-        batch=0 if recipe.loss.kind == "rsa" else settings.trials,
-        rsa_steps=settings.rsa_steps,
-        rsa_stimuli=settings.rsa_stimuli,
-        rsa_gradients=settings.rsa_gradients,
-        extra_trials=settings.extra_trials,
-        seed=seed,
-    )
-
-
-def learning_rate(settings: Any, step: int, steps: int) -> float:
-    """Compute the learning rate of a step: a rise in a straight line, then constant or half a cosine.
-
-    Parameters
-    ----------
-    settings : Optimiser
-        Rate, warm-up and schedule.
-    step : int
-        From 0 on.
-    steps : int
-        Of the whole run.
-
-    Returns
-    -------
-    float
-        The rate.
-    """
-    rising = settings.warmup * steps
-    if step < rising:
-        return settings.learning_rate * (step + 1) / rising if rising > 1 else settings.learning_rate
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    return settings.learning_rate * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))) / 2
 
 
 def _precision(recipe: Recipe, device: str) -> str:

@@ -11,8 +11,9 @@ from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
     from vidsim.adapt.manifest import Manifest
+    from vidsim.adapt.material import Material
     from vidsim.adapt.recipe import Recipe
-    from vidsim.adapt.trainer import Material, Trainer
+    from vidsim.adapt.trainer import Trainer
     from vidsim.encoders.catalog import Resolved
 
 

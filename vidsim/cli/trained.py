@@ -14,8 +14,9 @@ from vidsim.report.text import number, span
 if TYPE_CHECKING:
     from vidsim.adapt.evaluation import Evaluation
     from vidsim.adapt.manifest import Manifest
+    from vidsim.adapt.material import Material
     from vidsim.adapt.recipe import Recipe
-    from vidsim.adapt.trainer import Material, Trainer
+    from vidsim.adapt.trainer import Trainer
     from vidsim.embeddings import Embeddings
 
 SHOWN = {"rho": "rho", "two_way": "two-way", "three_way": "three-way"}
@@ -56,13 +57,13 @@ def find_baselines(trainer: "Trainer", material: "Material") -> "dict[str, Embed
     dict of str to Embeddings
         By the names that they have beside adapters, the base's first; empty without validation stimuli.
     """
-    from vidsim.adapt.baselines import NAMED, baselines, embed_base
+    from vidsim.adapt.baselines import NAMED, baselines
 
     if material.validation is None:
         return {}
     held = material.validation.ids
-    base = embed_base(trainer.encoder, trainer.layer, material, (*material.fit.ids, *held))
-    found = baselines(base, material.fit, held)
+    base = material.embed(trainer.encoder, None, trainer.layer, (*material.fit.ids, *held))
+    found = baselines(base, material.fit, held, trainer.transform)
     return {NAMED[name].format(trainer.resolved.card.name): one for name, one in found.items()}
 
 

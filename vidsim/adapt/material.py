@@ -1,0 +1,87 @@
+"""Material: what a run is trained on, and how its stimuli are given to an encoder."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor, nn
+
+from vidsim.adapt import adapter
+from vidsim.embeddings import Embeddings
+from vidsim.encoders.base import Encoder
+from vidsim.triplets import Triplets
+
+AT_ONCE = {"text": 64, "video": 1, "image": 1}
+"""Stimuli in a forward pass where nothing is trained, by what an encoder takes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Hold what a run is trained on.
+
+    Parameters
+    ----------
+    fit : Triplets
+        Trials wholly among the stimuli to fit.
+    validation : Triplets or None
+        Trials among those that choose the epoch; None keeps the last.
+    captions : mapping of str to sequence of str, optional
+        Of each stimulus, for encoders that read.
+    frames : callable, optional
+        Takes an id, returns prepared frames, for encoders that see.
+    facts : mapping
+        Where the judgments come from, for the manifest; JSON-able.
+    clips : str
+        Hash of the frames, so that other videos under the same ids are other material.
+    """
+
+    fit: Triplets
+    validation: Triplets | None
+    captions: Mapping[str, Sequence[str]] | None = None
+    frames: Callable[[str], UInt8[Tensor, "t 3 h w"]] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    clips: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Hash the trials, the stimuli, and their captions or frames."""
+        sets = [[list(one.ids), one.rows.tolist()] for one in (self.fit, self.validation) if one is not None]
+        texts = None if self.captions is None else {name: list(self.captions[name]) for name in sorted(self.captions)}
+        return hashlib.sha256(json.dumps([sets, texts, self.clips], ensure_ascii=False).encode()).hexdigest()
+
+    def embed(self, encoder: Encoder, head: nn.Module | None, layer: str, ids: Sequence[str]) -> Embeddings:
+        """Embed stimuli by what is trained, or is to be.
+
+        Parameters
+        ----------
+        encoder : Encoder
+            The encoder.
+        head : Module, optional
+            The head behind it.
+        layer : str
+            Layer that is trained.
+        ids : sequence of str
+            Stimuli of the material.
+
+        Returns
+        -------
+        Embeddings
+            By the head, or the layer where there is none.
+        """
+        at_once = AT_ONCE.get(encoder.card.modality, 1)
+        rows = [
+            adapter.embed(encoder, head, layer, self._batch(encoder, ids[start : start + at_once]))
+            for start in range(0, len(ids), at_once)
+        ]
+        return Embeddings(tuple(ids), np.concatenate(rows))
+
+    def _batch(self, encoder: Encoder, ids: Sequence[str]) -> Any:
+        if self.captions is not None:
+            return [encoder.prepare(tuple(self.captions[name])) for name in ids]
+        assert self.frames is not None
+        return torch.stack([torch.as_tensor(self.frames(name)) for name in ids])
