@@ -12,6 +12,29 @@ def random_rows(n, t, seed=0):
     return np.array([rng.choice(n, 3, replace=False) for _ in range(t)], np.int32)
 
 
+def choices(unit, trials, temperature, seed=0):
+    """Return rows of three different stimuli, their pair similarities, and which is chosen (the Gumbel trick)."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permuted(np.tile(np.arange(len(unit)), (trials, 1)), axis=1)[:, :3]
+    a, b, c = (unit[column] for column in rows.T)
+    similarities = np.stack([(a * b).sum(axis=1), (a * c).sum(axis=1), (b * c).sum(axis=1)], axis=1)
+    odd = 2 - (similarities / temperature + rng.gumbel(size=similarities.shape)).argmax(axis=1)
+    return rows, similarities, odd
+
+
+def unit_points(n, d=4, seed=0):
+    """Return n random directions."""
+    points = np.random.default_rng(seed).normal(size=(n, d))
+    return points / np.linalg.norm(points, axis=1, keepdims=True)
+
+
+def odd_last(rows, odd):
+    """Return trials with the odd one last, as `Triplets` has them."""
+    trial = np.arange(len(rows))
+    first, second = np.where(odd == 0, 1, 0), np.where(odd == 2, 1, 2)
+    return np.stack([rows[trial, first], rows[trial, second], rows[trial, odd]], axis=1)
+
+
 def write_csv(path, header, rows, separator=",", encoding="utf-8"):
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=separator, lineterminator="\n")

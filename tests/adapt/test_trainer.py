@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,16 @@ def material(card, count=60):
     groups = np.arange(N) % 2
     return Material(
         trials(names[:8], groups[:8], count, 1), trials(names[8:], groups[8:], 20, 2), frames=frames.__getitem__
+    )
+
+
+def unlabelled(stuff, card, count=5):
+    """Add grey clips that nobody judged."""
+    generator = torch.Generator().manual_seed(4)
+    shape = (card.sampling.frames, 3, card.size, card.size)
+    more = {f"grey {i}": torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator) for i in range(count)}
+    return replace(
+        stuff, unlabelled=tuple(more), frames=lambda name: more[name] if name in more else stuff.frames(name)
     )
 
 
@@ -158,12 +169,15 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(kind, named, tmp_path):
             "batches": {"sampler": "trials", "rsa_steps": 2, "rsa_stimuli": 6, "rsa_gradients": 2},
         }
     told = recipe(**sections)
-    whole = trainer(named, told).run(tmp_path / "whole", tmp_path / "a", "whole", Quiet())
+    stuff = material(named.card)
+    if kind == "hybrid":
+        stuff = unlabelled(stuff, named.card)
+    whole = trainer(named, told, 0, stuff).run(tmp_path / "whole", tmp_path / "a", "whole", Quiet())
     with pytest.raises(KeyboardInterrupt):
-        trainer(named, told).run(tmp_path / "cut", tmp_path / "b", "cut", Quiet(plug=2))
+        trainer(named, told, 0, stuff).run(tmp_path / "cut", tmp_path / "b", "cut", Quiet(plug=2))
     assert not (tmp_path / "cut").exists()
     rest = Quiet()
-    again = trainer(named, told).run(tmp_path / "cut", tmp_path / "b", "cut", rest)
+    again = trainer(named, told, 0, stuff).run(tmp_path / "cut", tmp_path / "b", "cut", rest)
     assert rest.done == 2
     assert [row["epoch"] for row in rest.rows] == [3, 4]
     for one, two in zip(whole.curve, again.curve, strict=True):
@@ -171,6 +185,29 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(kind, named, tmp_path):
     for name in ("adapter_model.safetensors", "head.safetensors"):
         expected, found = (load_file(tmp_path / folder / name) for folder in ("whole", "cut"))
         assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+def test_retention_holds_unlabelled_stimuli_where_the_frozen_model_had_them(named, tmp_path):
+    stuff = unlabelled(material(named.card), named.card)
+    moved, losses = {}, {}
+    for weight in (0.0, 5.0):
+        kept = {"retention": weight, "retention_stimuli": 5} if weight else {}
+        told = recipe(
+            loss={"kind": "soft", "temperature": 0.1, **kept},
+            optimiser={"learning_rate": 0.02, "epochs": 3},
+            run={"precision": "float32", "validation": 0},
+        )
+        run, watcher = trainer(named, told, 0, replace(stuff, validation=None)), Quiet()
+        before = run.embed(stuff.unlabelled).matrix
+        run.run(tmp_path / str(weight), tmp_path / "state", "mine", watcher)
+        after = run.embed(stuff.unlabelled).matrix
+        unit = [one / np.linalg.norm(one, axis=1, keepdims=True) for one in (before, after)]
+        moved[weight], losses[weight] = float(1 - (unit[0] * unit[1]).sum(axis=1).mean()), watcher.losses
+    assert moved[5.0] < moved[0.0] / 2
+    assert set(losses[0.0][0]) == {"soft"}
+    # all five are drawn in every step, so that the first loss says how far they are before anything was learnt
+    assert losses[5.0][0]["retention"] == pytest.approx(0, abs=1e-5)
+    assert losses[5.0][-1]["retention"] > 1e-5
 
 
 def test_seeds_give_other_weights_and_a_seed_the_same(named, tmp_path):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from vidsim.adapt.manifest import WEIGHTS, Manifest
 from vidsim.analysis.classify import Labelled, classify
 from vidsim.rsm import cosine_rsm
 from vidsim.store import Entry, Store
@@ -201,3 +202,21 @@ def test_bad_lists(vidsim, root, splits, train, test, message):
     (splits / "trainlist01.txt").write_text("".join(f"{n} {ACTIONS.index(n.split('/')[0]) + 1}\n" for n in train))
     (splits / "testlist01.txt").write_text("".join(f"{n}\n" for n in test))
     assert message in refused(vidsim, "--encoders", "good", "--splits", splits)
+
+
+def test_an_adapter_that_has_seen_test_videos_is_told(vidsim, root, splits):
+    folder = root / "adapters" / "poor"
+    folder.mkdir(parents=True)
+    test = [f"UCF-101/{name}" for name, t in zip(VIDEOS, TEST, strict=True) if t]
+    train = [f"UCF-101/{name}" for name, t in zip(VIDEOS, TEST, strict=True) if not t]
+    nothing = {"base": {}, "recipe": {}, "versions": {}, "curve": [], "seed": 0, "parameters": 1, "head": 0}
+    manifest = Manifest(
+        name="poor", layer="head", files={WEIGHTS: ""}, data={"fitted": [*train, *test[:3]], "validated": []}, **nothing
+    )
+    manifest.write(folder)
+    options = ("--encoders", "good", "poor", "--splits", splits, "--seeds", 1, "--resamples", 0)
+    status, out, err = vidsim("classify", *options, "--json")
+    line = f"seen in training: poor was fitted to 3 of these {len(test)} stimuli; expect less of others\n"
+    assert (status, err) == (0, line)
+    found = {one["encoder"]: one["seen_in_training"] for one in json.loads(out)["encoders"]}
+    assert found == {"good": None, "poor": {"fitted": 3, "validated": 0}}

@@ -1,9 +1,11 @@
 import csv
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tiny_adapters import write_adapter
 
 from vidsim.data.interop import write_rsm
 from vidsim.data.judgments.judgments import Judgments
@@ -225,6 +227,32 @@ def test_rollout_draws_clips(vidsim, clips, checkpoints, tmp_path):
     status, said, _ = vidsim("compare", name, name, "--rollout", chosen[0], "--out", out, *checkpoints, "--force")
     assert (status, said.strip()) == (0, str(out / "clip 0.mp4.png"))
     assert (out / "clip 0.mp4.png").read_bytes() == first
+
+
+def test_rollout_takes_adapters_by_name(vidsim, clips, checkpoints, tmp_path, monkeypatch):
+    import torch
+
+    from vidsim.adapt.head import LinearHead
+
+    monkeypatch.setenv("VIDSIM_ROOT", str(tmp_path / "root"))
+    name, out, clip = "timesformer-base", tmp_path / "drawn", clips / "clip 0.mp4"
+    made = SimpleNamespace(card=catalog.card(name), folder=tmp_path / "base")
+    write_adapter(tmp_path / "root", "mine", made)
+    options = ("--rollout", clip, "--out", out, "--checkpoint-a", tmp_path / "base", "--device", "cpu")
+    (drawn,) = answer(vidsim, name, "mine", *options)["rollout"]
+    assert (drawn["a"], drawn["b"]) == (name, "mine")
+    figure = (out / "clip 0.mp4.png").read_bytes()
+    # the adapter's row is its own
+    write_adapter(tmp_path / "root", "other", made, scale=0.6)
+    answer(vidsim, name, "other", *options, "--force")
+    assert (out / "clip 0.mp4.png").read_bytes() != figure
+    assert "A and B are both mine with the same weights" in refused(vidsim, "mine", "mine", *options[:4], "--force")
+    head = LinearHead(torch.zeros(32), torch.eye(32))
+    write_adapter(tmp_path / "root", "flat", made, rank=0, head=head, width=32)
+    told = refused(vidsim, name, "flat", *options, "--force")
+    assert "flat is a head alone, behind the attention of its base" in told
+    assert told.endswith("name the base: timesformer-base\n")
+    assert "did you mean the adapter 'mine'?" in refused(vidsim, name, "mina", *options, "--force")
 
 
 def test_flips_and_rollout_stand_on_one_page(vidsim, root, clips, checkpoints, tmp_path):

@@ -116,8 +116,19 @@ def test_an_adapter_goes_in_by_the_door_of_encoders(vidsim, ready):
     status, out, err = vidsim(
         *("align", "--judgments", "social", "--split", "val", "--resamples", 50, "--encoders", BASE, "mine", "--json")
     )
-    assert (status, err) == (0, "")
-    assert {model["encoder"] for model in json.loads(out)["encoders"]} == {BASE, "mine"}
+    assert (status, err) == (
+        0,
+        "seen in training: mine had its epoch chosen on 6 of these 6 stimuli; expect less of others\n",
+    )
+    seen = {model["encoder"]: model["seen_in_training"] for model in json.loads(out)["encoders"]}
+    assert seen == {BASE: None, "mine": {"fitted": 0, "validated": 6}}
+    aligned = vidsim("align", "--judgments", "social", "--resamples", 0, "--encoders", "mine")
+    assert "mine was fitted to 24 of these 36 stimuli, and its epoch chosen on 6;" in aligned[2]
+    assert vidsim("align", "--judgments", "social", "--split", "test", "--resamples", 0, "--encoders", "mine")[2] == ""
+    fitted, held = validation_split([f"clip {k}.mp4" for k in range(30)])
+    data = read_manifest(folder).data
+    assert (set(data["fitted"]), set(data["validated"])) == (set(fitted), set(held))
+    assert "fitted" not in json.loads(vidsim("models", "mine", "--json")[1])["data"]
     # what training has measured is what the store gives
     store = Store(ready / "indexes")
     judged = Judgments.from_table(store.judgments["social"])
@@ -231,6 +242,46 @@ def test_an_adapter_is_replaced_only_when_asked(vidsim, ready):
     assert read_manifest(folder).seed == 3
 
 
+def test_tensorboard_has_what_the_manifest_has(vidsim, ready):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="no tensorboard")
+    status, _, err = run(vidsim, "--tensorboard", "logs/social", "--seeds", "0,1")
+    assert status == 0, err
+    assert sorted(path.name for path in (ready / "logs" / "social").iterdir()) == ["mine.seed-0", "mine.seed-1"]
+    for name in ("mine.seed-0", "mine.seed-1"):
+        found = events.EventAccumulator(str(ready / "logs" / "social" / name)).Reload()
+        curve = read_manifest(ready / "indexes" / "adapters" / name).curve[1:]
+
+        def read(tag, found=found):
+            return [(one.step, one.value) for one in found.Scalars(tag)]
+
+        for metric in METRICS:
+            assert read(f"validation/{metric}") == [(row["epoch"], pytest.approx(row[metric])) for row in curve]
+        assert read("epoch/loss soft") == [(row["epoch"], pytest.approx(row["losses"]["soft"])) for row in curve]
+        steps = read("step/loss soft")
+        assert [step for step, _ in steps] == [1, 2, 3, 4, 5, 6]
+        for epoch, row in enumerate(curve):
+            mean = np.mean([value for _, value in steps[3 * epoch : 3 * epoch + 3]])
+            assert mean == pytest.approx(row["losses"]["soft"], rel=1e-5)
+        assert read("step/learning rate") == [(step, pytest.approx(2e-3)) for step in range(1, 7)]
+        assert all(value > 0 for _, value in read("epoch/stimuli per second"))
+
+
+def test_drafts_that_killed_runs_have_left_are_removed_and_never_listed(vidsim, ready):
+    import os
+
+    folders = ready / "indexes" / "adapters"
+    for name in ("old", "young"):
+        draft = folders / f".draft-{name}" / "mine"
+        draft.mkdir(parents=True)
+        (draft / "vidsim.json").write_text("{}")
+    for path in (*(folders / ".draft-old").rglob("*"), folders / ".draft-old"):
+        os.utime(path, (0, 0))
+    assert vidsim("models", "--family", "adapter") == vidsim("models", "--family", "adapter", "--root", "nowhere")
+    (folders / "mine").mkdir()
+    assert "is in 'indexes' already" in refused(vidsim)
+    assert sorted(path.name for path in folders.iterdir()) == [".draft-young", "mine"]
+
+
 def test_without_validation_the_last_epoch_is_kept_and_nothing_claimed(vidsim, ready):
     (ready / "all.toml").write_text(RECIPE + "[run]\nvalidation = 0\n")
     status, out, err = run(vidsim, recipe="all.toml")
@@ -324,6 +375,16 @@ class TestRefusals:
             (ready / "who.txt").write_bytes(content)
         assert told in refused(vidsim, "--participants", "who.txt")
 
+    def test_tensorboard_that_is_not_installed(self, vidsim, ready, monkeypatch):
+        monkeypatch.setattr("vidsim.cli.tensorboard.find_spec", lambda _: None)
+        told = refused(vidsim, "--tensorboard", "logs")
+        assert told == "vidsim: --tensorboard: the package is not installed: pip install 'vidsim[tensorboard]'\n"
+        assert not (ready / "logs").exists()
+
+    def test_tensorboard_in_a_file(self, vidsim, ready):
+        assert "'quick.toml': " in (told := refused(vidsim, "--tensorboard", "quick.toml"))
+        assert told.endswith("is a file; expected a folder\n")
+
     def test_a_missing_checkpoint(self, vidsim, ready):
         assert "no folder 'nowhere'" in refused(vidsim, "--checkpoint", "nowhere")
 
@@ -406,6 +467,18 @@ def test_of_several_seeds_those_that_are_done_are_not_trained_again(vidsim, read
     assert "an adapter 'mine.seed-0' is there already, of another run" in refused(
         vidsim, "--seeds", "0,1", "--epochs", 1
     )
+
+
+def test_unlabelled_stimuli_are_kept_near_where_they_were(vidsim, ready):
+    (ready / "more.csv").write_text("id,caption\n" + "".join(f"new {k},a stone number {k}\n" for k in range(6)))
+    (ready / "kept.toml").write_text('base = "quick"\n[loss]\nretention = 1.0\nretention_stimuli = 4\n')
+    status, _, err = run(vidsim, "--unlabelled", "more.csv", "--epochs", 1, recipe="kept.toml")
+    assert status == 0, err
+    assert ", retention 0.0" in err
+    manifest = read_manifest(ready / "indexes" / "adapters" / "mine")
+    assert manifest.data["unlabelled_stimuli"] == 6
+    assert set(manifest.curve[1]["losses"]) == {"soft", "retention"}
+    assert "has no effect without loss.retention" in refused(vidsim, "--unlabelled", "more.csv", name="other")
 
 
 def test_an_encoder_that_sees_is_trained_on_a_folder_of_videos(vidsim, study, publish_named):

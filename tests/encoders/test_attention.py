@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from tiny_adapters import merged, write_adapter
 from torch import nn
 from transformers import TimesformerConfig
 from transformers.models.timesformer.modeling_timesformer import TimesformerLayer
 
+from vidsim.adapt.manifest import resolve_adapter
 from vidsim.analysis.rollout import divided_block
 from vidsim.encoders import catalog
 from vidsim.encoders.attention import attention_of, refuse_without_attention
@@ -53,6 +55,22 @@ def test_spatial_attention_is_upstreams(name, publish, clips):
     for layer, vectors in before.items():
         np.testing.assert_array_equal(vectors, after[layer])
     assert not any(module._forward_hooks for module in encoder.model.modules())
+
+
+@pytest.mark.parametrize("name", ["timesformer-base", "videomae-base-finetuned-kinetics", "clip-vit-b-32"])
+def test_attention_inside_an_adapter_is_that_of_its_base_with_its_weights_merged(
+    name, publish, clips, tmp_path, monkeypatch
+):
+    made = publish(name)
+    monkeypatch.setitem(catalog.CARDS, name, made.card)
+    folder, _ = write_adapter(tmp_path / "root", "mine", made)
+    batch = clips(made.card, 1)[0]
+    found = attention_of(catalog.load(resolve_adapter(folder), device="cpu").base, batch)
+    expected, pristine = attention_of(merged(made, folder), batch), attention_of(loaded(made), batch)
+    np.testing.assert_allclose(found.spatial, expected.spatial, atol=1e-5)
+    np.testing.assert_allclose(found.temporal, expected.temporal, atol=1e-5)
+    assert np.abs(found.spatial[-1] - pristine.spatial[-1]).max() > 1e-3
+    assert bool(found.temporal) == (name == "timesformer-base")
 
 
 def test_temporal_attention_is_recomputed(publish, clips):

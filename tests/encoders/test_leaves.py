@@ -3,14 +3,19 @@ import json
 import numpy as np
 import pytest
 import torch
+from tiny_adapters import merged, write_adapter
 from tiny_models import write_qwen, write_xclip
 from torch import nn
 from zoo_files import write_zoo_file
 
+from vidsim.adapt.head import Head
+from vidsim.adapt.manifest import resolve_adapter
 from vidsim.encoders import catalog
 from vidsim.encoders.leaves import all_layers, leaf_vectors
 from vidsim.errors import VidsimError
 from vidsim.store import Store
+
+from clips import moving_square, write_clip
 
 TRANSFORMERS = (
     *("timesformer-base", "videomae-base-finetuned-kinetics", "vivit-b-16x2-kinetics400"),
@@ -168,6 +173,39 @@ def test_a_model_without_modules_says_so():
     encoder = catalog.load(catalog.resolve("motion-energy"), device="cpu")
     with pytest.raises(VidsimError, match=r"motion-energy has no modules: .* leave --all-modules out"):
         all_layers(encoder)
+
+
+@pytest.mark.parametrize("name", ["timesformer-base", "videomae-base-finetuned-kinetics", "clip-vit-b-32"])
+@pytest.mark.parametrize("head", [0, 5])
+def test_leaves_of_an_adapter_are_those_of_its_base_with_its_weights_merged(name, head, publish, tmp_path, monkeypatch):
+    made = publish(name)
+    monkeypatch.setitem(catalog.CARDS, name, made.card)
+    folder, _ = write_adapter(tmp_path / "root", "mine", made, head=Head(32, head) if head else None, width=head)
+    adapter, plain = catalog.load(resolve_adapter(folder), device="cpu"), merged(made, folder)
+    layers = all_layers(plain)
+    assert all_layers(adapter) == (*layers, "head") if head else layers
+    wrapped = {layer for layer in layers if layer.endswith(made.card.lora_targets)}
+    assert len(wrapped) >= 4
+    batch = noise(made.card)
+    found, expected = adapter.encode(batch, all_layers(adapter), whole), plain.encode(batch, layers, whole)
+    pristine = loaded(made, made.folder).encode(batch, layers, whole)
+    for layer in layers:
+        close(found[layer], expected[layer])
+    assert all(np.abs(found[layer] - pristine[layer]).max() > 1e-3 for layer in wrapped)
+
+
+def test_every_module_of_an_adapter_goes_to_the_store(publish, vidsim, tmp_path, monkeypatch):
+    made = publish("timesformer-base")
+    monkeypatch.setitem(catalog.CARDS, "timesformer-base", made.card)
+    root = tmp_path / "root"
+    folder, _ = write_adapter(root, "mine", made, head=Head(32, 5), width=5)
+    clip = write_clip(tmp_path / "clip.mp4", moving_square())
+    options = ("-e", "mine", "--root", root, "--device", "cpu", "--json", "--all-modules")
+    status, out, err = vidsim("extract", clip, *options)
+    assert status == 0, err
+    answer = json.loads(out)
+    assert (answer["default_layer"], answer["layers"]["head"]) == ("head", 5)
+    assert set(answer["layers"]) == {*all_layers(merged(made, folder)), "head"}
 
 
 def test_every_module_goes_to_the_store(vidsim, tmp_path):

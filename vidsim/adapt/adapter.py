@@ -296,6 +296,11 @@ class AdaptedEncoder:
         """Return what determines the embeddings, and where the weights came from."""
         return self.resolved.provenance
 
+    @property
+    def model(self) -> nn.Module:
+        """Return the base's network, with the adapter's weights inside; the head is no part of it."""
+        return self.base.model  # pyright: ignore[reportAttributeAccessIssue]
+
     def prepare(self, stimulus: Any) -> Any:
         """Turn one decoded frame, or captions, into what ``encode`` takes, as the base does.
 

@@ -30,6 +30,9 @@ MANIFEST, WEIGHTS, CONFIG, HEAD, GOLDEN = (
 HEAD_LAYER = "head"
 """Layer that is the output of an adapter's head."""
 
+FITTED, VALIDATED = "fitted", "validated"
+"""What a manifest's data call the ids of the stimuli that were fitted, and of those that the epoch was chosen on."""
+
 FAMILY = "vidsim.adapt.adapter:AdaptedEncoder"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -72,6 +75,11 @@ class Manifest:
     seed: int
     parameters: int
     curve: Sequence[Mapping[str, Any]]
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Return what is known of the data, without the ids of the stimuli."""
+        return {key: value for key, value in self.data.items() if key not in {FITTED, VALIDATED}}
 
     def write(self, folder: Path) -> None:
         """Write the manifest into an adapter's folder.

@@ -36,6 +36,8 @@ class Material:
         Takes an id, returns prepared frames, for encoders that see.
     facts : mapping
         Where the judgments come from, for the manifest; JSON-able.
+    unlabelled : tuple of str
+        Stimuli that nobody judged, with captions or frames like the others: what the retention term keeps as it was.
     clips : str
         Hash of the frames, so that other videos under the same ids are other material.
     """
@@ -45,6 +47,7 @@ class Material:
     captions: Mapping[str, Sequence[str]] | None = None
     frames: Callable[[str], UInt8[Tensor, "t 3 h w"]] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    unlabelled: tuple[str, ...] = ()
     clips: str = ""
 
     @property
@@ -52,7 +55,9 @@ class Material:
         """Hash the trials, the stimuli, and their captions or frames."""
         sets = [[list(one.ids), one.rows.tolist()] for one in (self.fit, self.validation) if one is not None]
         texts = None if self.captions is None else {name: list(self.captions[name]) for name in sorted(self.captions)}
-        return hashlib.sha256(json.dumps([sets, texts, self.clips], ensure_ascii=False).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps([sets, texts, self.clips, list(self.unlabelled)], ensure_ascii=False).encode()
+        ).hexdigest()
 
     def embed(self, encoder: Encoder, head: nn.Module | None, layer: str, ids: Sequence[str]) -> Embeddings:
         """Embed stimuli by what is trained, or is to be.

@@ -30,7 +30,11 @@ class Objective:
         self._recipe = recipe
 
     def __call__(
-        self, embeddings: Float[Tensor, "n d"], step: Step, epoch: int, base: Float[Tensor, "n e"] | None = None
+        self,
+        embeddings: Float[Tensor, "n d"],
+        step: Step,
+        epoch: int,
+        kept: tuple[Float[Tensor, "m d"], Float[Tensor, "m e"]] | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """Compute the loss of a step (Eqs. 3 to 5), and its parts.
 
@@ -42,8 +46,8 @@ class Objective:
             Judgments.
         epoch : int
             From 0 on; the weight of the RSA loss depends on it.
-        base : tensor of shape (n, e), optional
-            Embeddings of the same stimuli by the frozen model, for the retention term.
+        kept : tuple of tensor, optional
+            Embeddings of some stimuli by the model that is trained, and by the frozen one, for the retention term.
 
         Returns
         -------
@@ -66,7 +70,7 @@ class Objective:
             )
         else:
             total = next(iter(parts.values())) if parts else embeddings.sum() * 0
-        if base is not None and loss.retention:
-            parts["retention"] = retention_loss(embeddings, base, loss.retention_kind)
+        if kept is not None and loss.retention:
+            parts["retention"] = retention_loss(*kept, loss.retention_kind)
             total = total + loss.retention * parts["retention"]
         return total, {name: float(value.detach()) for name, value in parts.items()}

@@ -239,7 +239,12 @@ def _idle(value: Value) -> dict[str, str]:
     unless(value("adapter.head") not in (0, "linear"), "without a head of layers", "adapter.head_dropout")
     low_rank = ("adapter.alpha", "adapter.dropout", "adapter.targets")
     unless(value("adapter.rank") != 0, "without low-rank matrices (adapter.rank = 0)", *low_rank)
-    unless(value("loss.retention") != 0, "without a retention term (loss.retention = 0)", "loss.retention_kind")
+    unless(
+        value("loss.retention") != 0,
+        "without a retention term (loss.retention = 0)",
+        "loss.retention_kind",
+        "loss.retention_stimuli",
+    )
     unless(
         value("run.validation") != 0,
         "without validation (run.validation = 0)",

@@ -121,6 +121,11 @@ class Loss(Section):
     retention_kind: Literal["embeddings", "similarities"] = Field(
         default="embeddings", description="What the retention term keeps: embeddings, or similarities between them."
     )
+    retention_stimuli: Annotated[int, Field(ge=2)] = Field(
+        default=8,
+        description="Stimuli a step that the retention term looks at, drawn from those of --unlabelled; without these "
+        "it looks at the step's own.",
+    )
 
 
 class Batches(Section):

@@ -21,6 +21,7 @@ from vidsim.adapt import adapter
 from vidsim.adapt.adapter import Attached
 from vidsim.adapt.batches import Step
 from vidsim.adapt.batches.sampler import make_batches
+from vidsim.adapt.drafts import BEFORE, PREFIX
 from vidsim.adapt.head import Head, LinearHead
 from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.manifest import Manifest, hash_file
@@ -126,6 +127,7 @@ class Trainer:
         self.accelerator = Accelerator(mixed_precision=_precision(recipe, where), cpu=where == "cpu")
         self.encoder = catalog.load(resolved, device="cpu" if where == "cpu" else str(self.accelerator.device))
         self._objective = Objective(recipe)
+        self._kept = material.unlabelled or material.fit.ids
         self._base = self._embed_base()
         self.transform = transform
         torch.manual_seed(seed)
@@ -222,10 +224,10 @@ class Trainer:
         return found
 
     def _embed_base(self) -> Float[Tensor, "n d"] | None:
-        """Embed the stimuli to fit by the frozen model, for the retention term."""
+        """Embed by the frozen model what the retention term keeps: unlabelled stimuli, or those to fit."""
         if not self.recipe.loss.retention:
             return None
-        return torch.from_numpy(self._embed(self.material.fit.ids, None).matrix).to(self.accelerator.device)
+        return torch.from_numpy(self._embed(self._kept, None).matrix).to(self.accelerator.device)
 
     def _tower(self) -> Tower:
         if isinstance(self.encoder, SentenceEncoder):
@@ -287,8 +289,7 @@ class Trainer:
                     fixed = model([ids[i] for i in step.fixed], rng)
                 vectors = torch.cat([vectors, fixed])
         vectors = vectors.float()
-        base = None if self._base is None else self._base[np.concatenate([step.stimuli, step.fixed])]
-        loss, parts = self._objective(vectors, step, epoch, base)
+        loss, parts = self._objective(vectors, step, epoch, self._retained(step, vectors, model, rng))
         value = float(loss.detach())
         if not math.isfinite(value):
             clips = ", ".join(repr(ids[i]) for i in dict.fromkeys(step.stimuli.tolist()))
@@ -302,6 +303,20 @@ class Trainer:
             self.accelerator.clip_grad_norm_(self.weights.values(), self.recipe.optimiser.clip)
         optimiser.step()
         return parts
+
+    def _retained(
+        self, step: Step, vectors: Float[Tensor, "n d"], model: Any, rng: np.random.Generator
+    ) -> tuple[Float[Tensor, "m d"], Float[Tensor, "m e"]] | None:
+        """Embed what is to stay as it was, now and by the frozen model."""
+        if self._base is None:
+            return None
+        if not self.material.unlabelled:
+            return vectors, self._base[np.concatenate([step.stimuli, step.fixed])]
+        some = min(self.recipe.loss.retention_stimuli, len(self._kept))
+        rows = rng.choice(len(self._kept), some, replace=False)
+        with self.accelerator.autocast():
+            now = model([self._kept[row] for row in rows], rng)
+        return now.float(), self._base[rows]
 
     def _set_rate(self, optimiser: Any, step: int) -> None:
         settings = self.recipe.optimiser
@@ -372,7 +387,7 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return manifest
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder.parent, ignore_cleanup_errors=True) as draft:
+        with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder.parent, ignore_cleanup_errors=True) as draft:
             made = Path(draft) / name
             made.mkdir()
             adapter.save(self.attached, made, self.encoder, self.layer)
@@ -380,7 +395,7 @@ class Trainer:
             manifest = replace(manifest, files=files)
             manifest.write(made)
             if folder.exists():
-                folder.rename(Path(draft) / "before")
+                folder.rename(Path(draft) / BEFORE)
             made.rename(folder)
         return manifest
 

@@ -69,6 +69,8 @@ class Comparison:
         share, then the others; among either the clearest first.
     flips : Flips
         Every trial.
+    stimuli : tuple of str
+        Those of the trials.
     """
 
     a: str
@@ -81,6 +83,7 @@ class Comparison:
     towards: tuple[Example, ...]
     away: tuple[Example, ...]
     flips: Flips
+    stimuli: tuple[str, ...]
 
 
 def compare(
@@ -132,6 +135,7 @@ def compare(
         towards=_examples(found, triplets, "towards"),
         away=_examples(found, triplets, "away"),
         flips=found,
+        stimuli=tuple(triplets.ids),
     )
 
 

@@ -9,6 +9,7 @@ import typer
 from vidsim.cli import show
 from vidsim.cli.options import DEFAULT_ROOT, Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.seen import seen_in_training
 from vidsim.cli.spaces import Space, find_space
 from vidsim.cli.words import EncodersOption, names_of
 from vidsim.errors import VidsimError
@@ -52,6 +53,10 @@ def classify(
         table = _csv(answer)
         write_out(csv, lambda file: file.write(table), force=force, option="--csv")
     answer["seconds"] = round(time.perf_counter() - start, 3)
+    from vidsim.report.seen import seen_lines
+
+    for line in seen_lines(answer["encoders"], answer["test"]):
+        typer.echo(show.printable(line), err=True)
     if json:
         show.emit(answer)
     else:
@@ -89,7 +94,8 @@ def recognise(
         If lists cannot be read or learnt, or an encoder or a video's embedding is not there.
     """
     from vidsim.analysis.quality import plain
-    from vidsim.data.ucf101 import read_split
+    from vidsim.data.ucf101 import locate, read_split
+    from vidsim.report.seen import SEEN
 
     split = read_split(splits.expanduser(), split_number)
     _refuse_unlearnable(split)
@@ -98,6 +104,10 @@ def recognise(
     twice = next((name for name in full if full.count(name) > 1), None)
     if twice is not None:
         raise VidsimError(f"{twice!r} was given more than once; expected different encoders")
+    measured = _measure(spaces, split, split_number, seeds, resamples)
+    for space, found in zip(spaces, measured["encoders"], strict=True):
+        test = locate(split.test, space.ids, f"in {space.name!r}")
+        found[SEEN] = seen_in_training(found["encoder"], found["layer"], test, root)
     return plain({
         "splits": str(splits),
         "split_number": split_number,
@@ -105,7 +115,7 @@ def recognise(
         **_facts(split),
         "seeds": list(seeds),
         "resamples": resamples,
-        **_measure(spaces, split, split_number, seeds, resamples),
+        **measured,
     })  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption,
 from vidsim.cli.options import DEFAULT_ROOT, Captions, Device, Json, Root, root_of
 from vidsim.cli.output import check_out, write_out
 from vidsim.cli.rollout import rollout
+from vidsim.cli.seen import seen_in_training
 from vidsim.cli.spaces import CaptionsOption, Similarity, SimilarityOption, find_space
 from vidsim.errors import VidsimError
 
@@ -105,9 +106,12 @@ def compare(
     )
     attended = None
     if clips and out is not None:
-        names = (a.partition(":")[0], b.partition(":")[0])
-        attended = rollout(names, clips, out, checkpoints=(checkpoint_a, checkpoint_b), device=device, force=force)
+        names, checkpoints = (a.partition(":")[0], b.partition(":")[0]), (checkpoint_a, checkpoint_b)
+        attended = rollout(names, clips, out, checkpoints=checkpoints, device=device, root=root_of(root), force=force)
+    from vidsim.report.seen import SEEN, seen_lines
+
     answer: dict[str, Any] = {}
+    warned: list[str] = []
     if judgments is not None and found is not None:
         look = find_look(found, judgments, root, examples, images=bool(html or plot))
         told = {
@@ -124,7 +128,11 @@ def compare(
             "resamples": resamples,
             "seed": seed,
         }
+        seen = {way: _seen(name, found.stimuli, root) for way, name in (("a", found.a), ("b", found.b))}
+        answer |= {"stimuli": len(found.stimuli), SEEN: seen}
+        warned = seen_lines([{"encoder": answer[way], SEEN: one} for way, one in seen.items()], len(found.stimuli))
         source = ", ".join(f"{name} {value}" for name, value in told.items() if value)
+        source = "; ".join((source, *warned))
         _write(outs, found, look, examples, source, attended.sections if attended else (), force=force)
     if attended is not None:
         attended.write(force=force)
@@ -133,6 +141,8 @@ def compare(
 
     answer |= {option.removeprefix("--"): None if path is None else str(path) for option, path, _ in outs}
     answer = plain({**answer, "seconds": round(time.perf_counter() - start, 3)})
+    for line in warned:
+        typer.echo(show.printable(line), err=True)
     if json:
         show.emit(answer)
     else:
@@ -173,6 +183,11 @@ def describe(found: "Comparison", look: "Look", n: int) -> dict[str, Any]:
             for way, flipped in (("towards", found.towards), ("away", found.away))
         },
     }
+
+
+def _seen(name: str, stimuli: Sequence[str], root: str) -> dict[str, int] | None:
+    encoder, _, layer = name.partition(":")
+    return seen_in_training(encoder, layer or None, stimuli, root)
 
 
 def _example(example: "Example", look: "Look") -> dict[str, Any]:

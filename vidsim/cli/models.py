@@ -180,7 +180,7 @@ def _facts_of_adapter(card: "EncoderCard") -> dict[str, Any]:
         "copy": ADAPTER,
         "folder": os.fspath(folder),
         "trained": made.parameters,
-        "data": dict(made.data),
+        "data": made.origin,
         "seed": made.seed,
     }
 

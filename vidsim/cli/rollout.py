@@ -10,6 +10,7 @@ from vidsim.cli.output import check_out, write_out
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
+    from vidsim.encoders.base import EncoderCard
     from vidsim.report.page import Section
     from vidsim.report.rollout import Heat
 
@@ -64,6 +65,7 @@ def rollout(
     *,
     checkpoints: tuple[Path | None, Path | None],
     device: str,
+    root: str,
     force: bool,
 ) -> Rollout:
     """Draw what two encoders attend to in clips; nothing is written yet.
@@ -71,15 +73,17 @@ def rollout(
     Parameters
     ----------
     names : tuple of str
-        Encoders of the catalog.
+        Encoders of the catalog, or adapters.
     clips : sequence of Path
         Video files, with different names.
     folder : Path
         Where the figures will go.
     checkpoints : tuple of Path or None
-        Folders with the encoders' checkpoints, instead of the hub.
+        Folders with the checkpoints of the encoders (of adapters, of their bases), instead of the hub.
     device : str
         As for `vidsim.encoders.catalog.load`.
+    root : str
+        Artefact root, in which adapters lie.
     force : bool
         Whether figures that are there may be replaced.
 
@@ -95,15 +99,18 @@ def rollout(
         already.
     """
     places = _places(clips, folder, force=force)
+    from vidsim.cli.encoders import find_card, resolve
     from vidsim.encoders import catalog
     from vidsim.encoders.attention import refuse_without_attention
 
-    for name in names:
-        refuse_without_attention(catalog.card(name))
+    cards = [find_card(name, root) for name in names]
+    for card in cards:
+        refuse_without_attention(card)
+        _refuse_head_alone(card)
     catalog.resolve_device_name(device)
     found = [
-        catalog.resolve(name, checkpoint=os.fspath(place) if place else None)
-        for name, place in zip(names, checkpoints, strict=True)
+        resolve(card, checkpoint=os.fspath(place) if place else None)
+        for card, place in zip(cards, checkpoints, strict=True)
     ]
     if found[0].identity == found[1].identity:
         raise VidsimError(
@@ -117,6 +124,7 @@ def rollout(
     heats: list[list[Heat]] = []
     for one in found:
         encoder: Any = catalog.load(one, device=device)
+        encoder = getattr(encoder, "base", encoder)  # an adapter attends inside its base; the head comes behind
         heats.append([heat(encoder, clip, decoder()) for clip in clips])
     drawn = tuple(
         (clip, place, rollout_plot(((first, before), (second, after)), f"{clip.name}: frames and attention rollout"))
@@ -124,6 +132,20 @@ def rollout(
     )
     shown = {label: (row[0].shown() + 1).tolist() for label, row in zip(("a", "b"), heats, strict=True)}
     return Rollout(first, second, folder, drawn, shown)
+
+
+def _refuse_head_alone(card: "EncoderCard") -> None:
+    """Refuse an adapter whose attention is its base's."""
+    if "adapter" not in card.options:
+        return
+    from vidsim.adapt.manifest import WEIGHTS, read_manifest
+
+    made = read_manifest(Path(card.options["adapter"]))
+    if WEIGHTS not in made.files:
+        raise VidsimError(
+            f"{card.name} is a head alone, behind the attention of its base, which nothing has changed; name the base: "
+            f"{made.base['encoder']}"
+        )
 
 
 def _places(clips: Sequence[Path], folder: Path, *, force: bool) -> list[Path]:

@@ -146,14 +146,15 @@ def keep_best(folder: Path, best: str) -> "Manifest":
     Manifest
         What the folder says.
     """
+    from vidsim.adapt.drafts import BEFORE, PREFIX
     from vidsim.adapt.manifest import read_manifest
 
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder.parent, ignore_cleanup_errors=True) as draft:
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder.parent, ignore_cleanup_errors=True) as draft:
         made = Path(draft) / folder.name
         shutil.copytree(folder.with_name(best), made)
         manifest = replace(read_manifest(made), name=folder.name)
         manifest.write(made)
         if folder.exists():
-            folder.rename(Path(draft) / "before")
+            folder.rename(Path(draft) / BEFORE)
         made.rename(folder)
     return manifest

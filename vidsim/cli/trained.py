@@ -189,7 +189,7 @@ def summary(
         "name": name,
         "encoder": recipe.encoder,
         "select": select,
-        "data": dict(runs[0].manifest.data),
+        "data": runs[0].manifest.origin,
         "runs": rows,
         "best": {key: best[key] for key in ("adapter", "seed")},
         "baselines": None

@@ -2,7 +2,10 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +13,8 @@ import typer
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from vidsim.adapt.trainer import Trainer, Watcher
 
 
 SCORES = ("rho", "two_way", "three_way")
@@ -120,6 +125,71 @@ class Lines:
         typer.echo(f"epoch {row['epoch']}/{self._epochs}: {', '.join(told)}{mark}", err=True)
         if self._bar is not None:
             self._bar.reset(self._bar.task_ids[0], epoch=row["epoch"] + 1, losses="")
+
+
+class Watchers:
+    """Tell several watchers of a run.
+
+    Parameters
+    ----------
+    watchers : sequence of Watcher
+        Told one after the other.
+    """
+
+    def __init__(self, watchers: "Sequence[Watcher]") -> None:
+        self._watchers = watchers
+
+    def begin(self, name: str, seed: int, epochs: int, steps: int, done: int) -> None:
+        """Say what begins, and how many epochs are done already."""
+        for one in self._watchers:
+            one.begin(name, seed, epochs, steps, done)
+
+    def step(self, number: int, losses: Mapping[str, float]) -> None:
+        """Say that a step was made, and its losses."""
+        for one in self._watchers:
+            one.step(number, losses)
+
+    def epoch(self, row: Mapping[str, Any], best: int) -> None:
+        """Say what was measured after an epoch, and which was the best so far."""
+        for one in self._watchers:
+            one.epoch(row, best)
+
+
+@contextmanager
+def watch(trainer: "Trainer", *, ceiling: float, tensorboard: Path | None) -> "Generator[Watcher]":
+    """Watch a run: on stderr, and in TensorBoard's files where these are wanted.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        About to run. Processes but the first are not watched.
+    ceiling : float
+        Rho that a perfect model would have; NaN where it is not known.
+    tensorboard : Path, optional
+        Where runs are logged.
+
+    Yields
+    ------
+    Watcher
+        For the run.
+    """
+    forwards, first = trainer.batches.counts().forwards, trainer.accelerator.is_main_process
+    with ExitStack() as stack:
+        watchers: list[Watcher] = [
+            stack.enter_context(Lines(forwards=forwards, ceiling=ceiling, quiet=not first)),
+        ]
+        if tensorboard is not None and first:
+            from vidsim.adapt.schedule import learning_rate
+            from vidsim.cli.tensorboard import TensorBoard
+
+            log = TensorBoard(
+                tensorboard.expanduser(),
+                forwards=forwards,
+                rate=partial(learning_rate, trainer.recipe.optimiser),
+                processes=trainer.accelerator.num_processes,
+            )
+            watchers.append(stack.enter_context(log))
+        yield Watchers(watchers)
 
 
 def _span(seconds: float) -> str:

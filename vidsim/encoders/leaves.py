@@ -2,11 +2,11 @@
 
 The paper's extraction takes all of them. Here a leaf counts if its output tells clips apart: modules that hand their
 input through (dropout, identity), run more than once in a pass, or give the same for every clip (tables of positions)
-are left out.
+are left out. A linear layer that an adapter has wrapped counts as the one leaf that it was.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
 
-from vidsim.encoders.base import Encoder, Pooling
+from vidsim.encoders.base import Encoder, EncoderCard, Pooling
 from vidsim.errors import VidsimError
 
 PASSING = (_DropoutNd, nn.Identity)
@@ -26,6 +26,9 @@ FEATURES_LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding)
 
 CAPTIONS = ("A dog runs across a field.", "Two people sit at a table; one of them laughs, the other looks away.")
 """What encoders that read are asked to tell apart."""
+
+WRAPPED = "base_layer"
+"""What an adapter calls the layer that it has wrapped."""
 
 SAMPLED = 512
 """Features of a layer that are compared, at most."""
@@ -64,6 +67,7 @@ def leaf_vectors(
     apart = output.unflatten(0, (inputs, -1))
     if rule == "flatten":
         return apart.flatten(1)
+    module = getattr(module, WRAPPED, module)
     features = apart.ndim - 1 if output.ndim <= 3 or isinstance(module, FEATURES_LAST) else 2
     return apart.mean([axis for axis in range(1, apart.ndim) if axis != features])
 
@@ -96,9 +100,9 @@ def all_layers(encoder: Encoder) -> tuple[str, ...]:
     stimuli = _stimuli(encoder)
     ran = _run_once(encoder, model, stimuli[:1])
     leaves = [name for name in ran if name not in card.layers]
-    # the last layer of the card keeps the pass going to its end
-    both = encoder.encode(_batch(encoder, stimuli), [*leaves, card.layers[-1]], _sample)
-    alone = encoder.encode(_batch(encoder, stimuli[:1]), [*leaves, card.layers[-1]], _sample)
+    both, alone = (
+        encoder.encode(_batch(encoder, some), [*leaves, *_last(card)], _sample) for some in (stimuli, stimuli[:1])
+    )
     telling = {name for name in leaves if _tells(both[name], alone[name])}
     if not telling:
         raise VidsimError(f"no leaf module of {card.name} tells two clips apart; leave --all-modules out")
@@ -110,9 +114,9 @@ def _run_once(encoder: Encoder, model: nn.Module, stimuli: Sequence[Any]) -> lis
     """List the card's layers and the leaves that run once and give a tensor, in the order in which they end."""
     runs: Counter[str] = Counter()
     handles: list[Any] = []
-    for name, module in model.named_modules():
+    for name, module, leaf in _modules(model):
         own = name in encoder.card.layers
-        if not own and (isinstance(module, PASSING) or any(True for _ in module.children())):
+        if not own and (isinstance(module, PASSING) or not leaf):
             continue
 
         def hook(_module: nn.Module, _inputs: object, output: Any, name: str = name, own: bool = own) -> None:
@@ -121,11 +125,28 @@ def _run_once(encoder: Encoder, model: nn.Module, stimuli: Sequence[Any]) -> lis
 
         handles.append(module.register_forward_hook(hook))
     try:
-        encoder.encode(_batch(encoder, stimuli), [encoder.card.layers[-1]], _sample)
+        encoder.encode(_batch(encoder, stimuli), _last(encoder.card), _sample)
     finally:
         for handle in handles:
             handle.remove()
     return [name for name, times in runs.items() if times == 1 or name in encoder.card.layers]
+
+
+def _modules(model: nn.Module) -> Iterator[tuple[str, nn.Module, bool]]:
+    """List modules with their paths, and whether each is a leaf; nothing within a wrapped layer."""
+    within: tuple[str, ...] = ()
+    for name, module in model.named_modules():
+        if name.startswith(within):
+            continue
+        wrapped = hasattr(module, WRAPPED)
+        if wrapped:
+            within = (*within, f"{name}.")
+        yield name, module, wrapped or not any(True for _ in module.children())
+
+
+def _last(card: EncoderCard) -> tuple[str, ...]:
+    """Name what keeps a pass going to its end: the last layer, and the one before, as an adapter's head may be last."""
+    return card.layers[-2:]
 
 
 def _stimuli(encoder: Encoder) -> list[Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from vidsim.report.page import Section
 from vidsim.report.paper import table1
+from vidsim.report.seen import seen_lines
 from vidsim.report.text import sentences, span
 
 FIRST = 5
@@ -64,7 +65,7 @@ def section(answer: Answer) -> Section:
     facts = {row[0]: f"{row[1]} points ({row[2]}), McNemar p {row[4]}" for row in difference_rows(answer)}
     return Section(
         "Action recognition by a linear classifier",
-        sentences(notes(answer)),
+        sentences([*notes(answer), *seen_lines(answer["encoders"], answer["test"])]),
         facts=facts,
         header=("encoder", *TABLE),
         rows=table_rows(answer),

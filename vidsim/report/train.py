@@ -109,7 +109,7 @@ def _loss(axes: "Axes", name: str, curves: Sequence[Sequence[Mapping[str, Any]]]
 
 
 def _rho(axes: "Axes", curves: Sequence[Sequence[Mapping[str, Any]]], evaluation: Evaluation | None) -> None:
-    _line(axes, curves, "rho", COLOURS[0])
+    _line(axes, curves, "rho", COLOURS[0], "adapter")
     axes.set_title("rho, validation")
     axes.set_ylabel("Spearman's rho")
     if evaluation is None:
@@ -144,7 +144,8 @@ def _accuracies(axes: "Axes", curves: Sequence[Sequence[Mapping[str, Any]]]) -> 
 
 def _legend(axes: "Axes") -> None:
     """Lay the legend out between the panel and its title."""
-    axes.set_title(axes.get_title(loc="left"), pad=50)
+    rows = -(-len(axes.get_legend_handles_labels()[0]) // 2)
+    axes.set_title(axes.get_title(loc="left"), pad=10 + 20 * rows)
     axes.legend(fontsize=10.5, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2, handlelength=1.4,
                 columnspacing=1.0, handletextpad=0.5)  # fmt: skip
 

@@ -1,0 +1,120 @@
+import pytest
+
+from vidsim.adapt.schedule import learning_rate
+from vidsim.adapt.sections import Optimiser
+from vidsim.cli.tensorboard import TensorBoard, check_tensorboard
+from vidsim.cli.training import Watchers
+from vidsim.errors import VidsimError
+
+events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="no tensorboard")
+
+SETTINGS = Optimiser(learning_rate=0.25, schedule="cosine", warmup=0.25, epochs=3)
+STEPS = 4
+
+
+def read(folder):
+    """Read a run back: {tag: [(step, value), ...]}."""
+    found = events.EventAccumulator(str(folder)).Reload()
+    return {tag: [(one.step, one.value) for one in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+
+
+def rate(step, steps):
+    return learning_rate(SETTINGS, step, steps)
+
+
+def row(epoch, loss):
+    scores = {"rho": epoch / 8, "three_way": 0.5, "two_way": None}
+    return {"epoch": epoch, "losses": {"triplet": loss}, "seconds": 2.0, **scores}
+
+
+def log(folder, done, epochs, *, first=0.0, cut_after=None, processes=1):
+    """Log epochs from ``done`` to ``epochs``, and some steps of the next; step e, n has loss ``first`` + e + n/8."""
+    watcher = TensorBoard(folder, forwards=64, rate=rate, processes=processes)
+    watcher.begin("mine", 0, 3, STEPS, done)
+    for epoch in range(done, epochs):
+        for number in range(STEPS // processes):
+            watcher.step(number, {"triplet": first + epoch + number / 8})
+        watcher.epoch(row(epoch + 1, first + epoch), epoch + 1)
+    for number in range(cut_after or 0):
+        watcher.step(number, {"triplet": first + epochs + number / 8})
+    return watcher
+
+
+def test_a_run_reads_back(tmp_path):
+    with log(tmp_path, 0, 3):
+        pass
+    found = read(tmp_path / "mine")
+    assert found["step/loss triplet"] == [(e * 4 + n + 1, e + n / 8) for e in range(3) for n in range(4)]
+    expected = [pytest.approx(rate(step, 12)) for step in range(12)]
+    assert [value for _, value in found["step/learning rate"]] == expected
+    assert len({value for _, value in found["step/learning rate"]}) > 8
+    assert found["epoch/loss triplet"] == [(1, 0.0), (2, 1.0), (3, 2.0)]
+    assert found["validation/rho"] == [(1, 1 / 8), (2, 2 / 8), (3, 3 / 8)]
+    assert found["validation/three_way"] == [(1, 0.5), (2, 0.5), (3, 0.5)]
+    assert found["epoch/stimuli per second"] == [(1, 32.0), (2, 32.0), (3, 32.0)]
+    assert found["epoch/best"] == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert "validation/two_way" not in found  # not measured
+
+
+def test_a_run_that_was_cut_off_goes_on_at_its_step(tmp_path):
+    cut = log(tmp_path, 0, 2, cut_after=3)
+    cut._writer.flush()
+    with log(tmp_path, 2, 3, first=16.0):
+        pass
+    cut._writer.close()
+    found = read(tmp_path / "mine")
+    kept = [(e * 4 + n + 1, e + n / 8) for e in range(2) for n in range(4)]
+    assert found["step/loss triplet"] == [*kept, *((9 + n, 18 + n / 8) for n in range(4))]
+    assert [step for step, _ in found["step/learning rate"]] == list(range(1, 13))
+    assert found["epoch/loss triplet"] == [(1, 0.0), (2, 1.0), (3, 18.0)]
+    assert [step for step, _ in found["validation/rho"]] == [1, 2, 3]
+
+
+def test_a_run_that_starts_over_leaves_nothing_of_the_one_before(tmp_path):
+    with log(tmp_path, 0, 2):
+        pass
+    with log(tmp_path, 0, 1, first=16.0):
+        pass
+    found = read(tmp_path / "mine")
+    assert found["step/loss triplet"] == [(n + 1, 16 + n / 8) for n in range(4)]
+    assert found["validation/rho"] == [(1, 1 / 8)]
+
+
+def test_steps_that_processes_share_are_counted_all(tmp_path):
+    with log(tmp_path, 0, 2, processes=2):
+        pass
+    assert [step for step, _ in read(tmp_path / "mine")["step/loss triplet"]] == [1, 3, 5, 7]
+
+
+def test_epochs_are_on_the_disk_before_a_run_ends(tmp_path):
+    watcher = log(tmp_path, 0, 1)
+    assert read(tmp_path / "mine")["validation/rho"] == [(1, 1 / 8)]
+    watcher.__exit__(None, None, None)
+
+
+def test_what_cannot_be_logged_is_refused_before_anything_is_done(tmp_path, monkeypatch):
+    check_tensorboard(None)
+    check_tensorboard(tmp_path / "new" / "folder")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.raises(VidsimError, match=r"--tensorboard .*file' is a file; expected a folder"):
+            check_tensorboard(place)
+    monkeypatch.setattr("vidsim.cli.tensorboard.find_spec", lambda _: None)
+    with pytest.raises(VidsimError, match=r"^--tensorboard: .* not installed: pip install 'vidsim\[tensorboard\]'$"):
+        check_tensorboard(tmp_path)
+
+
+def test_watchers_are_all_told():
+    told = []
+
+    class Watcher:
+        def __getattr__(self, name):
+            return lambda *arguments: told.append((name, arguments))
+
+    both = Watchers([Watcher(), Watcher()])
+    both.begin("mine", 0, 3, 4, 1)
+    both.step(2, {"soft": 1.0})
+    both.epoch({"epoch": 2}, 1)
+    once = [("begin", ("mine", 0, 3, 4, 1)), ("step", (2, {"soft": 1.0})), ("epoch", ({"epoch": 2}, 1))]
+    assert told == [one for one in once for _ in range(2)]

@@ -1,0 +1,53 @@
+"""Drafts: folders beside adapters, in which one is written before it takes its place; and what is left of killed runs.
+
+Imports no torch.
+"""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from vidsim.adapt.manifest import MANIFEST, NAME, read_manifest
+from vidsim.errors import VidsimError
+
+PREFIX = ".draft-"
+BEFORE = "before"
+"""What a draft calls the adapter that is replaced."""
+
+ABANDONED_SECONDS = 3600.0
+"""Nobody writes in a draft in which nothing has changed for so long: it takes seconds."""
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the drafts that killed processes have left, an hour after anything changed in them.
+
+    An adapter that had been taken away for the one that was to replace it comes back to its place.
+
+    Parameters
+    ----------
+    folder : Path
+        Where adapters lie; it may be missing.
+    """
+    now = time.time()
+    for draft in sorted(folder.glob(f"{PREFIX}*")):
+        if draft.is_dir() and not draft.is_symlink() and now - _changed(draft, now) > ABANDONED_SECONDS:
+            _put_back(draft / BEFORE, folder)
+            shutil.rmtree(draft, ignore_errors=True)  # another process may be removing it too
+
+
+def _changed(draft: Path, now: float) -> float:
+    """Return when anything in a draft changed last; what moves meanwhile has just changed."""
+    try:
+        return max(os.lstat(path).st_mtime for path in (draft, *draft.rglob("*")))
+    except OSError:
+        return now
+
+
+def _put_back(before: Path, folder: Path) -> None:
+    try:
+        name = read_manifest(before).name if (before / MANIFEST).is_file() else ""
+        if NAME.fullmatch(name) and not (folder / name).exists():
+            before.rename(folder / name)
+    except (OSError, VidsimError):
+        return

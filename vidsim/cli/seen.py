@@ -1,0 +1,42 @@
+"""Which of the stimuli that a verb measures were used in an adapter's training."""
+
+from collections.abc import Sequence
+
+from vidsim.cli.options import root_of
+
+
+def seen_in_training(name: str, layer: str | None, ids: Sequence[str], root: str) -> dict[str, int] | None:
+    """Count the stimuli that an adapter was fitted to, and those that its epoch was chosen on.
+
+    Stimuli are told by their ids.
+
+    Parameters
+    ----------
+    name : str
+        An encoder, an adapter or a file.
+    layer : str or None
+        Its layer: of an adapter that is a head alone, all other layers are its base's.
+    ids : sequence of str
+        Stimuli that are measured.
+    root : str
+        Artefact root, in which adapters lie.
+
+    Returns
+    -------
+    dict of str to int or None
+        ``fitted`` and ``validated``; None where nothing was trained, or nothing is known of it.
+    """
+    from vidsim.adapt.manifest import FITTED, HEAD_LAYER, VALIDATED, WEIGHTS, find_adapter, read_manifest
+    from vidsim.errors import VidsimError
+
+    folder = find_adapter(root_of(root), name)
+    if folder is None:
+        return None
+    try:
+        made = read_manifest(folder)
+    except VidsimError:  # what it gave lies in the store all the same
+        return None
+    if FITTED not in made.data or (WEIGHTS not in made.files and layer != HEAD_LAYER):
+        return None
+    asked = set(ids)
+    return {key: len(asked.intersection(made.data.get(key, ()))) for key in (FITTED, VALIDATED)}
