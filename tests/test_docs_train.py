@@ -41,7 +41,7 @@ def guided(tmp_path, monkeypatch):
     )
     write_csv(raw / "train.csv", ["video_name"], [[name] for name in names[:30]])
     write_csv(raw / "test.csv", ["video_name"], [[name] for name in names[30:]])
-    for name, text in zip(("mine.toml", "person.toml"), blocks("toml"), strict=True):
+    for name, text in zip(("mine.toml", "kept.toml", "person.toml"), blocks("toml"), strict=True):
         (tmp_path / name).write_text(text)
     (tmp_path / "people.txt").write_text("p0\np1\n")
     return tmp_path
