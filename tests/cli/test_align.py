@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
+from sklearn.metrics import ndcg_score
 
 from vidsim.analysis.layers import choose_layer
 from vidsim.data.judgments.judgments import Judgments
@@ -154,6 +155,33 @@ def test_similarities_may_be_correlations(vidsim, root):
     assert found["cosine"]["rho"] != found["pearson"]["rho"]
 
 
+def test_neighbours_are_scored_against_people(vidsim, root, tmp_path):
+    page = tmp_path / "a.html"
+    asked = ("--encoders", "net", "--layer", "all", "--retrieval", "-k", 5, "--resamples", 100)
+    found = run(vidsim, root, *asked, "--html", page)["retrieval"]
+    store = Store(root)
+    human = Judgments.from_table(store.judgments["lab"]).triplets.rsm().similarities
+    for layer, embeddings in store["net"].items():
+        own = cosine_rsm(embeddings.take(IDS)).similarities
+        scores = []
+        for query in range(30):
+            others = [j for j in range(30) if j != query and np.isfinite(human[query, j])]
+            scores.append(ndcg_score(human[query, others][None], own[query, others][None], k=5))
+        measured = found["models"][f"net:{layer}"]["ndcg"]
+        assert measured["value"] == pytest.approx(np.mean(scores))
+        assert measured["interval"][0] < measured["value"] < measured["interval"][1]
+    best = next(d for d in found["differences"] if d["statistic"] == "ndcg")
+    assert (best["first"], best["difference"] > 0) == ("net:b", True)
+    assert (found["k"], found["stimuli"], found["left_out"]) == (5, 30, 0)
+    assert page.read_text().count("Finding what people find similar") == 1
+    status, out, err = vidsim("align", "--judgments", "lab", *asked, "--against", "net:a", "--root", root)
+    assert (status, err) == (0, "")
+    assert "nDCG@5" in out
+    assert "order at random" in out
+    assert "retrieval: for each of 30 stimuli, the 5 that a model finds most similar among" in out
+    assert run(vidsim, root, "--encoders", "net", "--resamples", 0)["retrieval"] is None
+
+
 def test_the_papers_protocol_tells_its_reliability(vidsim, root):
     answer = run(vidsim, root, "--encoders", "net", "--protocol", "paper")
     assert answer["reliability_method"] == "votes"
@@ -290,6 +318,7 @@ def test_a_whole_release_is_aligned_on_its_test_split(vidsim, tmp_path):
         (("--encoders", "holes"), "the embeddings of 1 of 30 stimuli are not finite, the first is 'clip 3.mp4'"),
         (("--encoders", "net", "--split", "tiny"), "3 stimuli are too few to compare with people; expected at least 4"),
         (("--encoders", "net", "--split", "new"), "none of the 1 stimuli of split 'new' is judged in 'lab'"),
+        (("--encoders", "net", "--retrieval", "-k", "40"), "none of 30 stimuli was judged with more than 40 others"),
         (("--encoders", "net", "--html", "/no/such/a.html"), "no folder '/no/such'; make it first"),
         (("--encoders", "net", "--csv", "a.txt"), "expected a name that ends in .csv"),
         (("--encoders", "net", "--curves", "a.pdf"), "--curves 'a.pdf': expected a name that ends in .png or .svg"),

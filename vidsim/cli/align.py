@@ -71,6 +71,13 @@ def align(
         str | None,
         typer.Option("--against", help="Compare all others with this encoder, rather than every two of up to 20."),
     ] = None,
+    retrieval: Annotated[
+        bool,
+        typer.Option(
+            "--retrieval", help="Also whether each stimulus's nearest neighbours are people's: nDCG@k and recall@k."
+        ),
+    ] = False,
+    k: Annotated[int, typer.Option("-k", min=1, help="Neighbours that count, with --retrieval.")] = 10,
     resamples: Annotated[
         int, typer.Option(min=0, max=1_000_000, help="Bootstrap resamples, for intervals and p-values; 0 for none.")
     ] = 1000,
@@ -117,15 +124,20 @@ def align(
             protocol=protocol.value,
             over=over.value,
             against=against,
+            neighbours=k if retrieval else None,
             resamples=resamples,
             seed=seed,
             root=root,
         )
     )
+    from vidsim.report.seen import seen_lines
+
     # all is made before anything is written
     files = {option: _make(option, out, answer) for option, out in outs.items()}
     for option, content in files.items():
         write_out(outs[option], lambda file, content=content: file.write(content), force=force, option=option)
+    for line in seen_lines(answer["encoders"], answer["stimuli"]):
+        typer.echo(show.printable(line), err=True)
     if json:
         show.emit(answer)
     else:
@@ -172,4 +184,20 @@ def _tell(answer: dict[str, Any]) -> None:
     if len(rows) > COMPARED:
         typer.echo(f"{len(rows) - COMPARED} further differences are in --json and --html")
     for note in notes(answer):
+        typer.echo(show.printable(note))
+    if answer["retrieval"]:
+        _tell_neighbours(answer["retrieval"])
+
+
+def _tell_neighbours(found: dict[str, Any]) -> None:
+    from vidsim.report import neighbours as report
+
+    numbers = report.columns(found)
+    show.table(("encoder", *numbers), report.neighbour_rows(found), right=numbers)
+    rows = report.neighbour_comparisons(found)
+    if rows:
+        show.table(("encoders", "in", *report.COMPARED), rows[:COMPARED], right=report.COMPARED)
+    if len(rows) > COMPARED:
+        typer.echo(f"{len(rows) - COMPARED} further differences are in --json and --html")
+    for note in report.neighbour_notes(found):
         typer.echo(show.printable(note))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidsim.cli.judgments.source import load_split
 from vidsim.cli.options import root_of
+from vidsim.cli.seen import seen_in_training
 from vidsim.cli.spaces import Space, captions_of, find_space, table_of
 from vidsim.errors import VidsimError
 
@@ -56,6 +57,8 @@ class Question:
         Of the bootstrap.
     root : str
         Artefact root.
+    neighbours : int, optional
+        Neighbours that count where retrieval is scored; None where it is not.
     """
 
     judgments: str
@@ -71,8 +74,12 @@ class Question:
     resamples: int
     seed: int
     root: str
+    neighbours: int | None = None
     _read: "dict[str | None, tuple[Triplets, Int[ndarray, ' u']]]" = field(
         default_factory=dict["str | None", Any], init=False, repr=False, compare=False
+    )
+    _predicted: "dict[str | None, str | None]" = field(
+        default_factory=dict["str | None", "str | None"], init=False, repr=False, compare=False
     )
 
     def trials(self, split: str | None) -> "tuple[Triplets, Int[ndarray, ' u']]":
@@ -94,12 +101,19 @@ class Question:
             If there are no such judgments, or no such split.
         """
         from vidsim.analysis.reliability import restrict_people
+        from vidsim.data.judgments.predicted import note
 
         if split not in self._read:
             judgments, ids = load_split(self.judgments, self.root, split)
+            self._predicted[split] = None if judgments.predicted is None else note(judgments.predicted)
             who = judgments.participants[1][~judgments.catch]
             self._read[split] = restrict_people(judgments.triplets, who, judgments.ids if ids is None else ids)
         return self._read[split]
+
+    def predicted(self, split: str | None) -> str | None:
+        """Say whose predictions the judgments of a split are; None where people judged."""
+        self.trials(split)
+        return self._predicted[split]
 
 
 def measure(question: Question) -> dict[str, Any]:
@@ -126,6 +140,7 @@ def measure(question: Question) -> dict[str, Any]:
     from vidsim.analysis.quality import plain
     from vidsim.analysis.sample import LEAST
     from vidsim.report.paper import published
+    from vidsim.report.seen import SEEN
 
     triplets, people = question.trials(question.split)
     if len(triplets.ids) < LEAST:
@@ -159,7 +174,9 @@ def measure(question: Question) -> dict[str, Any]:
     for name, alignment in found.models.items():
         facts = {k: v for k, v in vars(alignment).items() if k != "accuracies"}
         facts |= {**alignment.accuracies, "interval": alignment.intervals["rho"]}
-        answers.append({**spaces[name][0], **facts, "published": published(spaces[name][0]["encoder"]), **same})
+        which, layer = (spaces[name][0][key] for key in ("encoder", "layer"))
+        seen = seen_in_training(which, layer, triplets.ids, question.root)
+        answers.append({**spaces[name][0], **facts, "published": published(which), SEEN: seen, **same})
     answers.sort(key=lambda answer: -(answer["rho2"] if answer["rho"] > 0 else -answer["rho2"]))
     curves_split = _training(question.split)
     curved = any(answer["curve"] for answer in answers)
@@ -174,8 +191,10 @@ def measure(question: Question) -> dict[str, Any]:
             "chance": CHANCE,
             "stimuli": len(triplets.ids),
             "judgments": question.judgments,
+            "predicted": question.predicted(question.split),
             "over": question.over,
             "participants": len(set(people[people >= 0].tolist())),
+            "retrieval": _retrieval(question, triplets, {name: rsm for name, (_, rsm) in spaces.items()}),
             "curves": {"split": curves_split, **_reliability(question, question.trials(curves_split)[0])}
             if curved
             else None,
@@ -183,6 +202,24 @@ def measure(question: Question) -> dict[str, Any]:
             "seed": question.seed,
         }
     )
+
+
+def _retrieval(question: Question, triplets: "Triplets", models: "dict[str, RSM]") -> dict[str, Any] | None:
+    from dataclasses import asdict
+
+    from vidsim.analysis.neighbours import neighbours
+
+    if question.neighbours is None:
+        return None
+    found = neighbours(
+        triplets.rsm(question.context),
+        models,
+        k=question.neighbours,
+        against=question.against,
+        resamples=question.resamples,
+        seed=question.seed,
+    )
+    return asdict(found)
 
 
 def _training(split: str | None) -> str | None:

@@ -19,7 +19,7 @@ WORDS = ("align", "probe", "classify", "report")
 
 VERBS = (
     *("index", "extract", "search", "align", "partition", "compare", "probe", "classify", "train", "report", "models"),
-    *("judgments", "store", "doctor"),
+    *("calibrate", "oddoneout", "label", "judgments", "store", "doctor"),
 )
 """In the order of the help; each is a function, or a group called app, in the module of its name."""
 

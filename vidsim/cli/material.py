@@ -216,6 +216,7 @@ def facts_of(name: str, participants: Path | None, read: "Judgments", material: 
     import numpy as np
 
     from vidsim.adapt.manifest import FITTED, VALIDATED
+    from vidsim.data.judgments.predicted import note
 
     fit, held = material.fit, material.validation
     _, codes = read.participants
@@ -224,6 +225,7 @@ def facts_of(name: str, participants: Path | None, read: "Judgments", material: 
     return {
         "judgments": name,
         "source": Path(read.source).name,
+        "predicted": None if read.predicted is None else note(read.predicted),
         "participants": None if participants is None else participants.name,
         "people": people or None,
         "stimuli": len(fit.ids),

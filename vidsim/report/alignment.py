@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vidsim import __version__
 from vidsim.report.figures import COLOURS, GREY, plot, png, svg
+from vidsim.report.neighbours import neighbour_sections
 from vidsim.report.page import Page, Section
+from vidsim.report.seen import seen_lines
 from vidsim.report.text import number, p_value, sentences, span
 
 if TYPE_CHECKING:
@@ -106,13 +108,16 @@ def notes(answer: Answer) -> list[str]:
         f"{first['pairs']:,} pairs of {answer['stimuli']:,} stimuli, {first['trials']:,} trials; chance 0.3333 "
         "three-way, 0.5 two-way"
     ]
+    if answer.get("predicted"):
+        found.append(answer["predicted"])
     known = span(answer["reliability_interval"] or (None, None))
     within = f" ({known})" if known else ""
     what = "shuffled votes" if answer["reliability_method"] == "votes" else "split trials"
     squared = answer.get("reliability_squared")
     paper = f" (squared, as the paper reports it, {squared:.3f})" if squared is not None else ""
+    whose = "these labels" if answer.get("predicted") else "people"
     found.append(
-        f"reliability of people r_SB {number(answer['reliability'])}{within} by {what}{paper}: compare it with "
+        f"reliability of {whose} r_SB {number(answer['reliability'])}{within} by {what}{paper}: compare it with "
         "rho2; the paper's numbers are of its 50 test videos"
     )
     if answer["agreement"] is not None:
@@ -260,7 +265,7 @@ def alignment_sections(answer: Answer) -> list[Section]:
     sections = [
         Section(
             "Models and people",
-            sentences(notes(answer)),
+            sentences([*notes(answer), *seen_lines(answer["encoders"], answer["stimuli"])]),
             figures=figures,
             header=("encoder", "layer", *TABLE),
             rows=table_rows(answer),
@@ -275,6 +280,8 @@ def alignment_sections(answer: Answer) -> list[Section]:
             "not; the interval does not."
         )
         sections.append(Section("Differences between models", text, header=header, rows=rows, numbers=header[2:]))
+    if answer.get("retrieval"):
+        sections += neighbour_sections(answer["retrieval"])
     return sections
 
 

@@ -232,9 +232,11 @@ def _about(manifest: Manifest, card: "EncoderCard") -> str:
     if manifest.head:
         kind = "linear head" if manifest.recipe["adapter"]["head"] == "linear" else "head"
         what.append(f"a {kind} of {manifest.head} features behind")
+    predicted = manifest.data.get("predicted")
+    whose, who = ("predicted", "another model finds") if predicted else ("people's", "people find")
     return (
         f"An adapter: {' and '.join(what)} {where}{at}, {manifest.parameters:,} weights, trained on "
-        f"people's odd-one-out judgments with vidsim, so that cosines between its embeddings follow what people find "
+        f"{whose} odd-one-out judgments with vidsim, so that cosines between its embeddings follow what {who} "
         f"similar. The layer that was trained is `{manifest.layer}`. SHA-256 of the "
         f"base's weights: `{base['weights']}`."
     )
@@ -247,6 +249,8 @@ def _data(manifest: Manifest) -> str:
     chosen = f", those that `{data['participants']}` names" if data.get("participants") else ""
     stimuli = f" among {data['stimuli']:,} stimuli" if data.get("stimuli") else ""
     lines = [f"- Judgments: {name}. Trained on {data['trials']:,} trials{stimuli}{people}{chosen}."]
+    if data.get("predicted"):
+        lines.append(f"- They were {escape(data['predicted'])}.")
     if data.get("validation_trials"):
         lines.append(
             f"- Validation: {data['validation_trials']:,} trials among {data['validation_stimuli']:,} other stimuli, "

@@ -40,7 +40,7 @@ def import_(
         Path,
         typer.Argument(
             help="The Social-OOO release (folder), a CSV of trials, a Meadows export (.mat, .json, .csv), an array "
-            "(.npy, .txt), or a similarity matrix (.csv, .npy).",
+            "(.npy, .txt), a similarity matrix (.csv, .npy), or what `vidsim label` predicted (.parquet).",
             show_default=False,
         ),
     ],
@@ -55,6 +55,14 @@ def import_(
     ] = None,
     zero: Annotated[
         Zero | None, typer.Option("--zero", help="What 0 means in a similarity matrix without counts.")
+    ] = None,
+    stimuli: Annotated[
+        str | None,
+        typer.Option(
+            "--stimuli",
+            help="What the source's ids name, where it does not say: a set of the store by name, a folder of videos, "
+            "or a table of stimuli.",
+        ),
     ] = None,
     min_catch_accuracy: MinCatch = None,
     rt_range: RtRange = None,
@@ -71,6 +79,8 @@ def import_(
     if not name.strip():
         raise VidsimError("--name is empty; expected a name for the judgments")
     found = read(path.expanduser(), reading(format, order, columns, ids, rt_unit, counts, zero))
+    if stimuli is not None:
+        found = _with_stimuli(found, stimuli, path, root_of(root))
     if found.judgments is None:
         if min_catch_accuracy is not None or rt_range is not None or repeats is not Repeats.keep:
             raise VidsimError(
@@ -91,6 +101,35 @@ def import_(
         show.emit(answer)
     else:
         _tell(answer)
+
+
+def _with_stimuli(found: "Imported", name: str, path: Path, root: str) -> "Imported":
+    from dataclasses import replace
+
+    if found.judgments is None or found.stimuli is not None:
+        what = "similarities" if found.judgments is None else "stimuli of its own"
+        raise VidsimError(f"{str(path)!r} holds {what}, so --stimuli does not apply; leave it out")
+    known = _stimuli(name, root)
+    there = set(known.ids)
+    lacking = [judged for judged in found.judgments.ids if judged not in there]
+    if lacking:
+        raise VidsimError(
+            f"--stimuli {name!r} lacks {len(lacking):,} of {len(found.judgments.ids):,} judged stimuli, the first is "
+            f"{lacking[0]!r}; expected a set that has them all"
+        )
+    return replace(found, stimuli=known)
+
+
+def _stimuli(name: str, root: str) -> "StimulusSet":
+    """Find stimuli: a name in the store comes first, ``./name`` is always a file or folder."""
+    from vidsim.data.stimuli import StimulusSet, from_source
+    from vidsim.store import Store
+
+    place = Path(name).expanduser()
+    named = Store(root, create=True).stimuli
+    if not name.startswith((".", "/", "~")) and (name in named or not place.exists()):
+        return StimulusSet.from_arrow(named[name], name)
+    return from_source(place)
 
 
 def _keep(judgments: "Judgments", found: "Imported", name: str, root: str, force: bool) -> dict[str, Any]:
@@ -115,6 +154,7 @@ def _keep(judgments: "Judgments", found: "Imported", name: str, root: str, force
         "catch_trials": len(judgments) - real,
         "participants": len(judgments.participants[0]),
         "judged_stimuli": len(judgments.ids),
+        "predicted": judgments.predicted,
         "stimuli": 0 if stimuli is None else len(stimuli),
         "captions": 0 if stimuli is None else sum(bool(s.captions) for s in stimuli),
         "ratings": [] if stimuli is None else list(dict.fromkeys(rating for s in stimuli for rating in s.ratings)),
@@ -204,9 +244,10 @@ def _tell(answer: dict[str, Any]) -> None:
             f"{kind}, stored as {', '.join(answer['rsms'])} under {answer['root']}"
         )
         return
+    whose = "no person" if answer["predicted"] else f"{answer['participants'] or 'unknown'} participants"
     typer.echo(
         f"{answer['rows']:,} rows: {answer['trials']:,} trials and {answer['catch_trials']:,} catch trials by "
-        f"{answer['participants'] or 'unknown'} participants on {answer['judged_stimuli']:,} stimuli"
+        f"{whose} on {answer['judged_stimuli']:,} stimuli"
     )
     if answer["stimuli"]:
         parts = ", ".join(f"{count} {split}" for split, count in answer["splits"].items()) or "no split"

@@ -24,6 +24,7 @@ class FormatName(StrEnum):
     cblearn = "cblearn"
     meadows = "meadows"
     rsm = "rsm"
+    predicted = "predicted"
 
 
 class OrderName(StrEnum):
@@ -159,7 +160,7 @@ def rt_range_of(text: str | None) -> tuple[float | None, float | None] | None:
 
 def load(source: str, root: str, how: "Reading | None" = None) -> "Judgments":
     """Find judgments: a name in the store comes first, ``./name`` is always a file."""
-    return _find(source, root, how)[0]
+    return _told(source, _find(source, root, how)[0])
 
 
 def load_split(
@@ -189,6 +190,7 @@ def load_split(
         If there are no such judgments, their stimuli have no such split, or nobody judged any of it.
     """
     judgments, stimuli = _find(source, root, how)
+    _told(source, judgments)
     if split is None:
         return judgments, None
     ids = split_ids(stimuli, split, source)
@@ -237,6 +239,16 @@ def split_ids(stimuli: "StimulusSet | None", split: str, source: str) -> tuple[s
         return ids
     chosen = set(validation_split(ids)[split == "val"])
     return tuple(name for name in ids if name in chosen)
+
+
+def _told(source: str, judgments: "Judgments") -> "Judgments":
+    """Say on stderr if no person judged, whatever the verb: predictions must never pass for people."""
+    if judgments.predicted is not None:
+        from vidsim.cli.show import printable
+        from vidsim.data.judgments.predicted import note
+
+        typer.echo(f"vidsim: {printable(source)}: {printable(note(judgments.predicted))}", err=True)
+    return judgments
 
 
 def _find(source: str, root: str, how: "Reading | None") -> "tuple[Judgments, StimulusSet | None]":

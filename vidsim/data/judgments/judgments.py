@@ -107,6 +107,9 @@ class Judgments:
         What rules have removed.
     notes : tuple of str
         What a person should know about the import: files that were missing, say.
+    predicted : mapping, optional
+        Where labels that a model has predicted come from (JSON-able, with its ``encoder`` and ``layer``); None where
+        people judged.
 
     Raises
     ------
@@ -123,6 +126,7 @@ class Judgments:
     defects: tuple[Defect, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
     notes: tuple[str, ...] = ()
+    predicted: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if len(self.rows) != self.details.num_rows:
@@ -207,6 +211,7 @@ class Judgments:
             "defects": [asdict(d) for d in self.defects],
             "exclusions": [asdict(e) for e in self.exclusions],
             "notes": self.notes,
+            "predicted": self.predicted,
         }
         table = pa.table({**columns, "catch": pa.array(self.catch)})
         for name in DETAILS.names:
@@ -277,6 +282,7 @@ class Judgments:
                     Exclusion(e["rule"], e["value"], e["rows"], tuple(e["participants"])) for e in facts["exclusions"]
                 ),
                 notes=tuple(facts["notes"]),
+                predicted=facts.get("predicted"),
             )
         except (KeyError, ValueError, TypeError) as error:
             raise VidsimError("the table does not hold judgments; import them again") from error

@@ -9,6 +9,7 @@ from vidsim.data.judgments.arrays import read_array
 from vidsim.data.judgments.judgments import Judgments
 from vidsim.data.judgments.matrix import looks_like_matrix, read_matrix
 from vidsim.data.judgments.meadows import read_arrangements
+from vidsim.data.judgments.predicted import read_predicted
 from vidsim.data.judgments.released import base_of, read_release
 from vidsim.data.judgments.table import COLUMNS, Order, read_table
 from vidsim.data.judgments.text import read_delimited, show
@@ -16,7 +17,7 @@ from vidsim.data.stimuli import StimulusSet
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM
 
-Format = Literal["released", "table", "things", "cblearn", "meadows", "rsm"]
+Format = Literal["released", "table", "things", "cblearn", "meadows", "rsm", "predicted"]
 """Kinds of sources. Folders, tables, .mat and .json files are told apart by their structure; bare arrays are not."""
 
 
@@ -78,7 +79,7 @@ def read(path: Path, how: Reading = Reading()) -> Imported:
     ----------
     path : Path
         The Social-OOO release (folder), a table (CSV), a Meadows export (.mat, .json, annotations CSV), an array (.npy,
-        .txt), or a similarity matrix (CSV, .npy).
+        .txt), a similarity matrix (CSV, .npy), or what `vidsim label` has written (.parquet).
     how : Reading
         What the structure does not say.
 
@@ -99,6 +100,9 @@ def read(path: Path, how: Reading = Reading()) -> Imported:
         return Imported(_placed(judgments, path), stimuli)
     if kind == "meadows" and path.suffix.lower() in {".mat", ".json"}:
         return Imported(rsms=read_arrangements(path))
+    if kind == "predicted":
+        found = read_predicted(path)
+        return Imported(rsms={"": found}) if isinstance(found, RSM) else Imported(_placed(found, path))
     if kind == "rsm":
         names = list(read_ids(how.ids).values()) if how.ids else None
         return Imported(rsms={"": read_matrix(path, counts=how.counts, zero=how.zero, ids=names)})
@@ -176,6 +180,8 @@ def _kind(path: Path, how: Reading) -> Format:
     suffix = path.suffix.lower()
     if suffix in {".mat", ".json"}:
         return "meadows"
+    if suffix == ".parquet":
+        return "predicted"
     if suffix in {".npy", ".txt"}:
         if how.order is None:
             raise VidsimError(
@@ -201,6 +207,7 @@ def _fits(path: Path, kind: Format, how: Reading) -> None:
         "cblearn": {"order", "ids"},
         "meadows": {"ids"} if path.suffix.lower() == ".csv" else set[str](),
         "rsm": {"ids", "counts", "zero"},
+        "predicted": set[str](),
     }[kind]
     said = {
         "order": how.order,

@@ -1,0 +1,101 @@
+import json
+
+import numpy as np
+import pytest
+
+from vidsim.data.judgments.judgments import Judgments
+from vidsim.data.stimuli import Stimulus, StimulusSet
+from vidsim.retrieval.calibration import read
+from vidsim.store import Entry, Store
+from vidsim.triplets import Triplets
+
+from judges import choices, odd_last, unit_points
+
+IDS = tuple(f"clip {number}.mp4" for number in range(36))
+UNIT = unit_points(36)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A store with judgments at temperature .25 of an encoder's layer, and one that nobody's choices follow."""
+    place = tmp_path_factory.mktemp("calibrated") / "root"
+    store = Store(place, create=True)
+    rows, _, odd = choices(UNIT, 3000, 0.25, seed=5)
+    store.judgments.put("lab", Judgments.of(Triplets((*IDS, "unstored"), odd_last(rows, odd).astype(np.int32))).table())
+    few = odd_last(rows[:60], odd[:60]).astype(np.int32)
+    store.judgments.put("few", Judgments.of(Triplets(IDS, few)).table())
+    stimuli = (Stimulus(name, split="train" if k < 28 else "test") for k, name in enumerate(IDS))
+    store.stimuli.put("lab", StimulusSet(tuple(stimuli)).table())
+    layers = {"a": 4, "b": 4, "flat": 4}
+    identity = {"family": "image", "weights": "1"}
+    table = store.create("net", identity, layers, default_layer="b", versions={})
+    # the table's order is another than the judgments'
+    vectors = {"a": UNIT[::-1], "b": 3 * UNIT[::-1], "flat": np.ones_like(UNIT)}
+    table.write([Entry(name, "", "x") for name in IDS[::-1]], {k: v.astype(np.float32) for k, v in vectors.items()})
+    return place
+
+
+def test_the_temperature_of_observers_is_recovered_and_kept(vidsim, root):
+    status, out, err = vidsim("calibrate", "net", "--judgments", "lab", "--resamples", 50, "--root", root, "--json")
+    assert (status, err, out.count("\n")) == (0, "", 1)
+    answer = json.loads(out)
+    assert answer["temperature"] == pytest.approx(0.25, rel=0.1)
+    assert answer["interval"][0] < answer["temperature"] < answer["interval"][1]
+    assert (answer["layer"], answer["stimuli"], answer["trials"], answer["split"]) == ("b", 36, 3000, None)
+    assert answer["calibrated"]["ece"] < 0.05 < answer["uncalibrated"]["ece"]
+    assert answer["calibrated"]["nll"] < answer["uncalibrated"]["nll"] < answer["chance"]["nll"]
+    assert answer["chance"]["nll"] == pytest.approx(np.log(3))
+    kept = read(str(root), "net", "b")
+    assert answer["file"] == str(root / "calibration" / "net" / "b.json")
+    assert (kept.temperature, kept.trials, kept.judgments) == (answer["temperature"], 3000, "lab")
+    assert (kept.nll, kept.ece) == (answer["calibrated"]["nll"], answer["calibrated"]["ece"])
+    assert kept.identity == dict(Store(root).tables("net")[0].identity)
+    assert {"vidsim", "numpy", "scipy"} <= set(kept.versions)
+
+
+def test_a_split_a_layer_and_a_plot(vidsim, root, tmp_path):
+    plot = tmp_path / "a.png"
+    asked = ("calibrate", "net:a", "--judgments", "lab", "--split", "train", "--resamples", 20, "--root", root)
+    status, out, err = vidsim(*asked, "--plot", plot)
+    assert (status, err) == (0, "")
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert out.splitlines()[-2:] == [str(plot), str(root / "calibration" / "net" / "a.json")]
+    assert "trials of 28 stimuli (split train)" in out
+    status, out, err = vidsim(*asked, "--plot", plot)
+    assert (status, out) == (2, "")
+    assert "exists already; --force replaces it" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nett", "--judgments", "lab"), "no encoder 'nett' in the store; did you mean 'net'?"),
+        (("net:c", "--judgments", "lab"), "'net' has no layer 'c'"),
+        (("net", "--judgments", "laab"), "did you mean 'lab'?"),
+        (("net", "--judgments", "lab", "--split", "dev"), "have no split 'dev'"),
+        (("net:flat", "--judgments", "lab"), "similarities predict choices no better than chance"),
+        (("net", "--judgments", "few"), "60 trials of"),
+        (("net", "--judgments", "lab", "--plot", "a.pdf"), "expected a name that ends in .png or .svg"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(vidsim, root, arguments, message):
+    before = sorted(path.stat().st_mtime_ns for path in root.rglob("*.json"))
+    status, out, err = vidsim("calibrate", *arguments, "--root", root)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert sorted(path.stat().st_mtime_ns for path in root.rglob("*.json")) == before
+
+
+def test_a_stimulus_that_is_not_stored_is_named(vidsim, root):
+    store = Store(root)
+    rows, _, odd = choices(unit_points(37), 2000, 0.25)
+    more = Triplets((*IDS, "new.mp4"), odd_last(rows, odd).astype(np.int32))
+    store.judgments.put("more", Judgments.of(more).table())
+    status, out, err = vidsim("calibrate", "net", "--judgments", "more", "--root", root)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "'net:b' lacks 1 of 37 stimuli, the first is 'new.mp4'" in err
+
+
+def test_an_empty_root_is_told(vidsim, tmp_path):
+    status, out, err = vidsim("calibrate", "net", "--judgments", "lab", "--root", tmp_path / "none")
+    assert (status, out, err.count("\n")) == (2, "", 1)

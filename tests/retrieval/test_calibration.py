@@ -1,0 +1,73 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from vidsim.errors import VidsimError
+from vidsim.retrieval.calibration import FORMAT, Calibration, advice, read
+
+MADE = Calibration(
+    encoder="net/a b",
+    layer="blocks.4",
+    temperature=0.2,
+    judgments="lab",
+    identity={"weights": "ff", "features": {"dims": None}},
+    trials=900,
+    nll=0.9,
+    ece=0.01,
+    created="2030-01-01T00:00:00+00:00",
+    versions={"vidsim": "1"},
+)
+
+
+def test_what_was_written_is_read_and_replaced(tmp_path):
+    root = str(tmp_path)
+    assert read(root, MADE.encoder, MADE.layer) is None
+    place = MADE.write(root)
+    assert place == str(tmp_path / "calibration" / "net%2Fa%20b" / "blocks.4.json")
+    assert read(root, MADE.encoder, MADE.layer) == MADE
+    newer = replace(MADE, temperature=0.3)
+    assert newer.write(root) == place
+    assert read(root, MADE.encoder, MADE.layer) == newer
+    assert [path.name for path in (tmp_path / "calibration" / "net%2Fa%20b").iterdir()] == ["blocks.4.json"]
+    assert read(root, MADE.encoder, "head") is None
+
+
+def test_other_embeddings_are_refused_with_what_to_do():
+    MADE.check({"features": {"dims": None}, "weights": "ff"}, "indexes")
+    with pytest.raises(VidsimError, match=r"made from other embeddings .*: vidsim calibrate 'net/a b:blocks.4' --judg"):
+        MADE.check({"weights": "fe", "features": {"dims": None}}, "indexes")
+
+
+def test_the_advice_is_a_command():
+    assert advice("net", "a", "indexes", "lab") == "vidsim calibrate net:a --judgments lab"
+    assert advice("net", "a", "my root") == "vidsim calibrate net:a --judgments NAME --root 'my root'"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-9],
+        lambda _: b"\xff\xfe",
+        lambda _: b"[]",
+        lambda content: content.replace(b"0.2", b'"0.2"'),
+        lambda content: content.replace(b"0.2", b"-0.2"),
+        lambda content: content.replace(b"0.2", b"NaN"),
+        lambda content: content.replace(b"trials", b"trails"),
+        lambda content: content.replace(b"net/a b", b"net/a c"),
+    ],
+)
+def test_damage_is_one_line(tmp_path, damage):
+    MADE.write(str(tmp_path))
+    (file,) = tmp_path.rglob("*.json")
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(VidsimError, match="is damaged; make it again: vidsim calibrate"):
+        read(str(tmp_path), MADE.encoder, MADE.layer)
+
+
+def test_a_newer_format_is_told(tmp_path):
+    MADE.write(str(tmp_path))
+    (file,) = tmp_path.rglob("*.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": FORMAT + 1}))
+    with pytest.raises(VidsimError, match="upgrade vidsim"):
+        read(str(tmp_path), MADE.encoder, MADE.layer)

@@ -1,0 +1,372 @@
+"""Calibration: the temperature at which similarities predict people's choices best, and how far it can be trusted."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+from scipy.optimize import brentq
+
+from vidsim.analysis.choice import LEAST, MOST, odd_probabilities
+from vidsim.analysis.trial_interval import trial_interval
+from vidsim.errors import VidsimError
+
+CHANCE = float(np.log(3))
+"""Negative log-likelihood of a trial where all three are equally likely, in nats."""
+
+FOLDS = 6
+"""Of the stimuli. A trial lies in three of them at most, so there is always a half of the folds that it is not in."""
+
+LEAST_TRIALS = 10
+"""Of each half of the folds, to fit a temperature to."""
+
+BINS = 15
+"""Most bins of a reliability curve: as many as Guo et al. (2017), "On calibration of modern neural networks", use."""
+
+BIN_TRIALS = 20
+"""Fewest trials of a bin, where there is more than one."""
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Hold a point of a reliability curve: trials in which the predicted odd one was about equally likely.
+
+    Parameters
+    ----------
+    confidence : float
+        Mean probability of the predicted odd one, 1/3 to 1.
+    right : float
+        Share of trials in which it is people's.
+    interval : tuple of float
+        95 % interval of ``right`` by bootstrap over stimuli, within 0 to 1; NaN without resamples.
+    trials : int
+        How many.
+    """
+
+    confidence: float
+    right: float
+    interval: tuple[float, float]
+    trials: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """Hold how well probabilities predict people's choices.
+
+    Parameters
+    ----------
+    nll : float
+        Mean negative log-likelihood a trial, in nats; that of chance is ln 3.
+    nll_interval : tuple of float
+        95 % interval by bootstrap over stimuli; NaN without resamples.
+    ece : float
+        Expected calibration error, 0 to 1 (Guo et al. 2017, Eq. 3): how far confidence and share of right predictions
+        lie apart, mean over bins that hold as many trials each.
+    ece_interval : tuple of float
+        95 % interval by bootstrap over stimuli, for the bins and the signs of their gaps as they are; not below 0.
+    ece_noise : float
+        What perfect probabilities would have for an error: that of the shares of so many trials.
+    curve : tuple of Bin
+        The bins, least sure first.
+    """
+
+    nll: float
+    nll_interval: tuple[float, float]
+    ece: float
+    ece_interval: tuple[float, float]
+    ece_noise: float
+    curve: tuple[Bin, ...]
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Hold a temperature and what it achieves on stimuli that it was not fitted to.
+
+    Parameters
+    ----------
+    temperature : float
+        Fitted to all trials, in the unit of the similarities.
+    interval : tuple of float
+        Its 95 % interval by bootstrap over stimuli; NaN without resamples, infinite where all is compatible with
+        chance.
+    held_out : tuple of float
+        Lowest and highest temperature fitted to half of the stimuli.
+    stimuli, trials : int
+        How many.
+    accuracy : float
+        Share of trials in which the predicted odd one is people's; ties share. No temperature changes it.
+    accuracy_interval : tuple of float
+        95 % interval by bootstrap over stimuli.
+    calibrated, uncalibrated : Score
+        Of held-out temperatures, and of temperature 1.
+    gain : float
+        Negative log-likelihood of temperature 1 less that of held-out temperatures: above 0 where these are better.
+    gain_interval : tuple of float
+        95 % interval by bootstrap over stimuli.
+    """
+
+    temperature: float
+    interval: tuple[float, float]
+    held_out: tuple[float, float]
+    stimuli: int
+    trials: int
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    calibrated: Score
+    uncalibrated: Score
+    gain: float
+    gain_interval: tuple[float, float]
+
+
+def fit_temperature(similarities: Float[ndarray, "t 3"], odd: Int[ndarray, " t"]) -> float:
+    """Find the temperature at which people's choices are most likely (Guo et al. 2017, section 4.2).
+
+    The negative log-likelihood is convex in 1 / temperature, so there is one minimum, where the similarity of the pair
+    that stayed together is on average what `odd_probabilities` expects it to be.
+
+    Parameters
+    ----------
+    similarities : array of shape (t, 3)
+        Of the pairs (a, b), (a, c) and (b, c) of each trial, one trial at least; finite.
+    odd : array of shape (t,)
+        Which of a, b, c was chosen: 0, 1 or 2.
+
+    Returns
+    -------
+    float
+        Within the legal temperatures: their highest where similarities do not predict choices at all, their lowest
+        where they predict every one.
+
+    Raises
+    ------
+    VidsimError
+        If there is no trial, or a similarity is not finite.
+
+    Examples
+    --------
+    >>> similarities = np.array([[0.9, 0.1, 0.1], [0.9, 0.1, 0.1], [0.9, 0.1, 0.1]])
+    >>> fitted = fit_temperature(similarities, np.array([2, 2, 0]))
+    >>> round(fitted, 4), round(float(0.8 / np.log(4)), 4)
+    (0.5771, 0.5771)
+    """
+    if not len(odd):
+        raise VidsimError("there is no trial to fit a temperature to; expected at least one")
+    if not np.isfinite(similarities).all():
+        raise VidsimError("a similarity is not finite; expected numbers, such as cosines")
+    pairs = similarities.T.astype(np.float64)
+    pairs -= pairs[2 - odd, np.arange(len(odd))]  # less that of the pair that stayed together
+
+    def surplus(log: float) -> float:
+        """Return by how much similarities are expected to be higher than they are; falls with the temperature."""
+        weights = np.exp((pairs - pairs.max(axis=0)) * np.exp(-log))
+        return float(((weights * pairs).sum(axis=0) / weights.sum(axis=0)).mean())
+
+    low, high = np.log(LEAST), np.log(MOST)
+    if surplus(high) >= 0:
+        return MOST
+    if surplus(low) <= 0:
+        return LEAST
+    root: Any = brentq(surplus, low, high, xtol=1e-12)
+    return float(np.exp(root))
+
+
+def calibrate(
+    similarities: Float[ndarray, "t 3"],
+    rows: Int[ndarray, "t 3"],
+    odd: Int[ndarray, " t"],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Calibrated:
+    """Fit a temperature, and measure on stimuli that were not fitted to what it achieves.
+
+    Stimuli are dealt to six folds, and a temperature is fitted to each of the 20 halves of the folds, with the trials
+    wholly within. Every trial is then predicted at the (geometric) mean temperature of the halves that hold none of its
+    stimuli: at least one, as it has three.
+
+    Parameters
+    ----------
+    similarities : array of shape (t, 3)
+        Of the pairs (a, b), (a, c) and (b, c) of each trial; finite.
+    rows : array of shape (t, 3)
+        Positions of the stimuli a, b, c of each trial.
+    odd : array of shape (t,)
+        Which of a, b, c was chosen: 0, 1 or 2.
+    resamples : int
+        Bootstrap resamples of the stimuli; below 2 the intervals are NaN.
+    seed : int
+        Of the folds and resamples.
+
+    Returns
+    -------
+    Calibrated
+        The temperature fitted to all trials, and scores beside those of temperature 1.
+
+    Raises
+    ------
+    VidsimError
+        If a half of the folds holds too few trials, a similarity is not finite, or similarities predict choices no
+        better than chance.
+    """
+    names, flat = np.unique(rows, return_inverse=True)
+    rows, n = flat.reshape(rows.shape), len(names)
+    inside, outside = _halves(rows, n, seed)
+    fewest = int(inside.sum(axis=1).min(initial=len(rows)))
+    if fewest < LEAST_TRIALS:
+        raise VidsimError(
+            f"{len(rows)} trials of {n} stimuli are too few to calibrate: one half of the stimuli has {fewest} trials "
+            f"within, expected at least {LEAST_TRIALS}; collect more judgments"
+        )
+    temperature = fit_temperature(similarities, odd)
+    if temperature == MOST:
+        raise VidsimError(
+            "similarities predict choices no better than chance: people choose as often against them, and no "
+            "temperature mends that; choose another encoder or layer"
+        )
+    logs = np.log([fit_temperature(similarities[half], odd[half]) for half in inside])
+    own = np.exp(logs @ outside / outside.sum(axis=0))  # of each trial
+    fitted = odd_probabilities(similarities.astype(np.float64) / own[:, None], 1.0)
+    plain = odd_probabilities(similarities.astype(np.float64), 1.0)
+    how = {"resamples": resamples, "seed": seed}
+    right = _right(fitted, odd)[1]
+    gains = _losses(plain, odd) - _losses(fitted, odd)
+    return Calibrated(
+        temperature=temperature,
+        interval=_temperature_interval(temperature, similarities, rows, odd, **how),
+        held_out=(float(np.exp(logs.min())), float(np.exp(logs.max()))),
+        stimuli=n,
+        trials=len(rows),
+        accuracy=float(right.mean()),
+        accuracy_interval=_within(trial_interval(right, rows, **how)),
+        calibrated=score(fitted, rows, odd, **how),
+        uncalibrated=score(plain, rows, odd, **how),
+        gain=float(gains.mean()),
+        gain_interval=trial_interval(gains, rows, **how),
+    )
+
+
+def score(
+    probabilities: Float[ndarray, "t 3"],
+    rows: Int[ndarray, "t 3"],
+    odd: Int[ndarray, " t"],
+    *,
+    bins: int = BINS,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Score:
+    """Measure how well probabilities predict people's choices.
+
+    Bins hold as many trials each (Nixon et al. 2019, "Measuring calibration in deep learning"); equal confidences stay
+    in one.
+
+    Parameters
+    ----------
+    probabilities : array of shape (t, 3)
+        Of each stimulus of each trial to be the odd one; one trial at least.
+    rows : array of shape (t, 3)
+        Positions of the stimuli.
+    odd : array of shape (t,)
+        Which of the three was chosen: 0, 1 or 2.
+    bins : int
+        Most bins, from 1; fewer where that would leave less than 20 trials in one.
+    resamples : int
+        Bootstrap resamples of the stimuli; below 2 the intervals are NaN.
+    seed : int
+        Of the resamples.
+
+    Returns
+    -------
+    Score
+        Likelihood and calibration error.
+
+    Examples
+    --------
+    >>> rows = np.array(list(combinations(range(6), 3)))
+    >>> found = score(np.tile([0.5, 0.3, 0.2], (20, 1)), rows, np.repeat([0, 1], 10), resamples=0)
+    >>> round(found.nll, 4), found.ece, [(point.confidence, point.right) for point in found.curve]
+    (0.9486, 0.0, [(0.5, 0.5)])
+    """
+    how = {"resamples": resamples, "seed": seed}
+    losses = _losses(probabilities, odd)
+    confidence, right = _right(probabilities, odd)
+    gaps, variance = right - confidence, confidence * (1 - confidence)
+    curve: list[Bin] = []
+    signed, noise = np.empty_like(gaps), 0.0
+    for part in _bins(confidence, bins):
+        gap = gaps[part].sum()
+        signed[part] = gaps[part] * (1 if gap >= 0 else -1)
+        noise += float(np.sqrt(2 / np.pi * variance[part].sum())) / len(gaps)
+        ends = _within(trial_interval(right[part], rows[part], **how))
+        curve.append(Bin(float(confidence[part].mean()), float(right[part].mean()), ends, len(part)))
+    return Score(
+        nll=float(losses.mean()),
+        nll_interval=trial_interval(losses, rows, **how),
+        ece=float(signed.mean()),
+        ece_interval=_within(trial_interval(signed, rows, **how)),
+        ece_noise=noise,
+        curve=tuple(curve),
+    )
+
+
+def _halves(rows: Int[ndarray, "t 3"], stimuli: int, seed: int) -> tuple[ndarray, ndarray]:
+    """Deal stimuli to folds; say for every half of the folds which trials lie wholly within, and which wholly out."""
+    fold = np.random.default_rng(seed).permutation(stimuli) % FOLDS
+    touched = np.bitwise_or.reduce(1 << fold[rows], axis=1)
+    halves = [sum(1 << k for k in half) for half in combinations(range(FOLDS), FOLDS // 2)]
+    everything = (1 << FOLDS) - 1
+    inside = np.stack([(touched & (everything - half)) == 0 for half in halves])
+    outside = np.stack([(touched & half) == 0 for half in halves])
+    return inside, outside
+
+
+def _temperature_interval(
+    temperature: float,
+    similarities: Float[ndarray, "t 3"],
+    rows: Int[ndarray, "t 3"],
+    odd: Int[ndarray, " t"],
+    *,
+    resamples: int,
+    seed: int,
+) -> tuple[float, float]:
+    """Lay an interval about 1 / temperature, by how far each trial pulls it, and turn it round."""
+    pairs = similarities.astype(np.float64)
+    weights = odd_probabilities(pairs, temperature)[:, ::-1]
+    expected = (weights * pairs).sum(axis=1)
+    curvature = float(((weights * pairs**2).sum(axis=1) - expected**2).mean())
+    if not curvature > 0:  # every choice is certain
+        return float("nan"), float("nan")
+    pulls = (pairs[np.arange(len(odd)), 2 - odd] - expected) / curvature
+    low, high = (1 / temperature + end for end in trial_interval(pulls, rows, resamples=resamples, seed=seed))
+    return 1 / high, 1 / low if not low <= 0 else float("inf")
+
+
+def _losses(probabilities: Float[ndarray, "t 3"], odd: Int[ndarray, " t"]) -> Float[ndarray, " t"]:
+    chosen = probabilities[np.arange(len(odd)), odd]
+    return -np.log(np.maximum(chosen, np.finfo(chosen.dtype).tiny))
+
+
+def _right(
+    probabilities: Float[ndarray, "t 3"], odd: Int[ndarray, " t"]
+) -> tuple[Float[ndarray, " t"], Float[ndarray, " t"]]:
+    """Return the probability of the predicted odd one, and whether it is people's; where k tie, 1/k."""
+    confidence = probabilities.max(axis=1)
+    first = probabilities == confidence[:, None]
+    return confidence, first[np.arange(len(odd)), odd] / first.sum(axis=1)
+
+
+def _bins(confidence: Float[ndarray, " t"], most: int) -> list[Int[ndarray, " m"]]:
+    """Number the trials of each bin, none of which is empty."""
+    count = max(1, min(most, len(confidence) // BIN_TRIALS))
+    ordered = np.sort(confidence)
+    edges = np.unique(ordered[[len(ordered) * k // count for k in range(1, count)]])
+    number = np.searchsorted(edges, confidence, side="right")
+    parts = [np.flatnonzero(number == k) for k in range(len(edges) + 1)]
+    return [part for part in parts if len(part)]
+
+
+def _within(interval: tuple[float, float]) -> tuple[float, float]:
+    """Keep an interval of a share within 0 to 1."""
+    low, high = (float(np.clip(end, 0, 1)) for end in interval)
+    return low, high
