@@ -10,6 +10,7 @@ import sys
 VERBS = (
     *("", "index", "extract", "search", "align", "partition", "compare"),
     *("probe", "classify", "train", "report", "models"),
+    *("calibrate", "oddoneout", "label"),
     *("judgments", "judgments import", "judgments inspect", "judgments reliability", "judgments design"),
     *("judgments power", "judgments simulate", "judgments next", "judgments embed"),
     *("store", "store info", "store failures", "store optimize", "doctor"),

@@ -131,6 +131,10 @@ def test_table_gathers_captions_and_keeps_ids_as_text(tmp_path):
     assert second.ratings["valence"] != second.ratings["valence"]  # NaN
     assert found.train.ids == ("007",)
     assert found.test.ids == ("b",)
+    assert (first.tags, second.tags) == ({"note": "x"}, {"note": "y"})
+    again = StimulusSet.from_arrow(found.table())
+    assert [one.tags for one in again] == [one.tags for one in found]
+    assert [sorted(one.ratings) for one in again] == [["valence"], ["valence"]]
 
 
 def test_parquet_equals_csv(tmp_path):

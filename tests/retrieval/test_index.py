@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidsim.embeddings import Embeddings
 from vidsim.errors import IndexCorrupted, VidsimError
+from vidsim.retrieval import flat, manifest
 from vidsim.retrieval import index as indexes
 
 
@@ -30,6 +31,7 @@ def build(root, matrix, *, layer="block.1", version=1):
     )
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 30), st.integers(1, 8), st.integers(1, 12), st.randoms(use_true_random=False))
 def test_search_equals_brute_force(tmp_path_factory, rows, dims, n, random):
     rng = np.random.default_rng(random.randrange(1 << 30))
@@ -101,7 +103,8 @@ def test_damaged_files_are_refused_by_name(tmp_path, what, damage):
         ("{", "not JSON"),
         ("{}", "lacks entries"),
         ("[]", "lacks entries"),
-        ('{"format": 1, "files": {}}', "lacks entries"),
+        ('{"format": 2, "files": {}}', "lacks entries"),
+        ('{"format": 1, "files": {}}', "of an older vidsim"),
     ],
 )
 def test_damaged_manifests_are_refused(tmp_path, content, message):
@@ -131,7 +134,7 @@ def test_a_damaged_index_is_not_taken_for_intact_and_can_be_rebuilt(tmp_path, da
 
 def test_two_builders_at_once_leave_one_whole_index(tmp_path, monkeypatch):
     """The second builds, from start to end, just before the first publishes."""
-    put = indexes._write_json
+    put = manifest.write_json
     second = []
 
     def late(path, content):
@@ -140,7 +143,7 @@ def test_two_builders_at_once_leave_one_whole_index(tmp_path, monkeypatch):
             build(tmp_path, np.eye(4, dtype=np.float32))
         put(path, content)
 
-    monkeypatch.setattr(indexes, "_write_json", late)
+    monkeypatch.setattr(manifest, "write_json", late)
     first = build(tmp_path, np.eye(3, dtype=np.float32))
     assert indexes.load(str(tmp_path), "some/model", "block.1").manifest == first.manifest
 
@@ -165,15 +168,13 @@ def test_impossible_queries_are_refused(tmp_path, query, n, message):
 
 
 def test_a_full_disk_leaves_the_old_index(tmp_path, monkeypatch):
-    import faiss
-
     build(tmp_path, np.eye(3, dtype=np.float32))
 
-    def full(index, path):
-        Path(path).write_bytes(b"half")
-        raise RuntimeError("Error in write: No space left on device")
+    def full(path, matrix):
+        path.write_bytes(b"half")
+        raise RuntimeError("Error in write: No space left on device")  # as faiss tells it
 
-    monkeypatch.setattr(faiss, "write_index", full)
+    monkeypatch.setattr(flat, "write", full)
     with pytest.raises(VidsimError, match=r"cannot write to .*No space left.*unchanged"):
         build(tmp_path, np.eye(4, dtype=np.float32))
     assert len(indexes.load(str(tmp_path), "some/model", "block.1")) == 3

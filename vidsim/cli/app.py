@@ -105,7 +105,9 @@ def main(arguments: list[str] | None = None) -> None:
         message, status = _explain(error)
         if message is None:
             raise
-        typer.echo(f"vidsim: {' '.join(message.split())}", err=True)
+        from vidsim.cli.show import printable
+
+        typer.echo(f"vidsim: {printable(' '.join(message.split()))}", err=True)
     sys.exit(status)
 
 

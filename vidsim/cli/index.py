@@ -1,7 +1,11 @@
 """``vidsim index``: a folder of videos becomes embeddings, an index, and something to search."""
 
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import partial
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -40,11 +44,55 @@ from vidsim.cli.options import (
     Root,
     root_of,
 )
+from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from vidsim.encoders.catalog import Resolved
     from vidsim.extract import FeatureSpec
-    from vidsim.store import EmbeddingTable
+    from vidsim.retrieval.index import Kind
+    from vidsim.store import EmbeddingTable, Store
+
+
+SHOWN = ("nprobe", "refine", "efSearch")
+"""Parameters of a search that people are told."""
+
+
+class IndexKind(StrEnum):
+    """Kind of search index."""
+
+    auto = "auto"
+    flat = "flat"
+    ivf_flat = "ivf-flat"
+    ivf_pq = "ivf-pq"
+    hnsw = "hnsw"
+    lancedb = "lancedb"
+
+
+KindOption = Annotated[
+    IndexKind | None,
+    typer.Option(
+        "--kind",
+        help="Kind of index: by size (auto), or as named. By default what it was, or by size. lancedb searches in the "
+        "store, for sets larger than memory.",
+    ),
+]
+MinRecall = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Least recall@10 against exact search; the search is made as thorough as it takes. By default what was "
+        "asked before, or 0.95.",
+    ),
+]
+Refresh = Annotated[
+    bool,
+    typer.Option(
+        "--refresh", help="Encode nothing: bring every index, or those of --encoder, up to date with the store."
+    ),
+]
 
 
 def index(
@@ -69,40 +117,46 @@ def index(
     decoder: DecoderOption = "pyav",
     captions: CaptionsOption = Captions.mean,
     columns: ColumnsOption = None,
+    kind: KindOption = None,
+    min_recall: MinRecall = None,
+    refresh: Refresh = False,
     json: Json = False,
 ) -> None:
     """Embed a folder of videos, keep every layer, and build the search index of the default layer."""
     options = dict(locals())
-    as_json = options.pop("json")
-    report, resolved, spec = run(**options)
+    for name in ("json", "kind", "min_recall", "refresh"):
+        options.pop(name)
+    how: dict[str, Any] = {"kind": kind.value if kind else None, "min_recall": min_recall}
     place = root_of(root)
+    if refresh:
+        if source is not None or stimuli is not None:
+            raise VidsimError("--refresh encodes nothing: leave it out, or what is to be encoded")
+        _refresh(place, encoder if encoder != DEFAULT_ENCODER else None, as_json=json, **how)
+        return
+    report, resolved, spec = run(**options)
     answer = summary(report, resolved, dims, place)
     table = report.table
-    answer["index"] = None if table is None else bring_up_to_date(table, report.layer, resolved, spec, place)
-    if as_json:
+    answer["index"] = None
+    if table is not None:
+        answer["index"] = bring_up_to_date(table, report.layer, provenance(table, resolved, spec, place), place, **how)
+    if json:
         show.emit(answer)
         return
     tell(answer)
     if answer["index"] is None:
         typer.echo("no index was built: there is nothing to search")
     else:
-        found = answer["index"]
-        state = "built" if found["built"] else "up to date"
-        typer.echo(f"index of {found['layer']}: {found['rows']} x {found['dims']}, cosine, {state}")
+        _tell_index(answer["index"])
         typer.echo(f"search it: vidsim search ID_OR_CLIP{'' if place == DEFAULT_ROOT else f' --root {quote(place)}'}")
 
 
-def bring_up_to_date(
-    table: "EmbeddingTable", layer: str, resolved: "Resolved", spec: "FeatureSpec", root: str
-) -> dict[str, Any] | None:
-    """Build the index of a layer, unless the one that is there is intact and was built from the same version.
+def provenance(table: "EmbeddingTable", resolved: "Resolved", spec: "FeatureSpec", root: str) -> dict[str, Any]:
+    """Say where an index's embeddings come from.
 
     Parameters
     ----------
     table : EmbeddingTable
         Table to index.
-    layer : str
-        Its layer.
     resolved : Resolved
         Its encoder.
     spec : FeatureSpec
@@ -112,14 +166,15 @@ def bring_up_to_date(
 
     Returns
     -------
-    dict or None
-        Layer, rows, dims, and whether it was built now; None if the table is empty.
+    dict
+        JSON-able: ``table``, ``identity``, ``spec``, ``checkpoint``, ``revision``, ``pooling``, and of an adapter
+        ``adapter``, the SHA-256 of its files.
     """
     from dataclasses import asdict
 
-    from vidsim.retrieval import index as indexes
+    from vidsim.retrieval.freshness import adapter_files
 
-    provenance: dict[str, Any] = {
+    made = {
         "table": table.name,
         "identity": dict(table.identity),
         "spec": asdict(spec),
@@ -127,16 +182,180 @@ def bring_up_to_date(
         "revision": resolved.revision,
         "pooling": resolved.pooling,
     }
+    files = adapter_files(root, table.encoder) if "adapter" in resolved.card.options else None
+    return made if files is None else {**made, "adapter": files}
+
+
+def bring_up_to_date(
+    table: "EmbeddingTable",
+    layer: str,
+    made: Mapping[str, Any],
+    root: str,
+    *,
+    kind: str | None,
+    min_recall: float | None,
+) -> dict[str, Any] | None:
+    """Build the index of a layer or refresh it, unless it is intact and was built from what the store holds now.
+
+    Parameters
+    ----------
+    table : EmbeddingTable
+        Table to index.
+    layer : str
+        Its layer.
+    made : mapping
+        As `provenance` gives it.
+    root : str
+        Artefact root.
+    kind : str or None
+        Kind of index; what was asked before where None, or by size.
+    min_recall : float or None
+        Least recall@10; what was asked before where None, or 0.95.
+
+    Returns
+    -------
+    dict or None
+        Layer, rows, dims, kind, recall, what of it was done now; None if the table is empty.
+    """
+    from vidsim.retrieval import index as indexes
+    from vidsim.store import Store
+
+    store = Store(root)
     manifest = indexes.intact(root, table.encoder, layer)
-    built = False
-    while manifest is None or manifest["provenance"] != {**provenance, "version": table.version}:
+    asked = kind or (manifest["asked"] if manifest else "auto")
+    least = min_recall if min_recall is not None else manifest["min_recall"] if manifest else indexes.MIN_RECALL
+    done = "up to date"
+
+    def fits(found: Mapping[str, Any] | None, version: int) -> bool:
+        if found is None or found["asked"] != asked or found["recall"]["recall"] < least:
+            return False
+        return found["provenance"] == {**made, "version": version, "attributes": _hash_of_known(store, table)}
+
+    while not fits(manifest, table.version):
         # again if another process has written meanwhile: whoever ends last must have indexed everything
-        embeddings, entries, version = table.snapshot(layer)
-        if not len(embeddings):
+        if not len(table):
             return None
-        facts = {**provenance, "version": version}
-        manifest = indexes.build(
-            root, embeddings, entries, encoder=table.encoder, layer=layer, provenance=facts
-        ).manifest
-        built = True
-    return {"layer": layer, "rows": manifest["rows"], "dims": manifest["dims"], "built": built}
+        _warn_of_memory(len(table), table.layers[layer], asked)
+        facts = {**made, "attributes": _hash_of_known(store, table)}
+        if asked == "lancedb":
+            from vidsim.retrieval import stored
+
+            again = manifest is None or manifest["kind"] != asked
+            manifest = stored.build(
+                root,
+                table,
+                layer,
+                provenance=facts,
+                min_recall=least,
+                attributes=partial(_known, store),
+                again=again,
+            ).manifest
+            done = "built" if again else "refreshed"
+            continue
+        embeddings, entries, version = table.snapshot(layer)
+        found, done = indexes.refresh(
+            root,
+            embeddings,
+            entries,
+            encoder=table.encoder,
+            layer=layer,
+            provenance={**facts, "version": version},
+            kind=cast("Kind", asked),
+            min_recall=least,
+            attributes=_known(store, entries),
+        )
+        manifest = found.manifest
+    assert manifest is not None
+    return {
+        "layer": layer,
+        "rows": manifest["rows"],
+        "dims": manifest["dims"],
+        "kind": manifest["kind"],
+        "recall": manifest["recall"],
+        "parameters": manifest["parameters"],
+        "left_out": manifest["left_out"],
+        "built": done != "up to date",
+        "done": done,
+        **({"change": manifest["change"]} if done == "refreshed" and "change" in manifest else {}),
+    }
+
+
+def _refresh(root: str, encoder: str | None, *, kind: str | None, min_recall: float | None, as_json: bool) -> None:
+    from vidsim.retrieval.index import built, read_manifest
+    from vidsim.store import Store
+
+    store = Store(root)
+    there = [(e, layer) for e, layer in built(root) if encoder in {None, e}]
+    if not there:
+        of = f" of {encoder!r}" if encoder else ""
+        raise VidsimError(f"no index{of} in {root!r} to refresh; build one: vidsim index FOLDER")
+    for name, layer in there:
+        manifest = read_manifest(root, name, layer)
+        if manifest is None:  # deleted meanwhile
+            continue
+        made: dict[str, Any] = {
+            key: value for key, value in manifest["provenance"].items() if key not in {"version", "attributes"}
+        }
+        table = next((t for t in store.tables(name) if t.name == made["table"]), None)
+        if table is None:
+            raise VidsimError(
+                f"the index of {name} {layer} was built from table {made['table']!r}, which is no longer in {root!r}; "
+                f"build it again: vidsim index FOLDER --encoder {name}"
+            )
+        answer = bring_up_to_date(table, layer, made, root, kind=kind, min_recall=min_recall)
+        if answer is None:
+            raise VidsimError(f"table {made['table']!r} is empty: nothing is left to search; delete its index")
+        if as_json:
+            show.emit({"encoder": name, **answer})
+        else:
+            _tell_index(answer, name)
+
+
+def _tell_index(found: dict[str, Any], encoder: str = "") -> None:
+    recall = found["recall"]
+    exact = "exact" if found["kind"] == "flat" else f"recall@{recall['at']} {recall['recall']:.3f}"
+    settings = ", ".join(f"{key} {value}" for key, value in found["parameters"].items() if key in SHOWN)
+    typer.echo(
+        f"index of {f'{encoder} ' * bool(encoder)}{found['layer']}: {found['rows']} x {found['dims']}, cosine, "
+        f"{found['kind']}, {exact}{f' ({settings})' * bool(settings)}, {found['done']}{_changes(found)}"
+    )
+    if found["left_out"]:
+        typer.echo(f"{found['left_out']} stimuli were left out: their embeddings are zero and have no direction")
+
+
+def _changes(found: dict[str, Any]) -> str:
+    change = {what: count for what, count in found.get("change", {}).items() if count}
+    return f": {', '.join(f'{count} {what}' for what, count in change.items())}" if change else ""
+
+
+def _known(store: "Store", entries: "pa.Table") -> "pa.Table":
+    """Return what the store knows of the stimuli of a table."""
+    from vidsim.retrieval.attributes import gather
+
+    return gather(store, entries["id"].to_pylist(), entries)
+
+
+def _hash_of_known(store: "Store", table: "EmbeddingTable") -> str:
+    """Hash what the store knows of the stimuli of a table, whatever their order."""
+    from hashlib import sha256
+
+    digest = sha256()
+    known = _known(store, table.entries()).sort_by("id")
+    for name, column in zip(known.column_names, known.columns, strict=True):
+        digest.update(repr((name, column.to_pylist())).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _warn_of_memory(rows: int, dims: int, kind: str) -> None:
+    """Say that the vectors do not fit into memory, where they do not."""
+    needed = 8 * rows * dims  # as the store has them, and scaled
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return
+    if kind != "lancedb" and needed > there:
+        typer.echo(
+            f"vidsim: {rows} x {dims} vectors take about {needed / 1e9:.0f} GB while they are indexed and there are "
+            f"{there / 1e9:.0f} GB of memory; --kind lancedb searches them in the store",
+            err=True,
+        )

@@ -12,7 +12,7 @@ from vidsim.cli import show
 from vidsim.cli.align import Over, Protocol
 from vidsim.cli.alignment import AUTO, Question, measure
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
-from vidsim.cli.options import DEFAULT_ROOT, Captions, Device, Json, Root
+from vidsim.cli.options import DEFAULT_ROOT, Captions, Device, Json, Root, root_of
 from vidsim.cli.output import check_out, write_out
 from vidsim.cli.spaces import Similarity, SimilarityOption, find_space
 from vidsim.cli.words import EncodersOption, names_of
@@ -154,6 +154,10 @@ def report(
     )
     page, answer = make(question, wishes, folder)
     _write(page, out, twin, folder, force=force)
+    from vidsim.report.seen import seen_lines
+
+    for line in seen_lines(answer["align"]["encoders"], answer["align"]["stimuli"]):
+        typer.echo(show.printable(line), err=True)
     answer |= {"html": str(out), "markdown": str(twin), "seconds": round(time.perf_counter() - start, 3)}
     if json:
         show.emit(answer)
@@ -207,7 +211,7 @@ def make(question: Question, wishes: Wishes, folder: Path) -> "tuple[Page, dict[
         folder_of_lists = wishes.actions
         parts["classify"] = lambda: _classify(question, named, folder_of_lists)
     if wishes.clips:
-        parts["rollout"] = lambda: _rollout(pair, wishes, folder)
+        parts["rollout"] = lambda: _rollout(pair, wishes, folder, root_of(question.root))
     sections = [_people(question, answer["align"]), *alignment_sections(answer["align"])]
     left_out: dict[str, str] = {}
     answer |= dict.fromkeys(("partition", "probe", "classify", "compare", "rollout"))
@@ -322,7 +326,7 @@ def _compare(question: Question, pair: tuple[str, str], examples: int) -> _Part:
     return sections(found, seen, n=examples), plain(describe(found, seen, examples))
 
 
-def _rollout(pair: tuple[str, str], wishes: Wishes, folder: Path) -> _Part:
+def _rollout(pair: tuple[str, str], wishes: Wishes, folder: Path, root: str) -> _Part:
     from vidsim.cli.rollout import rollout
 
     first, second = (name.partition(":")[0] for name in pair)
@@ -332,6 +336,7 @@ def _rollout(pair: tuple[str, str], wishes: Wishes, folder: Path) -> _Part:
         folder,
         checkpoints=wishes.checkpoints,
         device=wishes.device,
+        root=root,
         force=True,  # the figures go into the page, and to the folder under other names
     )
     return found.sections, [{name: value for name, value in one.items() if name != "plot"} for one in found.describe()]

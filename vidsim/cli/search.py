@@ -1,122 +1,277 @@
-"""``vidsim search``: the stimuli most similar to an indexed one, or to a clip. An id query never imports torch."""
+"""``vidsim search``: the stimuli most similar to one, to a clip or to a text. An id query never imports torch."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vidsim.cli import show
+from vidsim.cli import hits, show
 from vidsim.cli.options import DEFAULT_ROOT, Device, Json, Root, root_of
+from vidsim.cli.query import choose_index, encode_clip, find_row
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
     from numpy import ndarray
 
+    from vidsim.retrieval.duplicates import Clip, Group, Twin
     from vidsim.retrieval.index import Index
 
 RESULTS = 10
 
 
+@dataclass(frozen=True)
+class _Query:
+    """What is searched for: a stimulus or a clip by its name, or a text."""
+
+    name: str | None
+    text: str | None
+    device: str
+    root: str
+
+    def clip(self, index: "Index") -> "Clip":
+        """Find it in an index, or encode it as what stands there was."""
+        from vidsim.retrieval.duplicates import Clip, Guard
+
+        if self.text is not None:
+            return Clip(_encode_text(index, self.text, self.device, self.root))
+        assert self.name is not None
+        row = find_row(index, self.name)
+        if row is not None:
+            return Guard(index).clip(row)
+        path = Path(self.name)
+        vector = encode_clip(index, path, self.device, self.root)
+        return Clip(vector, *_file_facts(path, index.manifest["provenance"]["spec"]["decoder"]))
+
+    def called(self, index: "Index", clip: "Clip") -> str:
+        """Name it for people."""
+        if clip.row is not None:
+            return index.value("id", clip.row)
+        return self.text if self.text is not None else Path(self.name or "").name
+
+
 def search(
-    query: Annotated[str, typer.Argument(help="An indexed id, or a video file (indexed or not).", show_default=False)],
+    query: Annotated[
+        str | None, typer.Argument(help="An indexed id, or a video file (indexed or not).", show_default=False)
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            "--text", help="Search by this text instead: in an index of captions, or of an encoder with a text tower."
+        ),
+    ] = None,
     n: Annotated[int | None, typer.Option("-n", help=f"How many results, at least 1; {RESULTS} by default.")] = None,
+    least: Annotated[bool, typer.Option("--least", help="Find the least similar instead.")] = False,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            help="Only stimuli of which this is known: \"valence > 3 and (split = 'test' or duration < 3)\".",
+        ),
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option("--encoder", "-e", help="Which index; needed only where there are several.")
     ] = None,
     layer: Annotated[str | None, typer.Option(help="Which layer's index; needed only where there are several.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="Another index, ENCODER or ENCODER:LAYER: show its ranks beside these."),
+    ] = None,
     include_self: Annotated[
         bool, typer.Option("--include-self", help="Keep the query itself among the results.")
     ] = False,
+    every: Annotated[bool, typer.Option("--all", help="List copies and re-encodings as results of their own.")] = False,
     device: Device = "auto",
     root: Root = DEFAULT_ROOT,
     json: Json = False,
 ) -> None:
-    """Find the stimuli most similar to an indexed one or to a clip."""
+    """Find the stimuli most similar to an indexed one, to a clip, or to a text."""
     if n is not None and n < 1:
         raise VidsimError(f"-n {n}: expected at least 1 result")
+    if (query is None) == (text is None):
+        raise VidsimError("expected one query: an indexed id, a video file, or --text TEXT")
+    if against is not None and (least or include_self):
+        raise VidsimError(
+            f"--against shows the most similar others; leave {'--least' if least else '--include-self'} out"
+        )
     from vidsim.retrieval.index import load
 
-    place = root_of(root)
-    index = load(place, *_choose(place, encoder, layer))
-    row = _row(index, query)
-    vector = index.vector(row) if row is not None else _encode(index, Path(query), device, place)
-    hits = index.search(vector, n or RESULTS, exclude=None if include_self else row)
-    if json:
-        for hit in hits:
-            show.emit({"rank": hit.rank, "id": hit.id, "path": hit.path, "similarity": hit.similarity})
-    else:
-        rows = [(str(hit.rank), f"{hit.similarity:.4f}", hit.id, show.place(hit.path)) for hit in hits]
-        show.table(("rank", "similarity", "id", "path"), rows, right=("rank", "similarity"))
-    if n is not None and len(hits) < n:
-        typer.echo(f"vidsim: {n} were asked for, the index holds no more than {len(hits)} others", err=True)
+    asked = _Query(query, text, device, root_of(root))
+    place = asked.root
+    index = load(place, *(choose_index if text is None else _choose_for_text)(place, encoder, layer))
+    other = None if against is None else load(place, *_against(place, against, index))
+    for one in (index, other):
+        _warn_if_stale(place, one)
+    within = None if where is None else _mask(index, where)
+    clip = asked.clip(index)
+    answer = hits.Answer(index, clip, asked.called(index, clip), text)
+    if other is not None:
+        there = _in_other(asked, answer, other, str(against))
+        _compare(answer, other, there, n or RESULTS, within, every=every, as_json=json)
+        return
+    groups, aside = _search(index, clip, n or RESULTS, within, least=least, include_self=include_self, every=every)
+    (hits.emit if json else hits.tell)(answer, groups, aside)
+    _say_fewer(n, len(groups), index, filtered=within is not None)
 
 
-def _choose(root: str, encoder: str | None, layer: str | None) -> tuple[str, str]:
+def _search(
+    index: "Index",
+    clip: "Clip",
+    n: int,
+    within: "Bool[ndarray, ' rows'] | None",
+    *,
+    least: bool,
+    include_self: bool,
+    every: bool,
+) -> "tuple[list[Group], list[Twin]]":
+    from vidsim.retrieval.duplicates import Group, distinct
+
+    if not every:
+        return distinct(index, clip, n, keep_query=include_self, least=least, within=within)
+    gone = None if include_self else clip.row
+    return [Group(hit) for hit in index.search(clip.vector, n, exclude=gone, least=least, within=within)], []
+
+
+def _in_other(asked: _Query, answer: "hits.Answer", other: "Index", against: str) -> "Clip":
+    """Find the query in the second index, by its id in the first."""
+    name = answer.name if answer.clip.row is not None else asked.name
+    try:
+        return replace(asked, name=name).clip(other)
+    except VidsimError as error:
+        raise VidsimError(f"--against {against!r}: {error}") from None
+
+
+def _compare(
+    answer: "hits.Answer",
+    other: "Index",
+    clip: "Clip",
+    n: int,
+    within: "Bool[ndarray, ' rows'] | None",
+    *,
+    every: bool,
+    as_json: bool,
+) -> None:
+    from vidsim.cli.against import compare, emit, tell
+
+    found = compare(answer, other, clip, n, within, every=every)
+    (emit if as_json else tell)(answer, found)
+    if found.missing:
+        typer.echo(f"vidsim: {found.missing} stimuli that stand in one of the two indexes only are left out", err=True)
+
+
+def _say_fewer(n: int | None, found: int, index: "Index", *, filtered: bool) -> None:
+    if n is not None and found < n:
+        what = (
+            f"the filter lets no more than {found} through"
+            if filtered
+            else (f"the index holds no more than {found} {'other' if found == 1 else 'others'}")
+        )
+        typer.echo(f"vidsim: {n} were asked for, {what}", err=True)
+    elif filtered and not found:
+        typer.echo(f"vidsim: the filter is true of none of the {len(index)} stimuli but the query", err=True)
+
+
+def _mask(index: "Index", where: str) -> "Bool[ndarray, ' rows']":
+    from vidsim.retrieval.where import matching, parse
+
+    known = index.attributes
+    if known is None:
+        raise VidsimError(
+            f"the index of {index.manifest['encoder']} holds nothing that --where could ask for; bring it up to date: "
+            f"vidsim index --refresh --encoder {index.manifest['encoder']}"
+        )
+    try:
+        expression = parse(where, known.schema)
+    except VidsimError as error:
+        raise VidsimError(f"--where: {error}") from None
+    return matching(known, expression)
+
+
+def _against(root: str, name: str, index: "Index") -> tuple[str, str]:
+    """Find the index to compare with: of another encoder, or of another layer of the same."""
+    from vidsim.retrieval.index import built
+    from vidsim.store.missing import nearest
+
+    there = built(root)
+    own = (index.manifest["encoder"], index.manifest["layer"])
+    encoder, _, layer = name.partition(":")
+    fitting = [pair for pair in there if pair[0] == encoder and layer in {"", pair[1]} and pair != own]
+    fitting = fitting or [pair for pair in there if pair[0] == name and pair != own]  # names may hold a colon
+    if len(fitting) == 1:
+        return fitting[0]
+    names = [f"{e}:{la}" for e, la in fitting or there if (e, la) != own]
+    if fitting:
+        raise VidsimError(f"--against {name!r}: {len(fitting)} indexes are of that name; say which: {', '.join(names)}")
+    if (encoder, layer or own[1]) == own:
+        raise VidsimError(f"--against {name!r}: that is the index that is searched{nearest(name, names)}")
+    raise VidsimError(
+        f"--against {name!r}: no such index{nearest(name, names)}; build one: vidsim index FOLDER --encoder ..."
+    )
+
+
+def _choose_for_text(root: str, encoder: str | None, layer: str | None) -> tuple[str, str]:
+    """Choose among the indexes that have a place for texts."""
+    from vidsim.extract.text import takes_text, who_takes_text
     from vidsim.retrieval.index import built
 
     there = built(root)
-    fitting = [(e, la) for e, la in there if encoder in {None, e} and layer in {None, la}]
-    if len(fitting) == 1:
-        return fitting[0]
-    listed = ", ".join(f"--encoder {e} --layer {la}" for e, la in fitting or there)
-    if fitting:
-        raise VidsimError(f"{len(fitting)} indexes are in {root!r}; say which: {listed}")
-    if there:
-        raise VidsimError(f"no index of {' '.join(filter(None, (encoder, layer)))} in {root!r}; there are: {listed}")
-    raise VidsimError(f"no index in {root!r}; build one: vidsim index FOLDER")
+    fitting = [pair for pair in there if encoder in {None, pair[0]} and layer in {None, pair[1]}]
+    taking = [pair for pair in fitting if takes_text(_card(pair[0], root), pair[1])]
+    if len(taking) == 1:
+        return taking[0]
+    if taking or not fitting:
+        return choose_index(root, encoder, layer)
+    able = [f"--encoder {e} --layer {la}" for e, la in there if takes_text(_card(e, root), la)]
+    hint = f"; search {', '.join(able)}" if able else ""
+    names = " and ".join(f"{e} ({la})" for e, la in fitting[:3])
+    raise VidsimError(f"--text: {names} cannot place a text; encoders that can: {who_takes_text()}{hint}")
 
 
-def _row(index: "Index", query: str) -> int | None:
-    """Find the query's row by id, path, content, or file name without suffix; None for a clip that is not indexed."""
-    row = index.find("id", query)
-    if row is not None:
-        return row
-    path = Path(query)
-    if path.is_file():
-        from vidsim.data.video import content_hash, file_content
+def _card(encoder: str, root: str) -> Any:
+    from vidsim.cli.encoders import find_card
 
-        # by content: a file that has changed since it was indexed is not what stands in the index
-        content = content_hash(path)
-        row = index.find("path", path.resolve().as_posix())
-        same = row is not None and file_content(index.value("content", row)) == content
-        return row if same else index.find("content", content)
-    named = [i for i in index.ids if i.rsplit("/", 1)[-1] == query or i.rsplit("/", 1)[-1].rsplit(".", 1)[0] == query]
-    if len(named) == 1:
-        return index.find("id", named[0])
-    if named:
-        raise VidsimError(f"{query!r} fits {len(named)} ids, such as {named[0]!r} and {named[1]!r}; give one in full")
-    raise VidsimError(f"{query!r} is neither an indexed id nor a video file{_nearest(query, index.ids)}")
+    return find_card(encoder, root)
 
 
-def _nearest(query: str, ids: list[str]) -> str:
-    from difflib import get_close_matches
+def _encode_text(index: "Index", text: str, device: str, root: str) -> "Float[ndarray, ' d']":
+    from vidsim.cli.encoders import resolve
+    from vidsim.extract import FeatureSpec
+    from vidsim.extract.text import embed_text
 
-    # close matches cost time for every id: in a large index look first among those that contain the query
-    holding = [i for i in ids if query.lower() in i.lower()]
-    near = get_close_matches(query, holding[:2000] or ids[:2000], 3, 0.4)
-    return f"; the nearest ids are {', '.join(map(repr, near))}" if near else ""
-
-
-def _encode(index: "Index", path: Path, device: str, root: str) -> "Float[ndarray, ' d']":
-    from vidsim.cli.encoders import find_card, resolve
-    from vidsim.extract import FeatureSpec, embed_file
-
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise VidsimError(f"--text is not valid text (UTF-8) at character {error.start + 1}") from None
     made = index.manifest["provenance"]
     spec = FeatureSpec(**made["spec"])
     resolved = resolve(
-        find_card(index.manifest["encoder"], root),
+        _card(index.manifest["encoder"], root),
         checkpoint=made["checkpoint"],
         revision=made["revision"],
         pooling=made["pooling"],
     )
-    if resolved.card.modality == "text":
-        raise VidsimError(
-            f"{str(path)!r} is not indexed, and {resolved.card.name} reads captions, not videos; query by id"
-        )
     if spec.identity(resolved.identity, resolved.card.modality) != made["identity"]:
         raise VidsimError(
-            f"{resolved.card.name} is not what the index was built with (weights, sampling or preprocessing changed); "
-            f"rebuild it: vidsim index FOLDER --encoder {resolved.card.name}"
+            f"{resolved.card.name} is not what the index was built with (weights or preprocessing changed); rebuild "
+            f"it: vidsim index FOLDER --encoder {resolved.card.name}"
         )
-    return embed_file(path, resolved, spec, index.manifest["layer"], device)
+    return embed_text(text, resolved, spec, index.manifest["layer"], device)
+
+
+def _file_facts(path: Path, decoder: str) -> tuple[str, float]:
+    """Return the hash of a clip's bytes and its length in seconds."""
+    import numpy as np
+
+    from vidsim.data import video
+
+    length = video.decoder(decoder).decode(path, lambda _: np.zeros(1)).duration
+    return video.content_hash(path), length
+
+
+def _warn_if_stale(root: str, index: "Index | None") -> None:
+    from vidsim.retrieval.freshness import stale
+
+    behind = None if index is None else stale(root, index.manifest)
+    if behind:
+        typer.echo(f"vidsim: {show.printable(behind)}", err=True)

@@ -37,7 +37,7 @@ VIDEO_SUFFIXES = frozenset(
 """Suffixes by which a folder's videos are known, in any case; ``all_files`` tries every file instead."""
 
 COLUMNS = ("id", "path", "caption", "split")
-"""Columns of a stimulus table that have a meaning of their own; other columns of numbers are ratings."""
+"""Columns of a stimulus table that have a meaning of their own; other columns of numbers are ratings, of texts tags."""
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
 
@@ -58,6 +58,8 @@ class Stimulus:
         Rated attributes; NaN where a rating is missing.
     split : str, optional
         ``"train"``, ``"test"`` or any other name the source gives.
+    tags : mapping of str to str
+        What the source says of it in words, such as its setting.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Stimulus:
     captions: tuple[str, ...] = ()
     ratings: Mapping[str, float] = field(default_factory=dict)
     split: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,8 @@ class StimulusSet:
         Returns
         -------
         pyarrow.Table
-            Columns ``id``, ``path``, ``captions`` (lists), ``split``, and one of float64 per rating.
+            Columns ``id``, ``path``, ``captions`` (lists), ``split``, one of float64 per rating, and one of texts per
+            tag.
         """
         import pyarrow as pa
 
@@ -165,6 +169,8 @@ class StimulusSet:
         }
         for name in dict.fromkeys(name for s in self.stimuli for name in s.ratings):
             columns[name] = pa.array([s.ratings.get(name) for s in self.stimuli], pa.float64(), from_pandas=True)
+        for name in dict.fromkeys(name for s in self.stimuli for name in s.tags):
+            columns[name] = pa.array([s.tags.get(name) for s in self.stimuli], pa.string())
         return pa.table(columns)
 
     @classmethod
@@ -174,7 +180,7 @@ class StimulusSet:
         Parameters
         ----------
         table : pyarrow.Table
-            Columns ``id``, ``path``, ``captions``, ``split`` and ratings.
+            Columns ``id``, ``path``, ``captions``, ``split``, ratings and tags.
         name : str
             Name of the set.
 
@@ -183,7 +189,11 @@ class StimulusSet:
         StimulusSet
             The stimuli, in the table's order.
         """
-        ratings = [column for column in table.column_names if column not in {"id", "path", "captions", "split"}]
+        import pyarrow as pa
+
+        others = [column for column in table.column_names if column not in {"id", "path", "captions", "split"}]
+        tags = [column for column in others if pa.types.is_string(table[column].type)]
+        ratings = [column for column in others if column not in tags]
         return cls(
             tuple(
                 Stimulus(
@@ -192,6 +202,7 @@ class StimulusSet:
                     tuple(row["captions"] or ()),
                     {rating: _number(row[rating]) for rating in ratings},
                     row["split"],
+                    {tag: row[tag] for tag in tags if row[tag]},
                 )
                 for row in table.to_pylist()
             ),
@@ -312,8 +323,8 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
     """Read stimuli from a CSV, TSV or Parquet table.
 
     Columns: ``id`` (required), ``path`` (relative paths start at the table's folder), ``caption``, ``split``; every
-    other column of numbers is a rating. A stimulus with several captions has one row a caption; path and
-    split must then agree, and its ratings are those of its first row.
+    other column of numbers is a rating, of texts a tag. A stimulus with several captions has one row a caption; path
+    and split must then agree, and its ratings and tags are those of its first row.
 
     Parameters
     ----------
@@ -342,6 +353,7 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
     if "path" not in cells and "caption" not in cells:
         raise VidsimError(f"{_show(path)}: expected a column 'path' or 'caption'; the columns are {listed}")
     rating_names = [name for name in cells if name not in COLUMNS and _numeric(cells[name])]
+    tag_names = [name for name in cells if name not in COLUMNS and any(isinstance(v, str) for v in cells[name])]
     base = path.resolve().parent
     merged: dict[str, Stimulus] = {}
     for row, raw in enumerate(cells["id"]):
@@ -358,6 +370,7 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
             (caption,) if caption else (),
             {rating: _number(cells[rating][row]) for rating in rating_names},
             (_text(cells["split"][row]) or None) if "split" in cells else None,
+            {tag: word for tag in tag_names if (word := _text(cells[tag][row]))},
         )
         known = merged.get(name)
         if known is None:
@@ -368,7 +381,7 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
                 raise VidsimError(
                     f"{_show(path)} line {row + 2}: id {name!r} has {what} {new!s}, earlier {old!s}; expected one"
                 )
-        merged[name] = Stimulus(name, known.path, known.captions + stimulus.captions, known.ratings, known.split)
+        merged[name] = replace(known, captions=known.captions + stimulus.captions)
     if not merged:
         raise VidsimError(f"{_show(path)}: the table has a header but no rows")
     return StimulusSet(tuple(merged.values()), name=path.stem)

@@ -1,32 +1,33 @@
-"""The index: exact cosine search over one layer, with ids, manifest and checksums. Loads without torch."""
+"""The index: cosine search over one layer, with ids, manifest and checksums. Loads without torch."""
 
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from secrets import token_hex
-from types import ModuleType
-from typing import Any
-from urllib.parse import quote, unquote
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from jaxtyping import Float
+import pyarrow.compute
+from jaxtyping import Bool, Float, Float32, Int64
 from numpy import ndarray
-from pyarrow import feather
 
-from vidsim.embeddings import Embeddings, unit_rows
+from vidsim.embeddings import Embeddings
 from vidsim.errors import IndexCorrupted, VidsimError
-from vidsim.retrieval.artefacts import Artefacts, artefacts, digest
+from vidsim.retrieval import approximate, construct, exact, flat, kinds, pairs
+from vidsim.retrieval.arrow import text_scalar
+from vidsim.retrieval.kinds import Vectors
+from vidsim.retrieval.manifest import built, command, folder_of, intact, read_manifest, verify
 
-FORMAT = 1
-MANIFEST = "manifest.json"
-CHUNK_BYTES = 2**24
-ABANDONED_SECONDS = 3600.0
-MANIFEST_KEYS = {"format", "encoder", "layer", "kind", "metric", "rows", "dims", "files", "provenance"}
+pc: Any = pyarrow.compute  # makes its functions at import, where type checkers do not see them
+
+__all__ = ["Hit", "Index", "build", "built", "intact", "load", "read_manifest", "refresh"]
+
+MIN_RECALL = 0.95
+
+Kind = Literal["auto", "flat", "ivf-flat", "ivf-pq", "hnsw"]
+"""Kinds of index that `build` makes; ``lancedb`` is `stored.build`'s."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,22 @@ class Index:
 
     Parameters
     ----------
-    vectors : faiss.Index
-        Unit vectors, in the order of ``entries``.
+    vectors : Vectors
+        Unit vectors that can be searched, in the order of ``entries``.
     entries : pyarrow.Table
         Columns ``id``, ``path``, ``content``.
     manifest : mapping
-        What the index was built from.
+        What the index was built from, and how.
+    attributes : pyarrow.Table, optional
+        What is known of the rows, in the same order.
     """
 
-    def __init__(self, vectors: Any, entries: pa.Table, manifest: Mapping[str, Any]) -> None:
+    def __init__(
+        self, vectors: Vectors, entries: pa.Table, manifest: Mapping[str, Any], attributes: pa.Table | None = None
+    ) -> None:
         self._vectors = vectors
         self._entries = entries
+        self._attributes = attributes
         self.manifest = manifest
 
     def __len__(self) -> int:
@@ -75,10 +81,15 @@ class Index:
         """Return the ids in order."""
         return self._entries["id"].to_pylist()
 
+    @property
+    def attributes(self) -> pa.Table | None:
+        """Return what is known of the rows, in their order: captions, ratings, tags; None where nothing was asked."""
+        return self._attributes
+
     def find(self, column: str, value: str) -> int | None:
         """Return the first row whose ``id``, ``path`` or ``content`` is ``value``; None if there is none."""
         try:
-            row = pc.index(self._entries[column], value).as_py()
+            row = pc.index(self._entries[column], text_scalar(value)).as_py()
         except UnicodeEncodeError:  # an argument that is not valid UTF-8 names nothing that is stored
             return None
         return None if row < 0 else row
@@ -87,11 +98,51 @@ class Index:
         """Return the ``id``, ``path`` or ``content`` of a row."""
         return self._entries[column][row].as_py()
 
-    def vector(self, row: int) -> Float[ndarray, " d"]:
-        """Return the unit vector of a row."""
-        return self._vectors.reconstruct(row)
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return the ``id``, ``path`` or ``content`` of all rows."""
+        return self._entries[name]
 
-    def search(self, query: Float[ndarray, " d"], n: int, *, exclude: int | None = None) -> list[Hit]:
+    def vector(self, row: int) -> Float32[ndarray, " d"]:
+        """Return the unit vector of a row."""
+        return self.vectors(np.array([row]))[0]
+
+    def vectors(self, rows: Int64[ndarray, " n"]) -> Float32[ndarray, "n d"]:
+        """Return the unit vectors of some rows."""
+        return self._vectors.rows(rows)
+
+    def similarities(self, query: Float[ndarray, " d"]) -> Float32[ndarray, " rows"]:
+        """Compare a query with every row, exactly (Eq. 1).
+
+        Parameters
+        ----------
+        query : array of shape (d,)
+            An embedding of the same layer, of any length but zero.
+
+        Returns
+        -------
+        array of shape (rows,)
+            Cosine similarities, in the order of the rows.
+
+        Raises
+        ------
+        VidsimError
+            If the query has the wrong dimension, is zero, or not finite.
+        """
+        return self._vectors.similarities(self._units(query[None])[0])
+
+    def percentile(self, similarity: float) -> float:
+        """Say what share of the pairs of this index's rows is less similar, 0 to 100; NaN where there are no pairs."""
+        return pairs.percentile(self.manifest["pairs"], similarity)
+
+    def search(
+        self,
+        query: Float[ndarray, " d"],
+        n: int,
+        *,
+        exclude: int | Collection[int] | None = None,
+        least: bool = False,
+        within: Bool[ndarray, " rows"] | None = None,
+    ) -> list[Hit]:
         """Find the stimuli most similar to a query (Eq. 1).
 
         Parameters
@@ -100,13 +151,17 @@ class Index:
             An embedding of the same layer, of any length but zero.
         n : int
             How many results, at least 1; fewer come back if the index is smaller.
-        exclude : int, optional
-            A row to leave out: the query itself.
+        exclude : int or collection of int, optional
+            Rows to leave out: the query itself.
+        least : bool
+            Find the least similar instead. Exact in every kind of index: all rows are compared.
+        within : array of bool of shape (rows,), optional
+            Only these rows. Exact in every kind of index: all of these are compared.
 
         Returns
         -------
         list of Hit
-            Most similar first; ties in the order of the rows.
+            Most similar first, or least similar; ties in the order of the rows.
 
         Raises
         ------
@@ -115,21 +170,74 @@ class Index:
         """
         if n < 1:
             raise VidsimError(f"{n} results were asked for; expected at least 1")
-        dims = self.manifest["dims"]
-        if len(query) != dims:
-            raise VidsimError(f"the query has {len(query)} dimensions, the index {dims}; both must come from one layer")
-        if not np.isfinite(query).all() or not query.any():
-            raise VidsimError("the query's embedding is zero or not finite; no direction to compare")
-        wanted = min(len(self), n + (exclude is not None))
-        similarities, rows = self._vectors.search(unit_rows(query[None].astype(np.float32)), wanted)
-        found = sorted(
-            ((row, s) for row, s in zip(rows[0].tolist(), similarities[0].tolist(), strict=True) if row != exclude),
-            key=lambda pair: (-pair[1], pair[0]),
-        )
-        return [self._hit(rank, row, similarity) for rank, (row, similarity) in enumerate(found[:n], 1)]
+        unit = self._units(query[None])
+        gone = np.array(sorted({exclude} if isinstance(exclude, int) else set(exclude or ())), np.int64)
+        if not (self._vectors.exact or least or within is not None):
+            wanted = min(len(self), n + len(gone))
+            similarities, rows = self._vectors.nearest(unit, wanted)
+            there = (rows[0] >= 0) & ~np.isin(rows[0], gone)
+            if there.sum() >= min(n, len(self) - len(gone)):
+                return self._hits(rows[0][there][:n], similarities[0][there][:n])
+        chosen = np.ones(len(self), bool) if within is None else within.copy()
+        chosen[gone] = False
+        return self._hits(*self._among(unit[0], chosen, n, least=least))
 
-    def _hit(self, rank: int, row: int, similarity: float) -> Hit:
-        return Hit(rank, self.value("id", row), self.value("path", row), similarity)
+    def search_many(
+        self, queries: Float[ndarray, "q d"], n: int
+    ) -> tuple[Float32[ndarray, "q k"], Int64[ndarray, "q k"]]:
+        """Find the rows most similar to each of many queries; much faster than one by one.
+
+        Parameters
+        ----------
+        queries : array of shape (q, d)
+            Embeddings of the same layer, of any length but zero.
+        n : int
+            How many, at least 1; all rows where the index is smaller.
+
+        Returns
+        -------
+        tuple of array of shape (q, n)
+            Cosine similarities, largest first, and rows; -1 where an approximate index has met fewer.
+
+        Raises
+        ------
+        VidsimError
+            If ``n`` is below 1, or a query has the wrong dimension, is zero, or not finite.
+        """
+        if n < 1:
+            raise VidsimError(f"{n} results were asked for; expected at least 1")
+        return self._vectors.nearest(self._units(queries), min(n, len(self)))
+
+    def _units(self, queries: Float[ndarray, "q d"]) -> Float32[ndarray, "q d"]:
+        dims = self.manifest["dims"]
+        if queries.shape[1] != dims:
+            raise VidsimError(
+                f"the query has {queries.shape[1]} dimensions, the index {dims}; both must come from one layer"
+            )
+        units, finite = flat.units(queries)
+        if not finite.all() or not units.any(axis=1).all():
+            raise VidsimError("the query's embedding is zero or not finite; no direction to compare")
+        return units
+
+    def _among(
+        self, unit: Float32[ndarray, " d"], chosen: Bool[ndarray, " rows"], n: int, *, least: bool
+    ) -> tuple[Int64[ndarray, " k"], Float32[ndarray, " k"]]:
+        """Compare with the chosen rows alone where they are few, else with all."""
+        sign = np.float32(-1 if least else 1)
+        if chosen.sum() * 8 < len(self):
+            rows = np.flatnonzero(chosen)
+            similarities = sign * (self._vectors.rows(rows) @ unit)
+            best = exact.top_of(similarities, n)
+            return rows[best], sign * similarities[best]
+        similarities = sign * self._vectors.similarities(unit)
+        similarities[~chosen | np.isnan(similarities)] = -np.inf  # NaN: what a store has lost since
+        best = exact.top_of(similarities, n)
+        best = best[similarities[best] > -np.inf]
+        return best, sign * similarities[best]
+
+    def _hits(self, rows: Int64[ndarray, " k"], similarities: Float32[ndarray, " k"]) -> list[Hit]:
+        found = zip(rows.tolist(), np.clip(similarities, -1, 1).tolist(), strict=True)
+        return [Hit(rank, self.value("id", r), self.value("path", r), s) for rank, (r, s) in enumerate(found, 1)]
 
 
 def build(
@@ -140,9 +248,14 @@ def build(
     encoder: str,
     layer: str,
     provenance: Mapping[str, object],
+    kind: Kind = "auto",
+    min_recall: float = MIN_RECALL,
+    attributes: pa.Table | None = None,
+    seed: int = 0,
 ) -> Index:
-    """Build an exact index and put it under ``faiss/`` of the artefact root.
+    """Build an index and put it under ``faiss/`` of the artefact root.
 
+    Recall@10 is measured against exact search on rows of the index that serve as queries, and stands in the manifest.
     The new files are written first and the manifest that names them is replaced last, in one step, so a searching
     process sees the old index or the new one.
 
@@ -151,13 +264,21 @@ def build(
     root : str
         Artefact root, a folder or URI.
     embeddings : Embeddings
-        One layer.
+        One layer. Those that are zero are left out: they have no direction.
     entries : pyarrow.Table
         Columns ``id``, ``path``, ``content``; a row for every id of ``embeddings``, in any order.
     encoder, layer : str
         Names under which it will be found.
     provenance : mapping
         JSON-able facts: table, store version, spec, checkpoint.
+    kind : {"auto", "flat", "ivf-flat", "ivf-pq", "hnsw"}
+        Kind; by the number of rows as `kinds.choose` has it.
+    min_recall : float
+        Least recall@10, 0 to 1; the search is made as thorough as it takes.
+    attributes : pyarrow.Table, optional
+        What is known of the stimuli: a column ``id`` and others, a row for every id, in any order.
+    seed : int
+        Seed of training and samples.
 
     Returns
     -------
@@ -167,83 +288,79 @@ def build(
     Raises
     ------
     VidsimError
-        If faiss is missing, there are no embeddings, or the files cannot be written.
+        If faiss is missing, there is nothing to index, an embedding is not finite, the recall is not reached, or the
+        files cannot be written; what was there is unchanged.
     """
-    faiss = _faiss()
-    if not len(embeddings):
-        raise VidsimError(f"no embeddings of {encoder} {layer} to index")
-    position = {name: row for row, name in enumerate(entries["id"].to_pylist())}
-    table = entries.select(["id", "path", "content"]).take([position[i] for i in embeddings.ids]).combine_chunks()
-    vectors = faiss.IndexFlatIP(embeddings.matrix.shape[1])
-    rows = max(1, CHUNK_BYTES // (4 * embeddings.matrix.shape[1]))
-    for start in range(0, len(embeddings), rows):
-        vectors.add(unit_rows(embeddings.matrix[start : start + rows]).astype(np.float32, copy=False))
-    folder = _folder(root, encoder, layer)
-    generation = token_hex(4)
-    writers: dict[str, Callable[[Path], None]] = {
-        "vectors": lambda path: faiss.write_index(vectors, os.fspath(path)),
-        "entries": lambda path: feather.write_feather(table, path, compression="uncompressed"),
-    }
-    files: dict[str, dict[str, str]] = {}
-    for what, write in writers.items():
-        name = f"{what}-{generation}"
-        files[what] = {"name": name, "sha256": folder.put(name, write)}
-    manifest = {
-        "format": FORMAT,
-        "encoder": encoder,
-        "layer": layer,
-        "kind": "flat",
-        "metric": "cosine",
-        "rows": len(embeddings),
-        "dims": embeddings.matrix.shape[1],
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "files": files,
-        "provenance": dict(provenance),
-    }
-    replaced = _files(_manifest_or_none(root, encoder, layer))
-    folder.put(MANIFEST, lambda path: _write_json(path, manifest))
-    # another process may be building too: what is its own stays, unless it has been left behind long ago
-    abandoned = {name for name, age in folder.files().items() if age > ABANDONED_SECONDS}
-    for name in (replaced | abandoned) - _files(manifest) - {MANIFEST}:
-        folder.remove(name)
-    return Index(vectors, table, manifest)
+    found = construct.material(embeddings, entries, encoder, layer)
+    facts = {"encoder": encoder, "layer": layer, "provenance": dict(provenance)}
+    parts = construct.anew(root, found, facts, kind=kind, min_recall=min_recall, attributes=attributes, seed=seed)
+    return Index(parts.vectors, parts.entries, parts.manifest, parts.attributes)
 
 
-def intact(root: str, encoder: str, layer: str) -> dict[str, Any] | None:
-    """Return the manifest of an index whose files are all there and unaltered; imports no faiss.
+def refresh(
+    root: str,
+    embeddings: Embeddings,
+    entries: pa.Table,
+    *,
+    encoder: str,
+    layer: str,
+    provenance: Mapping[str, object],
+    kind: Kind | None = None,
+    min_recall: float = MIN_RECALL,
+    attributes: pa.Table | None = None,
+    seed: int = 0,
+) -> tuple[Index, str]:
+    """Bring an index up to date, without training it again where that is not needed.
+
+    New rows are added to what was trained, rows that have gone or changed leave it, and recall is measured again. It is
+    built anew where there is none or a damaged one, where its kind, its encoder or what shaped its embeddings is
+    another, where it has doubled or halved since it was trained, where rows leave a graph (hnsw), and where recall
+    would be too low. The swap is atomic, as in `build`.
 
     Parameters
     ----------
-    root : str
-        Artefact root.
-    encoder, layer : str
-        Names of the index.
+    root, embeddings, entries, encoder, layer, provenance, min_recall, attributes, seed
+        As `build` has them; ``provenance`` tells what shaped the embeddings, but for its entries ``version`` and
+        ``attributes``.
+    kind : str, optional
+        As `build` has it; by default what was asked for before, or ``"auto"``.
 
     Returns
     -------
-    dict or None
-        The manifest; None where there is no index, or a damaged one.
+    tuple of Index and str
+        The index, and what was done: ``"built"``, or ``"refreshed"``.
 
     Raises
     ------
     VidsimError
-        If a newer vidsim has made the index.
+        As `build` does.
     """
-    manifest = _manifest_or_none(root, encoder, layer)
-    if manifest is None:
-        return None
-    folder = _folder(root, encoder, layer)
-    try:
-        for file in manifest["files"].values():
-            with folder.get(file["name"]) as path:
-                _verify(path, file, folder.place, encoder)
-    except (FileNotFoundError, IndexCorrupted):
-        return None
-    return manifest
+    found = construct.material(embeddings, entries, encoder, layer)
+    facts: dict[str, Any] = {"encoder": encoder, "layer": layer, "provenance": dict(provenance)}
+    manifest = intact(root, encoder, layer)
+    asked = kind or (manifest["asked"] if manifest else "auto")
+    wanted = kinds.choose(len(found.matrix)) if asked == "auto" else asked
+    parts = None
+    if manifest and manifest["kind"] == wanted and _shape(manifest["provenance"]) == _shape(facts["provenance"]):
+        old = parts_of(root, encoder, layer, change=True)
+        if old.manifest == manifest:
+            parts = construct.refreshed(
+                root, old, found, {**facts, "asked": asked}, min_recall=min_recall, attributes=attributes, seed=seed
+            )
+    done = "built" if parts is None else "refreshed"
+    if parts is None:
+        parts = construct.anew(root, found, facts, kind=asked, min_recall=min_recall, attributes=attributes, seed=seed)
+    return Index(parts.vectors, parts.entries, parts.manifest, parts.attributes), done
 
 
-def load(root: str, encoder: str, layer: str) -> Index:
-    """Load an index after checking its files.
+def _shape(provenance: Mapping[str, object]) -> dict[str, Any]:
+    """Return what of the provenance determines vectors."""
+    plain = json.loads(json.dumps(dict(provenance)))
+    return {name: value for name, value in plain.items() if name not in {"version", "attributes"}}
+
+
+def load(root: str, encoder: str, layer: str, *, thorough: bool = False) -> Index:
+    """Load an index after checking its files; they are memory-mapped, and read as they are used.
 
     Parameters
     ----------
@@ -251,6 +368,8 @@ def load(root: str, encoder: str, layer: str) -> Index:
         Artefact root.
     encoder, layer : str
         Names it was built under.
+    thorough : bool
+        Compare the whole content of the files with their SHA-256, instead of `seal.intact`'s quicker sums.
 
     Returns
     -------
@@ -260,121 +379,59 @@ def load(root: str, encoder: str, layer: str) -> Index:
     Raises
     ------
     VidsimError
-        If there is none, or faiss is missing.
+        If there is none, or faiss is missing where the kind needs it.
     IndexCorrupted
         If a file is missing, altered, or of a newer version.
     """
-    faiss = _faiss()
-    folder = _folder(root, encoder, layer)
+    parts = parts_of(root, encoder, layer, thorough=thorough)
+    return Index(parts.vectors, parts.entries, parts.manifest, parts.attributes)
+
+
+def parts_of(root: str, encoder: str, layer: str, *, thorough: bool = False, change: bool = False) -> construct.Parts:
+    """Load what an index consists of; as `load`, with ``change`` into memory where it is to be changed."""
+    folder = folder_of(root, encoder, layer)
     manifest = read_manifest(root, encoder, layer)
     if manifest is None:
-        raise VidsimError(f"no index of {encoder} {layer} in {folder.place!r}; build one: {_command(encoder)}")
+        raise VidsimError(f"no index of {encoder} {layer} in {folder.place!r}; build one: {command(encoder)}")
+
+    def checked(path: Path, what: str) -> Path:
+        verify(path, manifest["files"][what], folder.place, encoder, thorough=thorough)
+        return path
+
+    files = {what: file["name"] for what, file in manifest["files"].items()}
     try:
-        with folder.get(manifest["files"]["vectors"]["name"]) as path:
-            _verify(path, manifest["files"]["vectors"], folder.place, encoder)
-            vectors = faiss.read_index(os.fspath(path))
-        with folder.get(manifest["files"]["entries"]["name"]) as path:
-            _verify(path, manifest["files"]["entries"], folder.place, encoder)
-            entries = feather.read_table(path, memory_map=False)
+        tables: dict[str, pa.Table] = {}
+        for what in ("entries", "attributes"):
+            if what in files:
+                with folder.get(files[what]) as path:
+                    tables[what] = mapped(checked(path, what))
+        if manifest["kind"] == "lancedb":
+            from vidsim.retrieval import stored
+
+            vectors = stored.read(root, manifest, tables["entries"])
+            return construct.Parts(vectors, tables["entries"], manifest, tables.get("attributes"))
+        with folder.get(files["vectors"]) as path:
+            matrix = flat.read(checked(path, "vectors"))
+        if manifest["kind"] == "flat":
+            vectors = flat.Flat(matrix)
+        else:
+            with folder.get(files["structure"]) as path:
+                vectors = approximate.read(
+                    checked(path, "structure"), manifest["kind"], matrix, manifest["parameters"], change=change
+                )
     except FileNotFoundError as error:
         if manifest != read_manifest(root, encoder, layer):  # swapped between the manifest and its files
-            return load(root, encoder, layer)
+            return parts_of(root, encoder, layer, thorough=thorough, change=change)
         raise IndexCorrupted(
-            f"the index in {folder.place!r} lacks a file that its manifest names; rebuild it: {_command(encoder)}"
+            f"the index in {folder.place!r} lacks a file that its manifest names; rebuild it: {command(encoder)}"
         ) from error
-    return Index(vectors, entries, manifest)
+    return construct.Parts(vectors, tables["entries"], manifest, tables.get("attributes"))
 
 
-def read_manifest(root: str, encoder: str, layer: str) -> dict[str, Any] | None:
-    """Return an index's manifest, None where there is no index.
+def mapped(path: Path) -> pa.Table:
+    """Read a table, memory-mapped: what is not asked for is not read."""
+    from pyarrow import feather
 
-    Parameters
-    ----------
-    root : str
-        Artefact root.
-    encoder, layer : str
-        Names of the index.
-
-    Returns
-    -------
-    dict or None
-        The manifest.
-
-    Raises
-    ------
-    IndexCorrupted
-        If the manifest cannot be understood.
-    VidsimError
-        If a newer vidsim has made it.
-    """
-    folder = _folder(root, encoder, layer)
-    try:
-        with folder.get(MANIFEST) as path:
-            manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        message = f"the manifest in {folder.place!r} is not JSON; rebuild the index: {_command(encoder)}"
-        raise IndexCorrupted(message) from error
-    found = manifest.get("format") if isinstance(manifest, dict) else None
-    if isinstance(found, int) and found > FORMAT:
-        raise VidsimError(
-            f"the index in {folder.place!r} has format {found}, this vidsim reads up to {FORMAT}; upgrade vidsim"
-        )
-    if not isinstance(manifest, dict) or not manifest.keys() >= MANIFEST_KEYS or len(_files(manifest)) < 2:
-        raise IndexCorrupted(f"the manifest in {folder.place!r} lacks entries; rebuild the index: {_command(encoder)}")
-    return manifest
-
-
-def built(root: str) -> Sequence[tuple[str, str]]:
-    """List the (encoder, layer) pairs that have an index, in alphabetical order."""
-    found = (name.split("/") for name in artefacts(root, "faiss").files())
-    return sorted((unquote(f[0]), unquote(f[1])) for f in found if len(f) == 3 and f[2] == MANIFEST)
-
-
-def _folder(root: str, encoder: str, layer: str) -> Artefacts:
-    return artefacts(root, "faiss", quote(encoder, safe=""), quote(layer, safe=""))
-
-
-def _manifest_or_none(root: str, encoder: str, layer: str) -> dict[str, Any] | None:
-    try:
-        return read_manifest(root, encoder, layer)
-    except IndexCorrupted:
-        return None
-
-
-def _files(manifest: Mapping[str, Any] | None) -> set[str]:
-    """Name the files of a manifest; fewer than two where it is damaged."""
-    match manifest:
-        case {
-            "files": {
-                "vectors": {"name": str(vectors), "sha256": str()},
-                "entries": {"name": str(entries), "sha256": str()},
-            }
-        }:
-            return {vectors, entries}
-        case _:
-            return set()
-
-
-def _command(encoder: str) -> str:
-    return f"vidsim index FOLDER --encoder {encoder}"
-
-
-def _verify(path: Path, file: Mapping[str, str], place: str, encoder: str) -> None:
-    if digest(path) != file["sha256"]:
-        raise IndexCorrupted(
-            f"{file['name']!r} in {place!r} is not what was written (checksum differs); rebuild it: {_command(encoder)}"
-        )
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
-
-
-def _faiss() -> ModuleType:
-    try:
-        import faiss
-    except ImportError as error:
-        raise VidsimError("faiss is not installed: pip install 'vidsim[cpu]' (or 'vidsim[gpu]', never both)") from error
-    return faiss
+    with suppress(ValueError):
+        return feather.read_table(path, memory_map=True)
+    raise IndexCorrupted(f"{path.name!r} is not a table; rebuild the index")

@@ -6,7 +6,7 @@ the same time both succeed, and the key stands twice.) Superseded rows stay on d
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Int64
 from numpy import ndarray
 
 from vidsim.errors import StoreError
-from vidsim.store.door import Connection, Handle, committed, open_table, told
+from vidsim.store.door import Answer, Connection, Handle, committed, open_table, told
 
 pc: Any = pyarrow.compute  # makes its functions at import, where type checkers do not see them
 
@@ -72,8 +72,13 @@ class Log:
             raise StoreError(f"table {self.name!r} is no longer in {self._root!r}; was it deleted? run again")
         return handle
 
-    def _told(self) -> AbstractContextManager[None]:
+    def told(self) -> AbstractContextManager[None]:
+        """Turn what goes wrong while the table is read into one line, as `door.told` does."""
         return told(f"table {self.name!r} in {self._root!r}", quoted=True)
+
+    def committed(self, commit: Callable[[], Answer]) -> Answer:
+        """Run a commit of its caller's, as `door.committed` does."""
+        return committed(self._root, commit)
 
     def rows(self, columns: Sequence[str], handle: Handle | None = None) -> pa.Table:
         """Read the living rows.
@@ -125,7 +130,7 @@ class Log:
             If the table cannot be read.
         """
         source: Handle = handle or self.snapshot()
-        with self._told():
+        with self.told():
             # filled batch by batch, so that the vectors are in memory once
             matrix = np.empty((source.count_rows(), width), dtype)
             keys: list[pa.RecordBatch] = []
@@ -165,7 +170,7 @@ class Log:
         StoreError
             If the table cannot be read.
         """
-        with self._told():
+        with self.told():
             found = handle.take_row_ids(list(set(places))).select([*columns, PLACE]).to_arrow()
         # they come in the order of the disk
         order = pc.index_in(pa.array(places, pa.uint64()), found[PLACE].combine_chunks())
@@ -174,7 +179,7 @@ class Log:
     def stamp(self) -> int:
         """Return a time in ns that is later than that of every row seen so far, even where clocks disagree."""
         if not self._stamp:
-            with self._told():
+            with self.told():
                 seen = self.snapshot().search().select([WRITTEN]).to_arrow()
             self._stamp = pc.max(seen[WRITTEN]).as_py() or 0
         self._stamp = max(time.time_ns(), self._stamp + 1)
@@ -251,7 +256,7 @@ class Log:
 
     def _scan(self, handle: Handle, columns: Sequence[str]) -> pa.Table:
         names = dict.fromkeys((KEY, WRITTEN, ROW, REPLACES, *columns))
-        with self._told():
+        with self.told():
             query = handle.search().select([name for name in names if name != PLACE])
             return query.with_row_id(PLACE in names).to_arrow()
 

@@ -156,13 +156,13 @@ def build(header: Header) -> pa.Schema:
     Returns
     -------
     pyarrow.Schema
-        One column per layer, its name made of a number and of what a column may be called (no ``.``); the layer's real
-        name is in the column's metadata.
+        One column per layer, its name made of a number and of what a column may be called (no ``.``; no digit first, or
+        LanceDB cannot index it); the layer's real name is in the column's metadata.
     """
     item = pa.float16() if header.dtype == "float16" else pa.float32()
     columns = [
         pa.field(
-            f"{number:03d}_" + re.sub(r"[^A-Za-z0-9]+", "_", layer)[:64],
+            f"layer_{number:03d}_" + re.sub(r"[^A-Za-z0-9]+", "_", layer)[:64],
             pa.list_(item, width),
             metadata={PREFIX + b"layer": layer.encode()},
         )

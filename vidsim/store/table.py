@@ -11,6 +11,7 @@ from numpy import ndarray
 
 from vidsim.embeddings import Embeddings
 from vidsim.errors import StoreError
+from vidsim.store.layer_search import LayerSearch
 from vidsim.store.log import KEY, PLACE, Log, pc
 from vidsim.store.missing import NotStored, nearest
 from vidsim.store.schema import ENTRY, Header, layer_columns, parse
@@ -168,6 +169,30 @@ class EmbeddingTable:
         ids, matrix = self._log.stream(self._columns[layer], self.layers[layer], self.dtype, handle)
         entries = self._log.rows([f.name for f in ENTRY], handle).combine_chunks()
         return Embeddings(ids, matrix), entries, handle.version
+
+    def search(self, layer: str) -> LayerSearch:
+        """Search a layer where it lies, with LanceDB's own index.
+
+        Parameters
+        ----------
+        layer : str
+            A layer of the table.
+
+        Returns
+        -------
+        LayerSearch
+            Its vectors.
+
+        Raises
+        ------
+        NotStored
+            If there is no such layer.
+        """
+        if layer not in self.layers:
+            raise NotStored(
+                f"no layer {layer!r} of {self.encoder!r} is stored in {self.name!r}{nearest(layer, self.layers)}"
+            )
+        return LayerSearch(self._log, self._columns[layer], self.layers[layer])
 
     def write(self, entries: Sequence[Entry], vectors: Mapping[str, Shaped[ndarray, "n _"]]) -> None:
         """Write rows in one commit: all of them or, if anything is wrong, none.
