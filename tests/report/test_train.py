@@ -13,8 +13,8 @@ from published import publish
 
 from vidsim.adapt.evaluation import Ceiling, Evaluation, Measured
 from vidsim.adapt.manifest import Manifest, resolve_adapter
-from vidsim.adapt.recipe import Recipe
 from vidsim.adapt.material import Material
+from vidsim.adapt.recipe import Recipe
 from vidsim.adapt.trainer import Trainer
 from vidsim.encoders import catalog
 from vidsim.report.train import curve_plot, model_card
