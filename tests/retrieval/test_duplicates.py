@@ -110,9 +110,7 @@ def test_re_encodings_are_not_guessed_where_nothing_can_tell(tmp_path):
         "one length": build(tmp_path / "b", matrix, contents, np.full(len(matrix), 3.0)),
         "unknown lengths": build(tmp_path / "c", matrix, contents, [None] * len(matrix)),
         "captions": build(tmp_path / "d", matrix, contents, durations, features={"captions": "mean"}),
-        "product codes": build(tmp_path / "e", matrix, contents, durations),
     }
-    cases["product codes"].manifest["kind"] = "ivf-pq"
     for case, index in cases.items():
         _, aside = distinct(index, Guard(index).clip(0), 5)
         copies = 0 if case == "captions" else 2

@@ -181,7 +181,7 @@ def _store(root: str, problems: list[str]) -> dict[str, Any]:
         problems.append(f"the indexes in {root!r} cannot be listed: {error}")
     for encoder, layer in there:
         try:
-            indexes.append(f"{encoder} {layer} ({len(load(root, encoder, layer))} rows)")
+            indexes.append(f"{encoder} {layer} ({len(load(root, encoder, layer, thorough=True))} rows)")
         except (VidsimError, OSError) as error:
             problems.append(str(error))
     return {"root": root, "store": tables, "indexes": indexes or ["none"]}

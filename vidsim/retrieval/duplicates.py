@@ -9,7 +9,7 @@ against the clip's own neighbours. Two clips are taken for one if
   than twice as much, so that it can be no re-encoding of the same clip either).
 
 Where more than `COMMON` of the clips have about that length, it says nothing and nobody is taken for a re-encoding; nor
-where the index is one of captions, or of product codes, or knows no lengths.
+where the index is one of captions, or knows no lengths.
 """
 
 from collections.abc import Collection
@@ -116,7 +116,7 @@ class Guard:
         known = index.attributes
         lengths = None if known is None or "duration" not in known.column_names else known["duration"]
         self._lengths = np.full(len(index), np.nan) if lengths is None else numbers(lengths)
-        self.tells_encodings = self.of_files and index.manifest["kind"] != "ivf-pq" and lengths is not None
+        self.tells_encodings = self.of_files and lengths is not None
         self._reaches: dict[int, float] = {}
 
     def clip(self, row: int) -> Clip:

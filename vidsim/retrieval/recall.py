@@ -113,4 +113,4 @@ def samples(
 
 def described(recall: float, sample: Sample) -> dict[str, Any]:
     """Return what a manifest says of a recall."""
-    return {"at": AT, "recall": round(recall, 4), "queries": len(sample.rows)}
+    return {"at": AT, "recall": recall, "queries": len(sample.rows)}
