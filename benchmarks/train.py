@@ -29,6 +29,7 @@ from vidsim.data.splits import validation_split
 from vidsim.encoders import catalog
 
 ENCODER = "all-MiniLM-L6-v2"
+RECIPE = "all-minilm-l6-v2-hybrid-trials"
 
 
 class Slices:
@@ -110,7 +111,7 @@ class Silent:
 
 def overhead(material: Material, steps: int) -> float:
     """Measure the share of a step of the trials sampler outside forward, loss, backward and update."""
-    trainer = Trainer(read_recipe("all-minilm-l6-v2-hybrid-trials"), catalog.resolve(ENCODER), material, seed=0, device="cpu")
+    trainer = Trainer(read_recipe(RECIPE), catalog.resolve(ENCODER), material, seed=0, device="cpu")
     trainer.batches = Slices(trainer.batches, steps)
     clock = Clock()
     model = Trained(trainer._tower(), trainer.attached)
@@ -139,7 +140,7 @@ def main() -> None:
     options = parser.parse_args()
     material = load(options.release)
     base = catalog.resolve(ENCODER)
-    recipe = read_recipe("all-minilm-l6-v2-hybrid-trials")
+    recipe = read_recipe(RECIPE)
     print(f"step overhead at batch 4: {overhead(material, 40):.2%}")
 
     print(f"trials sampler, {options.steps:,} steps of 4 trials")
