@@ -66,6 +66,7 @@ def fit_linear(
 
     Examples
     --------
+    >>> from vidsim.rsm import cosine_rsm
     >>> space = Embeddings(tuple("abcd"), np.array([[1.0, 2.0], [1.0, -2.0], [-1.0, 2.0], [-1.0, -2.0]]))
     >>> trials = Triplets(space.ids, np.array([[0, 1, 2], [0, 1, 3], [2, 3, 0], [2, 3, 1]]))
     >>> transformed = fit_linear(space, trials, penalty=0.01).apply(space)
