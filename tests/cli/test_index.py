@@ -188,6 +188,16 @@ def test_a_damaged_index_is_rebuilt_by_the_same_command(vidsim, clips, tmp_path,
     assert vidsim("search", "clip 1", "--root", tmp_path)[0] == 0
 
 
+def test_what_was_asked_outlives_damaged_files(vidsim, clips, tmp_path):
+    asked = index(vidsim, clips, tmp_path, "--kind", "ivf-flat", "--min-recall", 0.9)["index"]
+    assert (asked["kind"], asked["done"]) == ("ivf-flat", "built")
+    folder = tmp_path / "faiss" / "motion-energy" / "combined"
+    next(folder.glob("vectors-*")).write_bytes(b"gone")
+    again = index(vidsim, clips, tmp_path)["index"]
+    assert (again["kind"], again["done"]) == ("ivf-flat", "built")
+    assert json.loads((folder / "manifest.json").read_text())["min_recall"] == 0.9
+
+
 def test_fewer_layers_of_a_fuller_table_lose_nothing(vidsim, clips, tmp_path):
     folder, root = tmp_path / "folder", tmp_path / "root"
     shutil.copytree(clips, folder)

@@ -222,21 +222,24 @@ def bring_up_to_date(
 
     store = Store(root)
     manifest = indexes.intact(root, table.encoder, layer)
-    asked = kind or (manifest["asked"] if manifest else "auto")
-    least = min_recall if min_recall is not None else manifest["min_recall"] if manifest else indexes.MIN_RECALL
+    before = manifest or indexes.manifest_or_none(root, table.encoder, layer)  # what was asked outlives damaged files
+    asked = kind or (before["asked"] if before else "auto")
+    least = min_recall if min_recall is not None else before["min_recall"] if before else indexes.MIN_RECALL
     done = "up to date"
 
-    def fits(found: Mapping[str, Any] | None, version: int) -> bool:
+    def fits(found: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> bool:
         if found is None or found["asked"] != asked or found["recall"]["recall"] < least:
             return False
-        return found["provenance"] == {**made, "version": version, "attributes": _hash_of_known(store, table)}
+        return found["provenance"] == facts
 
-    while not fits(manifest, table.version):
+    while True:
         # again if another process has written meanwhile: whoever ends last must have indexed everything
+        version, facts = table.version, {**made, "attributes": _hash_of_known(store, table)}
+        if fits(manifest, {**facts, "version": version}):
+            break
         if not len(table):
             return None
         _warn_of_memory(len(table), table.layers[layer], asked)
-        facts = {**made, "attributes": _hash_of_known(store, table)}
         if asked == "lancedb":
             from vidsim.retrieval import stored
 

@@ -18,11 +18,11 @@ from vidsim.errors import IndexCorrupted, VidsimError
 from vidsim.retrieval import approximate, construct, exact, flat, kinds, pairs
 from vidsim.retrieval.arrow import text_scalar
 from vidsim.retrieval.kinds import Vectors
-from vidsim.retrieval.manifest import built, command, folder_of, intact, read_manifest, verify
+from vidsim.retrieval.manifest import built, command, folder_of, intact, manifest_or_none, read_manifest, verify
 
 pc: Any = pyarrow.compute  # makes its functions at import, where type checkers do not see them
 
-__all__ = ["Hit", "Index", "build", "built", "intact", "load", "read_manifest", "refresh"]
+__all__ = ["Hit", "Index", "build", "built", "intact", "load", "manifest_or_none", "read_manifest", "refresh"]
 
 MIN_RECALL = 0.95
 
@@ -338,7 +338,8 @@ def refresh(
     found = construct.material(embeddings, entries, encoder, layer)
     facts: dict[str, Any] = {"encoder": encoder, "layer": layer, "provenance": dict(provenance)}
     manifest = intact(root, encoder, layer)
-    asked = kind or (manifest["asked"] if manifest else "auto")
+    before = manifest or manifest_or_none(root, encoder, layer)  # what was asked outlives damaged files
+    asked = kind or (before["asked"] if before else "auto")
     wanted = kinds.choose(len(found.matrix)) if asked == "auto" else asked
     parts = None
     if manifest and manifest["kind"] == wanted and _shape(manifest["provenance"]) == _shape(facts["provenance"]):
