@@ -43,23 +43,15 @@ class HeldOut:
     trials: int
 
 
-def fit_any(
-    embeddings: Embeddings,
-    triplets: Triplets,
-    penalties: Sequence[float] = PENALTIES,
-    *,
-    temperature: float = 0.4,
-    centre: float = 0.75,
-    rank: int | None = None,
-    folds: int = 5,
-    seed: int = 0,
-) -> LinearTransform:
+def fit_any(embeddings: Embeddings, triplets: Triplets) -> LinearTransform:
     """Fit a linear transform with the penalty that folds of the stimuli choose, or where they are too few, `PENALTY`.
 
     Parameters
     ----------
-    embeddings, triplets, penalties, temperature, centre, rank, folds, seed
-        As `held_out` takes them.
+    embeddings : Embeddings
+        Of all stimuli of the trials.
+    triplets : Triplets
+        Trials.
 
     Returns
     -------
@@ -72,20 +64,10 @@ def fit_any(
         As `fit_linear`.
     """
     try:
-        curve = held_out(
-            embeddings,
-            triplets,
-            penalties,
-            temperature=temperature,
-            centre=centre,
-            rank=rank,
-            folds=folds,
-            seed=seed,
-        )
-        penalty = best_penalty(curve)
+        penalty = best_penalty(held_out(embeddings, triplets))
     except VidsimError:
         penalty = PENALTY
-    return fit_linear(embeddings, triplets, penalty=penalty, temperature=temperature, centre=centre, rank=rank)
+    return fit_linear(embeddings, triplets, penalty=penalty)
 
 
 def held_out(

@@ -75,11 +75,8 @@ class Question:
     seed: int
     root: str
     neighbours: int | None = None
-    _read: "dict[str | None, tuple[Triplets, Int[ndarray, ' u']]]" = field(
+    _read: "dict[str | None, tuple[Triplets, Int[ndarray, ' u'], str | None]]" = field(
         default_factory=dict["str | None", Any], init=False, repr=False, compare=False
-    )
-    _predicted: "dict[str | None, str | None]" = field(
-        default_factory=dict["str | None", "str | None"], init=False, repr=False, compare=False
     )
 
     def trials(self, split: str | None) -> "tuple[Triplets, Int[ndarray, ' u']]":
@@ -100,20 +97,23 @@ class Question:
         VidsimError
             If there are no such judgments, or no such split.
         """
+        triplets, people, _ = self._found(split)
+        return triplets, people
+
+    def predicted(self, split: str | None) -> str | None:
+        """Say whose predictions the judgments of a split are; None where people judged."""
+        return self._found(split)[2]
+
+    def _found(self, split: str | None) -> "tuple[Triplets, Int[ndarray, ' u'], str | None]":
         from vidsim.analysis.reliability import restrict_people
         from vidsim.data.judgments.predicted import note
 
         if split not in self._read:
             judgments, ids = load_split(self.judgments, self.root, split)
-            self._predicted[split] = None if judgments.predicted is None else note(judgments.predicted)
             who = judgments.participants[1][~judgments.catch]
-            self._read[split] = restrict_people(judgments.triplets, who, judgments.ids if ids is None else ids)
+            kept = restrict_people(judgments.triplets, who, judgments.ids if ids is None else ids)
+            self._read[split] = (*kept, None if judgments.predicted is None else note(judgments.predicted))
         return self._read[split]
-
-    def predicted(self, split: str | None) -> str | None:
-        """Say whose predictions the judgments of a split are; None where people judged."""
-        self.trials(split)
-        return self._predicted[split]
 
 
 def measure(question: Question) -> dict[str, Any]:

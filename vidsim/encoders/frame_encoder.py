@@ -21,7 +21,7 @@ FIELDS: Mapping[str, tuple[str, str]] = {"VJEPA2Model": ("frames_per_clip", "cro
 
 
 class FramedEncoder:
-    """Prepare frames of one size, and refuse others; loading and ``encode`` are the family's.
+    """Prepare frames of one size, refuse others, and encode; loading, `forward` and `pooled` are the family's.
 
     Parameters
     ----------
@@ -38,6 +38,7 @@ class FramedEncoder:
         self.resolved = resolved
         self.device = device
         self.preprocess = preprocess
+        self.model: Any
 
     @property
     def provenance(self) -> Mapping[str, object]:
@@ -79,6 +80,47 @@ class FramedEncoder:
         if tuple(batch.shape[-2:]) != (card.size, card.size):
             came = "x".join(map(str, batch.shape[-2:]))
             raise VidsimError(f"{card.name} takes frames of {card.size}x{card.size} pixels, {came} came")
+
+    def encode(
+        self, batch: UInt8[Tensor, "b t 3 h w"], layers: Sequence[str], reduce: Reduce
+    ) -> dict[str, Float[ndarray, "b _"]]:
+        """Run one forward pass and reduce every wanted layer inside it.
+
+        Parameters
+        ----------
+        batch : tensor of shape (b, t, 3, size, size)
+            Prepared frames of b clips.
+        layers : sequence of str
+            Layers of the card, or other modules.
+        reduce : Reduce
+            Takes a layer's name and its pooled features.
+
+        Returns
+        -------
+        dict of str to array of shape (b, dims)
+            float32 embeddings.
+
+        Raises
+        ------
+        VidsimError
+            If the clips have another number of frames than the card says, or frames of another size.
+        """
+        self.check_frames(batch)
+        return collect(
+            self.model,
+            layers,
+            lambda: self.forward(self.preprocess.normalise(batch.to(self.device))),
+            lambda layer, output: self.pooled(layer, output, len(batch)),
+            reduce,
+        )
+
+    def forward(self, pixels: Float[Tensor, "b ..."]) -> Any:
+        """Run the model on normalised clips."""
+        raise NotImplementedError
+
+    def pooled(self, layer: str, output: Any, clips: int) -> Float[Tensor, "clips features"]:
+        """Turn a layer's output into one vector per clip."""
+        raise NotImplementedError
 
 
 class FrameEncoder(FramedEncoder):
@@ -138,47 +180,14 @@ class FrameEncoder(FramedEncoder):
         """
         return self.model(**{self.model.main_input_name: pixels, **self.card.options.get("forward", {})})
 
-    def encode(
-        self, batch: UInt8[Tensor, "b t 3 h w"], layers: Sequence[str], reduce: Reduce
-    ) -> dict[str, Float[ndarray, "b _"]]:
-        """Run one forward pass and reduce every wanted layer inside it.
-
-        Parameters
-        ----------
-        batch : tensor of shape (b, t, 3, size, size)
-            Prepared frames of b clips.
-        layers : sequence of str
-            Layers of the card, or other modules.
-        reduce : Reduce
-            Takes a layer's name and its pooled features.
-
-        Returns
-        -------
-        dict of str to array of shape (b, dims)
-            float32 embeddings.
-
-        Raises
-        ------
-        VidsimError
-            If the clips have another number of frames than the card says, or frames of another size.
-        """
-        self.check_frames(batch)
-        return collect(
-            self.model,
-            layers,
-            lambda: self.forward(self.preprocess.normalise(batch.to(self.device))),
-            lambda layer, tokens: self.pooled(layer, tokens, len(batch)),
-            reduce,
-        )
-
-    def pooled(self, layer: str, tokens: Float[Tensor, "rows ..."], clips: int) -> Float[Tensor, "clips features"]:
+    def pooled(self, layer: str, output: Float[Tensor, "rows ..."], clips: int) -> Float[Tensor, "clips features"]:
         """Turn a layer's output into one vector per clip; of an image encoder, the mean over its frames.
 
         Parameters
         ----------
         layer : str
             Layer of the card, or any other module.
-        tokens : tensor of shape (rows, ...)
+        output : tensor of shape (rows, ...)
             Its output.
         clips : int
             Clips of the batch.
@@ -192,7 +201,7 @@ class FrameEncoder(FramedEncoder):
         assert card.sampling is not None
         inputs = clips * (card.sampling.frames if card.modality == "image" else 1)
         if layer in card.layers:
-            vectors = pool(tokens, rule, int(card.options.get("prefix_tokens", 0)))
+            vectors = pool(output, rule, int(card.options.get("prefix_tokens", 0)))
         else:
-            vectors = leaf_vectors(self.model.get_submodule(layer), tokens, inputs, rule)
+            vectors = leaf_vectors(self.model.get_submodule(layer), output, inputs, rule)
         return vectors if inputs == clips else vectors.unflatten(0, (clips, -1)).mean(1)

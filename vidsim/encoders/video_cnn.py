@@ -1,15 +1,15 @@
 """Video CNNs of the PyTorchVideo model zoo: frames in, feature maps of every block out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
-from numpy import ndarray
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidsim.encoders.activations import collect, find_modules, pool_maps
-from vidsim.encoders.base import EncoderCard, Reduce
+from vidsim.encoders.activations import find_modules, pool_maps
+from vidsim.encoders.base import EncoderCard
 from vidsim.encoders.checkpoint import Resolved
 from vidsim.encoders.frame_encoder import FramedEncoder
 from vidsim.encoders.leaves import leaf_vectors
@@ -56,44 +56,41 @@ class VideoCNN(FramedEncoder):
         check_fit(model, resolved)
         self.model = model.to(device)
 
-    def encode(
-        self, batch: UInt8[Tensor, "b t 3 h w"], layers: Sequence[str], reduce: Reduce
-    ) -> dict[str, Float[ndarray, "b _"]]:
-        """Run one forward pass and reduce every wanted layer inside it.
+    def forward(self, pixels: Float[Tensor, "b t 3 h w"]) -> Any:
+        """Run the network.
 
         Parameters
         ----------
-        batch : tensor of shape (b, t, 3, size, size)
-            Prepared frames of b clips.
-        layers : sequence of str
-            Layers of the card.
-        reduce : Reduce
-            Takes a layer's name and its pooled features.
+        pixels : tensor of shape (b, t, 3, size, size)
+            Normalised clips.
 
         Returns
         -------
-        dict of str to array of shape (b, dims)
-            float32 embeddings.
-
-        Raises
-        ------
-        VidsimError
-            If the clips have another number of frames, or frames of another size, than the model was trained on.
+        tensor
+            Of the network's head.
         """
-        self.check_frames(batch)
+        return self.model(pixels.transpose(1, 2))
 
-        def features(layer: str, maps: Tensor | list[Tensor]) -> Tensor:
-            if layer not in self.card.layers and isinstance(maps, Tensor):
-                return leaf_vectors(self.model.get_submodule(layer), maps, len(batch), self.resolved.pooling)
-            return pool_maps(maps, self.resolved.pooling)
+    def pooled(self, layer: str, output: Any, clips: int) -> Float[Tensor, "clips features"]:
+        """Turn a layer's output into one vector per clip.
 
-        return collect(
-            self.model,
-            layers,
-            lambda: self.model(self.preprocess.normalise(batch.to(self.device)).transpose(1, 2)),
-            features,
-            reduce,
-        )
+        Parameters
+        ----------
+        layer : str
+            Layer of the card, or any other module.
+        output : tensor, or list of them
+            Its feature maps; of a network with several pathways, those of all.
+        clips : int
+            Clips of the batch.
+
+        Returns
+        -------
+        tensor of shape (clips, features)
+            Pooled.
+        """
+        if layer not in self.card.layers and isinstance(output, Tensor):
+            return leaf_vectors(self.model.get_submodule(layer), output, clips, self.resolved.pooling)
+        return pool_maps(output, self.resolved.pooling)
 
 
 def build(card: EncoderCard) -> nn.Module:
