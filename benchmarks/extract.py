@@ -12,7 +12,6 @@ layer) and `vidsim extract --pooling flatten`. Each run is a process of its own;
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -28,6 +27,14 @@ from clips import make
 
 NAIVE = Path(__file__).with_name("naive.py")
 CLIPS, FRAMES, SIDE = 32, 75, (240, 320)
+
+TIMED = """
+import json, resource, subprocess, sys, time
+start = time.perf_counter()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+print(json.dumps([time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss]))
+"""
+"""Runs a command from a small process: the system counts the memory of whoever starts it as the command's own."""
 
 
 def checkpoint(folder: Path) -> Path:
@@ -54,17 +61,11 @@ def checkpoint(folder: Path) -> Path:
 
 def run(command: list[str]) -> tuple[float, float]:
     """Run a command; return its wall time in s and its peak memory in MB."""
-    import time
-
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    told = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed:\n{told}")
-    return seconds, usage.ru_maxrss / 1e3
+    timed = subprocess.run([sys.executable, "-c", TIMED, *command], capture_output=True, text=True, check=False)
+    if timed.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{timed.stderr}")
+    seconds, kilobytes = json.loads(timed.stdout)
+    return seconds, kilobytes / 1e3
 
 
 def vidsim(clips: Path, weights: Path, root: Path, *options: str) -> list[str]:

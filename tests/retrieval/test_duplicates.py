@@ -147,7 +147,7 @@ def test_copies_of_files_with_other_captions_are_copies(tmp_path):
 
 
 def test_near_duplicates_are_counted_in_words():
-    hit = Hit(1, "a", "", 1.0)
+    hit = Hit(1, "a", "", 1.0, 0)
     assert (
         relatives([Twin(hit, "copy"), Twin(hit, "re-encoding"), Twin(hit, "copy")])
         == "2 copies and 1 likely re-encoding"

@@ -95,6 +95,7 @@ def compare(
     """
     import numpy as np
 
+    from vidsim.retrieval.duplicates import distinct
     from vidsim.retrieval.index import pc
 
     index = answer.index
@@ -105,8 +106,8 @@ def compare(
     second = np.zeros(len(other), bool)
     second[place[chosen].astype(np.int64)] = True
     found = [
-        _nearest(index, answer.clip, n, chosen, every=every),
-        _nearest(other, clip, n, second, every=every),
+        distinct(index, answer.clip, n, within=chosen, every=every),
+        distinct(other, clip, n, within=second, every=every),
     ]
     aside = {twin.hit.id: twin for _, twins in reversed(found) for twin in twins}
     rows = np.flatnonzero(chosen)
@@ -134,16 +135,6 @@ def compare(
         common,
         missing,
     )
-
-
-def _nearest(
-    index: "Index", clip: "Clip", n: int, within: "Bool[ndarray, ' rows']", *, every: bool
-) -> "tuple[list[Group], list[Twin]]":
-    from vidsim.retrieval.duplicates import Group, distinct
-
-    if not every:
-        return distinct(index, clip, n, within=within)
-    return [Group(hit) for hit in index.search(clip.vector, n, exclude=clip.row, within=within)], []
 
 
 def _members(group: "Group") -> list[str]:
@@ -207,13 +198,8 @@ def tell(answer: "hits.Answer", found: Comparison) -> None:
         change = row.ranks[0] - row.ranks[1]
         cells = [str(rank) for rank in row.ranks] + [f"{change:+,}" if change else "="]
         cells += [f"{similarity:.3f}" for similarity in row.similarities]
-        last = (
-            show.place(row.group.hit.path)
-            if answer.attributes is None
-            else hits.shares(answer.shared(row.group.hit.id))
-        )
-        rows.append((*cells, hits.called(row.group), last))
+        rows.append((*cells, hits.called(row.group), answer.last_cell(row.group.hit)))
     numbers = ("rank A", "rank B", "change", "sim. A", "sim. B")
-    show.table((*numbers, "id", "path" if answer.attributes is None else "shares"), rows, right=numbers)
+    show.table((*numbers, "id", answer.last_title), rows, right=numbers)
     typer.echo(f"{found.common} of the {found.nearest} nearest are the same in both; change: places nearer in B")
     hits.explain(answer, [row[-1] for row in rows], found.aside)

@@ -86,6 +86,15 @@ class Answer:
             "shared": {"ratings": found.ratings, "tags": found.tags, "words": found.words},
         }
 
+    @property
+    def last_title(self) -> str:
+        """Return the title of the last column of a table."""
+        return "path" if self.attributes is None else "shares"
+
+    def last_cell(self, hit: "Hit") -> str:
+        """Write what a result shares with the query; its path where nothing is known of the stimuli."""
+        return show.place(hit.path) if self.attributes is None else shares(self.shared(hit.id))
+
     def itself(self, aside: "Sequence[Twin]") -> dict[str, Any]:
         """Describe the query for machines, with those of its near-duplicates that are no results."""
         identifier = None if self.clip.row is None else self.name
@@ -135,10 +144,9 @@ def tell(answer: Answer, groups: "Sequence[Group]", aside: "Sequence[Twin]") -> 
         hit = group.hit
         percentile = answer.percentile(hit.similarity)
         placed = "-" if percentile is None else f"{percentile:.1f}"
-        last = show.place(hit.path) if answer.attributes is None else shares(answer.shared(hit.id))
-        rows.append((str(hit.rank), f"{hit.similarity:.4f}", placed, called(group), last))
-    last = "path" if answer.attributes is None else "shares"
-    show.table(("rank", "similarity", "percentile", "id", last), rows, right=("rank", "similarity", "percentile"))
+        rows.append((str(hit.rank), f"{hit.similarity:.4f}", placed, called(group), answer.last_cell(hit)))
+    numbers = ("rank", "similarity", "percentile")
+    show.table((*numbers, "id", answer.last_title), rows, right=numbers)
     explain(answer, [row[-1] for row in rows], aside)
 
 

@@ -121,7 +121,7 @@ def _indexed(queries: Sequence[str], root: str, encoder: str | None, layer: str 
             for query, row in zip(queries, rows, strict=True)
         ],
         vectors=[
-            encode_clip(index, Path(query), device, root) if row is None else index.vector(row)
+            encode_clip(index, Path(query), device, root)[0] if row is None else index.vector(row)
             for query, row in zip(queries, rows, strict=True)
         ],
     )

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from numpy import ndarray
 
+    from vidsim.encoders.catalog import Resolved
+    from vidsim.extract import FeatureSpec
     from vidsim.retrieval.index import Index
+    from vidsim.store import Entry
 
 
 def choose_index(root: str, encoder: str | None, layer: str | None) -> tuple[str, str]:
@@ -115,7 +118,7 @@ def nearest_ids(query: str, ids: Sequence[str]) -> str:
     return f"; the nearest ids are {', '.join(map(repr, near))}" if near else ""
 
 
-def encode_clip(index: "Index", path: Path, device: str, root: str) -> "Float[ndarray, ' d']":
+def encode_clip(index: "Index", path: Path, device: str, root: str) -> "tuple[Float[ndarray, ' d'], Entry]":
     """Encode a clip as what stands in an index was.
 
     Parameters
@@ -131,16 +134,79 @@ def encode_clip(index: "Index", path: Path, device: str, root: str) -> "Float[nd
 
     Returns
     -------
-    array of shape (d,)
-        In model units.
+    tuple of array of shape (d,) and Entry
+        The embedding in model units, and what would be stored of the file.
 
     Raises
     ------
     VidsimError
         If the clip cannot be read, the encoder reads captions, or is not what the index was built with.
     """
+    from vidsim.extract import embed_file
+
+    resolved, spec = encoder_of(index, root)
+    if resolved.card.modality == "text":
+        raise VidsimError(
+            f"{str(path)!r} is not indexed, and {resolved.card.name} reads captions, not videos; query by id"
+        )
+    return embed_file(path, resolved, spec, index.manifest["layer"], device)
+
+
+def encode_text(index: "Index", text: str, device: str, root: str) -> "Float[ndarray, ' d']":
+    """Give a text its place among what stands in an index.
+
+    Parameters
+    ----------
+    index : Index
+        Of captions, or of an encoder with a text tower.
+    text : str
+        The text.
+    device : str
+        Where the encoder runs.
+    root : str
+        Artefact root, in which adapters lie.
+
+    Returns
+    -------
+    array of shape (d,)
+        In model units.
+
+    Raises
+    ------
+    VidsimError
+        If the text is not valid or empty, the encoder takes none, or is not what the index was built with.
+    """
+    from vidsim.extract.text import embed_text
+
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise VidsimError(f"--text is not valid text (UTF-8) at character {error.start + 1}") from None
+    return embed_text(text, *encoder_of(index, root), index.manifest["layer"], device)
+
+
+def encoder_of(index: "Index", root: str) -> "tuple[Resolved, FeatureSpec]":
+    """Find the encoder with which an index was built.
+
+    Parameters
+    ----------
+    index : Index
+        The index.
+    root : str
+        Artefact root, in which adapters lie.
+
+    Returns
+    -------
+    tuple of Resolved and FeatureSpec
+        Its files, and how it was used.
+
+    Raises
+    ------
+    VidsimError
+        If it is not found, or no longer what the index was built with.
+    """
     from vidsim.cli.encoders import find_card, resolve
-    from vidsim.extract import FeatureSpec, embed_file
+    from vidsim.extract import FeatureSpec
 
     made = index.manifest["provenance"]
     spec = FeatureSpec(**made["spec"])
@@ -150,13 +216,9 @@ def encode_clip(index: "Index", path: Path, device: str, root: str) -> "Float[nd
         revision=made["revision"],
         pooling=made["pooling"],
     )
-    if resolved.card.modality == "text":
-        raise VidsimError(
-            f"{str(path)!r} is not indexed, and {resolved.card.name} reads captions, not videos; query by id"
-        )
     if spec.identity(resolved.identity, resolved.card.modality) != made["identity"]:
         raise VidsimError(
             f"{resolved.card.name} is not what the index was built with (weights, sampling or preprocessing changed); "
             f"rebuild it: vidsim index FOLDER --encoder {resolved.card.name}"
         )
-    return embed_file(path, resolved, spec, index.manifest["layer"], device)
+    return resolved, spec

@@ -8,14 +8,14 @@ import typer
 
 from vidsim.cli import hits, show
 from vidsim.cli.options import DEFAULT_ROOT, Device, Json, Root, root_of
-from vidsim.cli.query import choose_index, encode_clip, find_row
+from vidsim.cli.query import choose_index, encode_clip, encode_text, find_row
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
+    from jaxtyping import Bool
     from numpy import ndarray
 
-    from vidsim.retrieval.duplicates import Clip, Group, Twin
+    from vidsim.retrieval.duplicates import Clip
     from vidsim.retrieval.index import Index
 
 RESULTS = 10
@@ -32,17 +32,17 @@ class _Query:
 
     def clip(self, index: "Index") -> "Clip":
         """Find it in an index, or encode it as what stands there was."""
+        from vidsim.data.video import file_content
         from vidsim.retrieval.duplicates import Clip, Guard
 
         if self.text is not None:
-            return Clip(_encode_text(index, self.text, self.device, self.root))
+            return Clip(encode_text(index, self.text, self.device, self.root))
         assert self.name is not None
         row = find_row(index, self.name)
         if row is not None:
             return Guard(index).clip(row)
-        path = Path(self.name)
-        vector = encode_clip(index, path, self.device, self.root)
-        return Clip(vector, *_file_facts(path, index.manifest["provenance"]["spec"]["decoder"]))
+        vector, entry = encode_clip(index, Path(self.name), self.device, self.root)
+        return Clip(vector, file_content(entry.content), float("nan") if entry.duration is None else entry.duration)
 
     def called(self, index: "Index", clip: "Clip") -> str:
         """Name it for people."""
@@ -110,27 +110,13 @@ def search(
         there = _in_other(asked, answer, other, str(against))
         _compare(answer, other, there, n or RESULTS, within, every=every, as_json=json)
         return
-    groups, aside = _search(index, clip, n or RESULTS, within, least=least, include_self=include_self, every=every)
+    from vidsim.retrieval.duplicates import distinct
+
+    groups, aside = distinct(
+        index, clip, n or RESULTS, keep_query=include_self, least=least, within=within, every=every
+    )
     (hits.emit if json else hits.tell)(answer, groups, aside)
     _say_fewer(n, len(groups), index, filtered=within is not None)
-
-
-def _search(
-    index: "Index",
-    clip: "Clip",
-    n: int,
-    within: "Bool[ndarray, ' rows'] | None",
-    *,
-    least: bool,
-    include_self: bool,
-    every: bool,
-) -> "tuple[list[Group], list[Twin]]":
-    from vidsim.retrieval.duplicates import Group, distinct
-
-    if not every:
-        return distinct(index, clip, n, keep_query=include_self, least=least, within=within)
-    gone = None if include_self else clip.row
-    return [Group(hit) for hit in index.search(clip.vector, n, exclude=gone, least=least, within=within)], []
 
 
 def _in_other(asked: _Query, answer: "hits.Answer", other: "Index", against: str) -> "Clip":
@@ -232,41 +218,6 @@ def _card(encoder: str, root: str) -> Any:
     from vidsim.cli.encoders import find_card
 
     return find_card(encoder, root)
-
-
-def _encode_text(index: "Index", text: str, device: str, root: str) -> "Float[ndarray, ' d']":
-    from vidsim.cli.encoders import resolve
-    from vidsim.extract import FeatureSpec
-    from vidsim.extract.text import embed_text
-
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise VidsimError(f"--text is not valid text (UTF-8) at character {error.start + 1}") from None
-    made = index.manifest["provenance"]
-    spec = FeatureSpec(**made["spec"])
-    resolved = resolve(
-        _card(index.manifest["encoder"], root),
-        checkpoint=made["checkpoint"],
-        revision=made["revision"],
-        pooling=made["pooling"],
-    )
-    if spec.identity(resolved.identity, resolved.card.modality) != made["identity"]:
-        raise VidsimError(
-            f"{resolved.card.name} is not what the index was built with (weights or preprocessing changed); rebuild "
-            f"it: vidsim index FOLDER --encoder {resolved.card.name}"
-        )
-    return embed_text(text, resolved, spec, index.manifest["layer"], device)
-
-
-def _file_facts(path: Path, decoder: str) -> tuple[str, float]:
-    """Return the hash of a clip's bytes and its length in seconds."""
-    import numpy as np
-
-    from vidsim.data import video
-
-    length = video.decoder(decoder).decode(path, lambda _: np.zeros(1)).duration
-    return video.content_hash(path), length
 
 
 def _warn_if_stale(root: str, index: "Index | None") -> None:

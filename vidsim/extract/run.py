@@ -10,7 +10,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -21,13 +21,11 @@ from vidsim.data.video import Decoder, content_hash, decoder, file_content, join
 from vidsim.encoders import catalog
 from vidsim.encoders.base import Encoder, EncoderCard
 from vidsim.errors import UnusableFile, VidsimError
+from vidsim.extract.encode import encode
 from vidsim.extract.plan import Plan, caption_entry, file_entry, plan, used_captions
 from vidsim.extract.spec import FeatureSpec
 from vidsim.extract.writer import Writer
 from vidsim.store import EmbeddingTable, Entry, Failure, Store
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +196,7 @@ def extract(
         with writer:
             for batch, failures in _batches(todo, encoder, spec, size, workers):
                 if batch:
-                    vectors = _encode(encoder, [item for _, item in batch], wanted, spec, where)
+                    vectors = encode(encoder, [item for _, item in batch], wanted, spec, where)
                     writer.add([entry for entry, _ in batch], vectors)
                 for failure in failures:
                     log.info("%s: %s", failure.kind, failure.reason)
@@ -263,7 +261,7 @@ def _settle(store: Store, table: EmbeddingTable | None, todo: Plan, known: Seque
 
 def embed_file(
     path: Path, resolved: catalog.Resolved, spec: FeatureSpec, layer: str, device: str = "auto"
-) -> Float[ndarray, " d"]:
+) -> tuple[Float[ndarray, " d"], Entry]:
     """Encode one clip as ``extract`` would, without storing it.
 
     Parameters
@@ -281,8 +279,8 @@ def embed_file(
 
     Returns
     -------
-    array of shape (d,)
-        The embedding, rounded to the store's precision.
+    tuple of array of shape (d,) and Entry
+        The embedding, rounded to the store's precision, and what would be stored of the file.
 
     Raises
     ------
@@ -291,9 +289,9 @@ def embed_file(
     """
     where = catalog.resolve_device(device)
     encoder = catalog.load(resolved, device=where)
-    _, item = _prepare(Stimulus(path.name, path.resolve()), encoder, decoder(spec.decoder), spec)
-    vector = _encode(encoder, [item], [layer], spec, where)[layer][0]
-    return vector.astype(spec.dtype).astype(np.float32)
+    entry, item = _prepare(Stimulus(path.name, path.resolve()), encoder, decoder(spec.decoder), spec)
+    vector = encode(encoder, [item], [layer], spec, where)[layer][0]
+    return vector.astype(spec.dtype).astype(np.float32), entry
 
 
 Item = tuple[Entry, Any]
@@ -385,29 +383,6 @@ def _prepare(stimulus: Stimulus, encoder: Encoder, reader: Decoder, spec: Featur
     captions = used_captions(stimulus, spec.captions)
     entry = replace(before, content=joint_content(content, captions), duration=frames.duration)
     return entry, (frames.images, captions)
-
-
-def _encode(
-    encoder: Encoder, items: Sequence[Any], layers: Sequence[str], spec: FeatureSpec, device: str
-) -> dict[str, ndarray]:
-    import torch
-
-    def reduce(layer: str, features: "Tensor") -> "Tensor":
-        from vidsim.projection import projection
-
-        if spec.dims is None:
-            return features
-        matrix = projection(features.shape[-1], spec.dims, spec.seed)
-        return features if matrix is None else matrix.project(features)
-
-    batch: Any = items
-    if "text" not in encoder.card.modality:
-        batch = torch.stack([torch.as_tensor(item) for item in items])
-    try:
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=spec.compute == "bfloat16"):
-            return encoder.encode(batch, layers, reduce)
-    except torch.OutOfMemoryError as error:
-        raise VidsimError(f"out of memory with {len(items)} stimuli in a batch; use a smaller --batch-size") from error
 
 
 def library_versions() -> Mapping[str, str]:

@@ -1,7 +1,7 @@
 """Texts as queries: a text's place in the space of an encoder of captions, or of one with a text tower."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -10,11 +10,8 @@ from numpy import ndarray
 from vidsim.encoders import catalog
 from vidsim.encoders.base import EncoderCard
 from vidsim.errors import VidsimError
+from vidsim.extract.encode import computing, encode, reducer
 from vidsim.extract.spec import FeatureSpec
-from vidsim.projection import projection
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 TEXT_TOWERS: Mapping[str, str] = {"video_text": "video_embeds"}
 """Families of video encoders that have a text tower, and the layer whose space it shares."""
@@ -94,13 +91,10 @@ def embed_text(
     where = catalog.resolve_device(device)
     encoder: Any = catalog.load(resolved, device=where)
 
-    def reduce(_layer: str, features: "Tensor") -> "Tensor":
-        matrix = None if spec.dims is None else projection(features.shape[-1], spec.dims, spec.seed)
-        return features if matrix is None else matrix.project(features)
-
     if resolved.card.modality == "text":
-        return encoder.encode([(text,)], [layer], reduce)[layer][0].astype(np.float32)
+        return encode(encoder, [(text,)], [layer], spec, where)[layer][0].astype(np.float32)
     import torch
 
-    vector = torch.from_numpy(encoder.encode_text([text])).to(where)
-    return reduce(layer, vector)[0].to("cpu", torch.float32).numpy()
+    with computing(spec, where):
+        vector = torch.from_numpy(encoder.encode_text([text])).to(where)
+    return reducer(spec)(layer, vector)[0].to("cpu", torch.float32).numpy()

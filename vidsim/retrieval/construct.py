@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from vidsim.errors import VidsimError
 from vidsim.retrieval import approximate, exact, flat, kinds, manifest, pairs
 from vidsim.retrieval.approximate import Approximate
 from vidsim.retrieval.flat import Flat
-from vidsim.retrieval.recall import AT, described, samples
+from vidsim.retrieval.recall import AT, reach, samples
 
 ENTRIES = ("id", "path", "content")
 FINGERPRINT = "fingerprint"
@@ -174,7 +175,7 @@ def anew(
     """  # noqa: DOC501 - refusal returns it
     chosen = kinds.choose(len(found.matrix)) if kind == "auto" else kind
     vectors = Flat(found.matrix) if chosen == "flat" else approximate.build(chosen, found.matrix, seed)
-    recall = measured(vectors, found.matrix, facts["encoder"], min_recall, seed)
+    recall = measured(vectors, min_recall, seed)
     if recall["recall"] < min_recall:
         raise refusal(chosen, recall["recall"], min_recall)
     return _published(
@@ -239,7 +240,7 @@ def refreshed(
             return None
     else:
         vectors = Flat(found.matrix)
-    recall = measured(vectors, found.matrix, facts["encoder"], min_recall, seed)
+    recall = measured(vectors, min_recall, seed)
     if recall["recall"] < min_recall:
         return None
     told = {
@@ -251,56 +252,12 @@ def refreshed(
     return _published(root, vectors, found, told, attributes, seed)
 
 
-def measured(
-    vectors: kinds.Vectors, matrix: Float32[ndarray, "n d"], encoder: str, min_recall: float, seed: int
-) -> dict[str, Any]:
-    """Measure recall@10 on a held-out sample, after searching as thoroughly as it takes.
-
-    Parameters
-    ----------
-    vectors : Vectors
-        What is searched; its parameters are tuned upward.
-    matrix : array of shape (n, d)
-        Unit vectors, for exact search.
-    encoder : str
-        For messages.
-    min_recall : float
-        What is to be reached, on the sample for tuning and on the one held out.
-    seed : int
-        Seed of the samples.
-
-    Returns
-    -------
-    dict
-        ``at``, ``recall``, ``queries``; the recall of the last parameters tried, whether it suffices or not.
-    """
-
-    def exactly(queries: Float32[ndarray, "q d"], k: int) -> tuple[Float32[ndarray, "q k"], Int64[ndarray, "q k"]]:
-        return exact.nearest(matrix, queries, min(k, len(matrix)))
-
-    def rows(which: Int64[ndarray, " n"]) -> Float32[ndarray, "n d"]:
-        return matrix[which]
-
-    def search(queries: Float32[ndarray, "q d"], k: int) -> tuple[Float32[ndarray, "q k"], Int64[ndarray, "q k"]]:
-        return vectors.nearest(queries, min(k, len(matrix)))
-
+def measured(vectors: Flat, min_recall: float, seed: int) -> dict[str, Any]:
+    """Search as thoroughly as it takes, as `recall.reach` does, and say what a manifest says of the recall."""
     some = {"queries": FLAT_QUERIES} if vectors.exact else {}
-    tuning, held = samples(len(matrix), rows, exactly, seed, **some)
-    reached = 0.0
-
-    def holds() -> bool:
-        nonlocal reached
-        reached = tuning.recall(search, rows)
-        if reached < min_recall:
-            return False
-        reached = held.recall(search, rows)
-        return reached >= min_recall
-
-    if isinstance(vectors, Approximate):
-        vectors.tune(holds)
-    else:
-        holds()
-    return described(reached, held)
+    return reach(
+        vectors, min_recall, *samples(len(vectors), vectors.rows, partial(exact.nearest, vectors.matrix), seed, **some)
+    )
 
 
 def refusal(kind: str, reached: float, wanted: float) -> VidsimError:
@@ -314,17 +271,11 @@ def refusal(kind: str, reached: float, wanted: float) -> VidsimError:
 def _published(
     root: str, vectors: Flat, found: Material, facts: Mapping[str, Any], attributes: pa.Table | None, seed: int
 ) -> Parts:
-    writers: dict[str, Callable[[Path], None]] = {
-        "vectors": lambda path: flat.write(path, vectors.matrix),
-        "entries": lambda path: write_table(path, found.entries),
-    }
+    writers, known = tables(found.entries, attributes)
+    writers["vectors"] = lambda path: flat.write(path, vectors.matrix)
     if isinstance(vectors, Approximate):
         structure = vectors
         writers["structure"] = lambda path: approximate.write(path, structure)
-    known = None if attributes is None else aligned(attributes, found.entries["id"])
-    if known is not None:
-        table = known
-        writers["attributes"] = lambda path: write_table(path, table)
     described_as = {
         **facts,
         "metric": "cosine",
@@ -342,11 +293,7 @@ def _described_anew(
     root: str, old: Parts, found: Material, facts: Mapping[str, Any], attributes: pa.Table | None
 ) -> Parts | None:
     """Publish an index whose vectors are what they were; None where another process has replaced them meanwhile."""
-    known = None if attributes is None else aligned(attributes, found.entries["id"])
-    writers: dict[str, Callable[[Path], None]] = {"entries": lambda path: write_table(path, found.entries)}
-    if known is not None:
-        table = known
-        writers["attributes"] = lambda path: write_table(path, table)
+    writers, known = tables(found.entries, attributes)
     keep = {what: file for what, file in old.manifest["files"].items() if what in {"vectors", "structure"}}
     same = {k: v for k, v in old.manifest.items() if k not in {"format", "created", "files"}}
     told = {**same, **facts, "left_out": found.left_out, "change": {"added": 0, "removed": 0}}
@@ -355,35 +302,39 @@ def _described_anew(
     return Parts(old.vectors, found.entries, whole, known) if manifest.names(whole) <= there.keys() else None
 
 
-def aligned(attributes: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
-    """Bring attributes into the order of the ids.
+def tables(entries: pa.Table, attributes: pa.Table | None) -> tuple[dict[str, Callable[[Path], None]], pa.Table | None]:
+    """Prepare the tables of an index for `manifest.publish`.
 
     Parameters
     ----------
-    attributes : pyarrow.Table
+    entries : pyarrow.Table
         A column ``id``, and others.
-    ids : pyarrow.ChunkedArray
-        Ids in order.
+    attributes : pyarrow.Table or None
+        What is known of the rows, with a column ``id``, in any order.
 
     Returns
     -------
-    pyarrow.Table
-        One row per id.
+    tuple of dict and pyarrow.Table or None
+        What writes either at a path, by its name; and the attributes in the order of the entries.
 
     Raises
     ------
     VidsimError
-        If an id has no row.
+        If an id has no row among the attributes.
     """
+    writers = {"entries": partial(_write_table, entries)}
+    if attributes is None:
+        return writers, None
     position = {name: row for row, name in enumerate(attributes["id"].to_pylist())}
-    wanted: Sequence[str] = ids.to_pylist()
+    wanted: Sequence[str] = entries["id"].to_pylist()
     missing = next((i for i in wanted if i not in position), None)
     if missing is not None:
         raise VidsimError(f"{missing!r} has no row among the attributes; expected one for every id")
-    return attributes.take([position[i] for i in wanted]).combine_chunks()
+    known = attributes.take([position[i] for i in wanted]).combine_chunks()
+    return {**writers, "attributes": partial(_write_table, known)}, known
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def _write_table(table: pa.Table, path: Path) -> None:
     """Write a table that can be memory-mapped."""
     feather.write_feather(table, path, compression="uncompressed")
 

@@ -13,7 +13,7 @@ where the index is one of captions, or knows no lengths.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -167,8 +167,7 @@ class Guard:
         if others.any() and count - others.sum() <= max(1, COMMON * count):
             for hit in self._index.search(clip.vector, NEIGHBOURS, exclude=clip.row):
                 reach = 1 - hit.similarity  # where all of them are as long, the next is at least so far
-                row = self._index.find("id", hit.id)
-                if row is not None and others[row]:
+                if others[hit.row]:
                     break
         if clip.row is not None:
             self._reaches[clip.row] = reach
@@ -183,6 +182,7 @@ def distinct(
     keep_query: bool = False,
     least: bool = False,
     within: Bool[ndarray, " rows"] | None = None,
+    every: bool = False,
 ) -> tuple[list[Group], list[Twin]]:
     """Search for clips that are not the same one again.
 
@@ -198,6 +198,8 @@ def distinct(
         Keep a query that stands in the index among the results.
     least, within
         As `Index.search` takes them.
+    every : bool
+        Let the same clip come again: each is a group of its own.
 
     Returns
     -------
@@ -211,6 +213,9 @@ def distinct(
     VidsimError
         If ``n`` is below 1 or the query is no direction.
     """
+    if every:
+        gone = None if keep_query else query.row
+        return [Group(hit) for hit in index.search(query.vector, n, exclude=gone, least=least, within=within)], []
     guard = Guard(index)
     search = _Search(index, guard, query, within)
     aside: list[Twin] = []
@@ -221,11 +226,10 @@ def distinct(
     while True:
         hits = index.search(query.vector, asked, exclude=search.gone, least=least, within=within)
         for hit in hits:
-            row = index.find("id", hit.id)
-            if row is None or row in search.gone:
+            if hit.row in search.gone:
                 continue
-            if search.place(guard.clip(row), hit, n, aside, keep_query=keep_query):
-                search.gone.add(row)
+            if search.place(guard.clip(hit.row), hit, n, aside, keep_query=keep_query):
+                search.gone.add(hit.row)
         if len(search.groups) >= n or len(hits) < asked:
             return search.groups, aside
         asked *= 2
@@ -247,19 +251,22 @@ class _Search:
         """Find a clip's place: aside with the query, with a group, or as a new one; False where there are n already."""
         of_query = None if clip.row == self._query.row else self._guard.relation(self._query, clip)
         if of_query and self._query.row is not None and not keep_query:
-            aside += [Twin(_ranked(hit, 0), of_query), *self.copies_of(clip, 0, of_query)]
+            aside += [Twin(replace(hit, rank=0), of_query), *self.copies_of(clip, 0, of_query)]
             return True
         for head, group in zip(self._heads, self.groups, strict=True):
             same_query = of_query and (group.of_query or head.row == self._query.row)
             kind = self._guard.relation(head, clip) or (of_query if same_query else None)
             if kind:
-                group.twins += [Twin(_ranked(hit, group.hit.rank), kind), *self.copies_of(clip, group.hit.rank, kind)]
+                group.twins += [
+                    Twin(replace(hit, rank=group.hit.rank), kind),
+                    *self.copies_of(clip, group.hit.rank, kind),
+                ]
                 return True
         if len(self.groups) == n:
             return False
         rank = len(self.groups) + 1
         self.gone.add(clip.row if clip.row is not None else -1)
-        self.groups.append(Group(_ranked(hit, rank), of_query, self.copies_of(clip, rank)))
+        self.groups.append(Group(replace(hit, rank=rank), of_query, self.copies_of(clip, rank)))
         self._heads.append(clip)
         return True
 
@@ -273,13 +280,9 @@ class _Search:
         unit = unit_rows(self._query.vector[None].astype(np.float32))[0]
         similarities: Float32[ndarray, " n"] = np.clip(self._index.vectors(np.array(rows)) @ unit, -1, 1)
         return [
-            Twin(Hit(rank, self._index.value("id", row), self._index.value("path", row), similarity), kind)
+            Twin(Hit(rank, self._index.value("id", row), self._index.value("path", row), similarity, row), kind)
             for row, similarity in zip(rows, similarities.tolist(), strict=True)
         ]
-
-
-def _ranked(hit: Hit, rank: int) -> Hit:
-    return Hit(rank, hit.id, hit.path, hit.similarity)
 
 
 def relatives(twins: Collection[Twin]) -> str:
@@ -297,7 +300,7 @@ def relatives(twins: Collection[Twin]) -> str:
 
     Examples
     --------
-    >>> relatives([Twin(Hit(1, "a", "", 1.0), "copy")] * 2)
+    >>> relatives([Twin(Hit(1, "a", "", 1.0, 0), "copy")] * 2)
     '2 copies'
     """
     counts = [(sum(twin.kind == kind for twin in twins), one, many) for kind, one, many in _WORDS]

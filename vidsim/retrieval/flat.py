@@ -1,5 +1,6 @@
 """Exact search over a matrix of unit vectors in a file, memory-mapped."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,10 @@ class Flat:
     ) -> tuple[Float32[ndarray, "q k"], Int64[ndarray, "q k"]]:
         """Find the most similar rows, as `exact.nearest` does."""
         return exact.nearest(self.matrix, queries, k)
+
+    def tune(self, holds: Callable[[], bool]) -> bool:
+        """Tell whether it suffices: an exact search cannot be more thorough."""
+        return holds()
 
 
 def write(path: Path, matrix: Float32[ndarray, "n d"]) -> None:

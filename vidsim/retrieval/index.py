@@ -42,12 +42,15 @@ class Hit:
         The stimulus found.
     similarity : float
         Cosine similarity, -1 to 1 (Eq. 1).
+    row : int
+        Its row of the index.
     """
 
     rank: int
     id: str
     path: str
     similarity: float
+    row: int
 
 
 class Index:
@@ -237,7 +240,7 @@ class Index:
 
     def _hits(self, rows: Int64[ndarray, " k"], similarities: Float32[ndarray, " k"]) -> list[Hit]:
         found = zip(rows.tolist(), np.clip(similarities, -1, 1).tolist(), strict=True)
-        return [Hit(rank, self.value("id", r), self.value("path", r), s) for rank, (r, s) in enumerate(found, 1)]
+        return [Hit(rank, self.value("id", r), self.value("path", r), s, r) for rank, (r, s) in enumerate(found, 1)]
 
 
 def build(
@@ -293,8 +296,7 @@ def build(
     """
     found = construct.material(embeddings, entries, encoder, layer)
     facts = {"encoder": encoder, "layer": layer, "provenance": dict(provenance)}
-    parts = construct.anew(root, found, facts, kind=kind, min_recall=min_recall, attributes=attributes, seed=seed)
-    return Index(parts.vectors, parts.entries, parts.manifest, parts.attributes)
+    return _of(construct.anew(root, found, facts, kind=kind, min_recall=min_recall, attributes=attributes, seed=seed))
 
 
 def refresh(
@@ -337,21 +339,27 @@ def refresh(
     """
     found = construct.material(embeddings, entries, encoder, layer)
     facts: dict[str, Any] = {"encoder": encoder, "layer": layer, "provenance": dict(provenance)}
-    manifest = intact(root, encoder, layer)
-    before = manifest or manifest_or_none(root, encoder, layer)  # what was asked outlives damaged files
+    before = manifest_or_none(root, encoder, layer)  # what was asked outlives damaged files
     asked = kind or (before["asked"] if before else "auto")
     wanted = kinds.choose(len(found.matrix)) if asked == "auto" else asked
     parts = None
-    if manifest and manifest["kind"] == wanted and _shape(manifest["provenance"]) == _shape(facts["provenance"]):
-        old = parts_of(root, encoder, layer, change=True)
-        if old.manifest == manifest:
+    if before and before["kind"] == wanted and _shape(before["provenance"]) == _shape(facts["provenance"]):
+        try:
+            old = parts_of(root, encoder, layer, thorough=True, change=True)
+        except IndexCorrupted:
+            old = None
+        if old is not None and old.manifest == before:
             parts = construct.refreshed(
                 root, old, found, {**facts, "asked": asked}, min_recall=min_recall, attributes=attributes, seed=seed
             )
     done = "built" if parts is None else "refreshed"
     if parts is None:
         parts = construct.anew(root, found, facts, kind=asked, min_recall=min_recall, attributes=attributes, seed=seed)
-    return Index(parts.vectors, parts.entries, parts.manifest, parts.attributes), done
+    return _of(parts), done
+
+
+def _of(parts: construct.Parts) -> Index:
+    return Index(parts.vectors, parts.entries, parts.manifest, parts.attributes)
 
 
 def _shape(provenance: Mapping[str, object]) -> dict[str, Any]:
@@ -384,8 +392,7 @@ def load(root: str, encoder: str, layer: str, *, thorough: bool = False) -> Inde
     IndexCorrupted
         If a file is missing, altered, or of a newer version.
     """
-    parts = parts_of(root, encoder, layer, thorough=thorough)
-    return Index(parts.vectors, parts.entries, parts.manifest, parts.attributes)
+    return _of(parts_of(root, encoder, layer, thorough=thorough))
 
 
 def parts_of(root: str, encoder: str, layer: str, *, thorough: bool = False, change: bool = False) -> construct.Parts:

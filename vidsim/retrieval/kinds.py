@@ -1,5 +1,6 @@
 """Kinds of index, and the rule that chooses one by the number of rows."""
 
+from collections.abc import Callable
 from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float32, Int64
@@ -64,4 +65,8 @@ class Vectors(Protocol):
         self, queries: Float32[ndarray, "q d"], k: int
     ) -> tuple[Float32[ndarray, "q k"], Int64[ndarray, "q k"]]:
         """Find the most similar rows of unit vectors, most similar first; row -1 where no more was found."""
+        ...
+
+    def tune(self, holds: Callable[[], bool]) -> bool:
+        """Search ever more thoroughly until it suffices; False where the most thorough search does not."""
         ...

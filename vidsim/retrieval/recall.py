@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
+from vidsim.retrieval.kinds import Vectors
+
 AT = 10
 QUERIES = 256
 """Queries of a sample. Of 2,560 neighbours at a recall of .95, the standard error is about .004."""
@@ -111,6 +113,33 @@ def samples(
     )
 
 
-def described(recall: float, sample: Sample) -> dict[str, Any]:
-    """Return what a manifest says of a recall."""
-    return {"at": AT, "recall": recall, "queries": len(sample.rows)}
+def reach(vectors: Vectors, least: float, tuning: Sample, held: Sample) -> dict[str, Any]:
+    """Search as thoroughly as it takes for a recall, on the sample for tuning and on the one held out.
+
+    Parameters
+    ----------
+    vectors : Vectors
+        What is searched; its parameters are tuned upward.
+    least : float
+        Recall wanted, 0 to 1.
+    tuning, held : Sample
+        As `samples` draws them.
+
+    Returns
+    -------
+    dict
+        ``at``, ``recall``, ``queries``: what a manifest says; the recall of the last parameters tried, whether it
+        suffices or not.
+    """
+    reached = 0.0
+
+    def holds() -> bool:
+        nonlocal reached
+        for sample in (tuning, held):
+            reached = sample.recall(vectors.nearest, vectors.rows)
+            if reached < least:
+                return False
+        return True
+
+    vectors.tune(holds)
+    return {"at": AT, "recall": reached, "queries": len(held.rows)}

@@ -1,7 +1,6 @@
 """Search in the store, by LanceDB's own index: for sets larger than memory; vectors are streamed."""
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from vidsim.embeddings import unit_rows
 from vidsim.errors import VidsimError
 from vidsim.retrieval import construct, exact, manifest, pairs
 from vidsim.retrieval.construct import Parts
-from vidsim.retrieval.recall import AT, described, samples
+from vidsim.retrieval.recall import AT, reach, samples
 from vidsim.retrieval.tuning import climb_both
 from vidsim.store import EmbeddingTable, Store
 from vidsim.store.layer_search import LayerSearch
@@ -209,34 +208,20 @@ def build(
     )
 
     def exactly(queries: Float32[ndarray, "q d"], k: int) -> tuple[Float32[ndarray, "q k"], Int64[ndarray, "q k"]]:
-        return exact.nearest_among(vectors.parts(), queries, min(k, len(vectors)))
+        return exact.nearest_among(vectors.parts(), queries, k)
 
-    tuning, held = samples(len(vectors), vectors.rows, exactly, seed, QUERIES)
-    reached = 0.0
-
-    def holds() -> bool:
-        nonlocal reached
-        reached = tuning.recall(vectors.nearest, vectors.rows)
-        if reached < min_recall:
-            return False
-        reached = held.recall(vectors.nearest, vectors.rows)
-        return reached >= min_recall
-
-    if not vectors.tune(holds):
-        raise construct.refusal(KIND, reached, min_recall)
+    recall = reach(vectors, min_recall, *samples(len(vectors), vectors.rows, exactly, seed, QUERIES))
+    if recall["recall"] < min_recall:
+        raise construct.refusal(KIND, recall["recall"], min_recall)
     sample = np.random.default_rng(seed).permutation(len(vectors))[:PAIRED_ROWS]
-    known = attributes(entries)
-    writers: dict[str, Callable[[Path], None]] = {"entries": lambda path: construct.write_table(path, entries)}
-    if known is not None:
-        ordered = construct.aligned(known, entries["id"])
-        writers["attributes"] = lambda path: construct.write_table(path, ordered)
+    writers, known = construct.tables(entries, attributes(entries))
     facts = {
         "encoder": table.encoder,
         "layer": layer,
         "provenance": {**provenance, "version": version},
         "kind": KIND,
         "asked": KIND,
-        "recall": described(reached, held),
+        "recall": recall,
         "min_recall": min_recall,
         "metric": "cosine",
         "rows": len(vectors),

@@ -1,0 +1,75 @@
+"""One batch through an encoder: its layers, projected as a spec has it, at the spec's precision."""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from numpy import ndarray
+
+from vidsim.encoders.base import Encoder
+from vidsim.errors import VidsimError
+from vidsim.extract.spec import FeatureSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def encode(
+    encoder: Encoder, items: Sequence[Any], layers: Sequence[str], spec: FeatureSpec, device: str
+) -> dict[str, ndarray]:
+    """Encode a batch.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Loaded.
+    items : sequence
+        What the encoder takes: prepared frames, captions, or both.
+    layers : sequence of str
+        Layers wanted.
+    spec : FeatureSpec
+        Projection and precision.
+    device : str
+        Where the encoder is.
+
+    Returns
+    -------
+    dict of str to array of shape (b, d)
+        By layer.
+
+    Raises
+    ------
+    VidsimError
+        If the memory of the device does not suffice.
+    """
+    import torch
+
+    batch: Any = items
+    if "text" not in encoder.card.modality:
+        batch = torch.stack([torch.as_tensor(item) for item in items])
+    try:
+        with computing(spec, device):
+            return encoder.encode(batch, layers, reducer(spec))
+    except torch.OutOfMemoryError as error:
+        raise VidsimError(f"out of memory with {len(items)} stimuli in a batch; use a smaller --batch-size") from error
+
+
+@contextmanager
+def computing(spec: FeatureSpec, device: str) -> Generator[None]:
+    """Compute at the precision of a spec."""
+    import torch
+
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=spec.compute == "bfloat16"):
+        yield
+
+
+def reducer(spec: FeatureSpec) -> "Callable[[str, Tensor], Tensor]":
+    """Return the projection that a spec asks for, as encoders take it: from a layer's name and features."""
+
+    def reduce(_layer: str, features: "Tensor") -> "Tensor":
+        from vidsim.projection import projection
+
+        matrix = None if spec.dims is None else projection(features.shape[-1], spec.dims, spec.seed)
+        return features if matrix is None else matrix.project(features)
+
+    return reduce
