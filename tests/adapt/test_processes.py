@@ -1,0 +1,95 @@
+import multiprocessing
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_trainer import Quiet, material, recipe, trainer, unlabelled
+
+from vidsim.adapt.material import Material
+from vidsim.adapt.schedule import learning_rate
+from vidsim.adapt.trainer import Trained
+
+RECIPES = {
+    "soft": recipe(batches={"sampler": "stimuli", "stimuli": 6, "steps": 5}),
+    "hybrid over trials": recipe(
+        loss={"kind": "hybrid"},
+        batches={"sampler": "trials", "trials": 4, "rsa_steps": 4, "rsa_stimuli": 6, "rsa_gradients": 3},
+    ),
+    "retention": recipe(loss={"kind": "soft", "retention": 0.5, "retention_stimuli": 3}),
+}
+
+
+def stuff(name, card):
+    whole = material(card)
+    fit = Material(whole.fit, None, frames=whole.frames)
+    return unlabelled(fit, card) if name == "retention" else fit
+
+
+def train(rank, port, name, made, folder, results):
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    run = trainer(made, RECIPES[name], stuff=stuff(name, made.card))
+    run.run(folder / "adapters" / "mine", folder / "state.safetensors", "mine", Quiet())
+    weights = {key: value.detach().numpy() for key, value in run.weights.items()}
+    results.put((rank, run.accelerator.num_processes, weights))
+    torch.distributed.destroy_process_group()
+
+
+def one_process(name, made):
+    """Take two steps at once: the mean of their gradients, as two processes have it."""
+    told = RECIPES[name]
+    run = trainer(made, told, stuff=stuff(name, made.card))
+    model, settings, ids = Trained(run._tower(), run.attached).train(), told.optimiser, run.material.fit.ids
+    optimiser = torch.optim.AdamW(run.weights.values(), settings.learning_rate, weight_decay=settings.weight_decay)
+    for epoch in range(settings.epochs):
+        rngs = [np.random.default_rng([run.seed, epoch, rank]) for rank in (0, 1)]
+        steps = list(run.batches.epoch(epoch))
+        for number, pair in enumerate(zip(steps[::2], steps[1::2], strict=False)):
+            losses = []
+            for step, rng in zip(pair, rngs, strict=True):
+                vectors = model([ids[i] for i in (*step.stimuli, *step.fixed)], rng)
+                moving = len(step.stimuli)
+                vectors = torch.cat([vectors[:moving], vectors[moving:].detach()])
+                losses.append(run._objective(vectors, step, epoch, run._retained(step, vectors, model, rng))[0])
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(
+                    settings, 2 * number + epoch * len(run.batches), settings.epochs * len(run.batches)
+                )
+            optimiser.zero_grad()
+            (sum(losses) / 2).backward()
+            if settings.clip:
+                torch.nn.utils.clip_grad_norm_(run.weights.values(), settings.clip)
+            optimiser.step()
+    return {key: value.detach().numpy() for key, value in run.weights.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_two_processes_train_as_one_does_with_the_mean_of_their_gradients(name, publish, tmp_path):
+    made = publish("timesformer-base")
+    before = {
+        key: value.detach().numpy().copy()
+        for key, value in trainer(made, RECIPES[name], stuff=stuff(name, made.card)).weights.items()
+    }
+    expected = one_process(name, made)
+    assert max(np.abs(expected[key] - before[key]).max() for key in expected) > 0.01
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    lean = type(made)(made.card, made.folder, None, {}, {})
+    processes = [context.Process(target=train, args=(rank, port, name, lean, tmp_path, results)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    answers = sorted((results.get(timeout=120) for _ in processes), key=lambda answer: answer[0])
+    for process in processes:
+        process.join(60)
+    assert [answer[:2] for answer in answers] == [(0, 2), (1, 2)]
+    for _, _, weights in answers:
+        for key, value in expected.items():
+            np.testing.assert_allclose(weights[key], value, atol=2e-5, err_msg=key)
+    assert sorted(path.name for path in Path(tmp_path, "adapters").iterdir()) == ["mine"]
