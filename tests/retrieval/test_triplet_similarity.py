@@ -31,7 +31,7 @@ def test_rows_that_lie_apart_in_memory_are_read_rightly():
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_unit_vectors_have_length_one(kind, monkeypatch):
-    monkeypatch.setattr("vidsim.retrieval.triplet_similarity.CHUNK_BYTES", 200)
+    monkeypatch.setattr("vidsim.retrieval.exact.BLOCK_BYTES", 200)
     matrix = RNG.normal(size=(50, 10)).astype(kind)
     found = unit_vectors(matrix, tuple(map(str, range(50))), "x")
     assert found.dtype == np.float32

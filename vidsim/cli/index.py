@@ -284,7 +284,7 @@ def bring_up_to_date(
 
 
 def _refresh(root: str, encoder: str | None, *, kind: str | None, min_recall: float | None, as_json: bool) -> None:
-    from vidsim.retrieval.index import built, read_manifest
+    from vidsim.retrieval.manifest import built, read_manifest, shape_of
     from vidsim.store import Store
 
     store = Store(root)
@@ -296,9 +296,7 @@ def _refresh(root: str, encoder: str | None, *, kind: str | None, min_recall: fl
         manifest = read_manifest(root, name, layer)
         if manifest is None:  # deleted meanwhile
             continue
-        made: dict[str, Any] = {
-            key: value for key, value in manifest["provenance"].items() if key not in {"version", "attributes"}
-        }
+        made = shape_of(manifest["provenance"])
         table = next((t for t in store.tables(name) if t.name == made["table"]), None)
         if table is None:
             raise VidsimError(

@@ -9,9 +9,16 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """Show files done, clips per second, time left and failures so far; silent where stderr is no terminal."""
+    """Show how many are done, the rate, time left and failures so far; silent where stderr is no terminal.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    unit : str
+        What is counted.
+    """
+
+    def __init__(self, unit: str = "clips") -> None:
+        self._unit = unit
         self._bar: Progress | None = None
 
     def __enter__(self) -> "Bar":
@@ -66,6 +73,6 @@ class Bar:
         self._bar.update(
             task.id,
             completed=encoded + failed,
-            rate=f"{encoded / elapsed:.1f} clips/s" if elapsed > 0 else "",
+            rate=f"{encoded / elapsed:,.1f} {self._unit}/s" if elapsed > 0 else "",
             failures=f"[red]{failed} failed" if failed else "",
         )

@@ -18,7 +18,16 @@ from vidsim.errors import IndexCorrupted, VidsimError
 from vidsim.retrieval import approximate, construct, exact, flat, kinds, pairs
 from vidsim.retrieval.arrow import text_scalar
 from vidsim.retrieval.kinds import Vectors
-from vidsim.retrieval.manifest import built, command, folder_of, intact, manifest_or_none, read_manifest, verify
+from vidsim.retrieval.manifest import (
+    built,
+    command,
+    folder_of,
+    intact,
+    manifest_or_none,
+    read_manifest,
+    shape_of,
+    verify,
+)
 
 pc: Any = pyarrow.compute  # makes its functions at import, where type checkers do not see them
 
@@ -343,7 +352,11 @@ def refresh(
     asked = kind or (before["asked"] if before else "auto")
     wanted = kinds.choose(len(found.matrix)) if asked == "auto" else asked
     parts = None
-    if before and before["kind"] == wanted and _shape(before["provenance"]) == _shape(facts["provenance"]):
+    if (
+        before
+        and before["kind"] == wanted
+        and shape_of(before["provenance"]) == shape_of(json.loads(json.dumps(facts["provenance"])))
+    ):
         try:
             old = parts_of(root, encoder, layer, thorough=True, change=True)
         except IndexCorrupted:
@@ -360,12 +373,6 @@ def refresh(
 
 def _of(parts: construct.Parts) -> Index:
     return Index(parts.vectors, parts.entries, parts.manifest, parts.attributes)
-
-
-def _shape(provenance: Mapping[str, object]) -> dict[str, Any]:
-    """Return what of the provenance determines vectors."""
-    plain = json.loads(json.dumps(dict(provenance)))
-    return {name: value for name, value in plain.items() if name not in {"version", "attributes"}}
 
 
 def load(root: str, encoder: str, layer: str, *, thorough: bool = False) -> Index:

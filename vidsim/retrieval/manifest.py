@@ -132,6 +132,11 @@ def intact(root: str, encoder: str, layer: str) -> dict[str, Any] | None:
     return manifest
 
 
+def shape_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of an index's provenance determines its vectors: neither the store's version nor what is known."""
+    return {name: value for name, value in provenance.items() if name not in {"version", "attributes"}}
+
+
 def verify(path: Path, file: Mapping[str, Any], place: str, encoder: str, *, thorough: bool) -> None:
     """Refuse a file that is not what was written.
 

@@ -6,8 +6,8 @@ from numpy import ndarray
 
 from vidsim.analysis.choice import PAIRS
 from vidsim.errors import VidsimError
-
-CHUNK_BYTES = 1 << 25
+from vidsim.retrieval import flat
+from vidsim.retrieval.gpu import faiss_module
 
 
 def unit_vectors(matrix: Shaped[ndarray, "n d"], ids: "tuple[str, ...]", whose: str) -> Float[ndarray, "n d"]:
@@ -37,17 +37,9 @@ def unit_vectors(matrix: Shaped[ndarray, "n d"], ids: "tuple[str, ...]", whose: 
     >>> unit_vectors(np.array([[3.0, 4.0], [0.0, 2.0]]), ("a", "b"), "mine").tolist()
     [[0.6000000238418579, 0.800000011920929], [0.0, 1.0]]
     """
-    found = np.empty(matrix.shape, np.float32)
-    step = max(1, CHUNK_BYTES // (4 * max(matrix.shape[1], 1)))
-    bad: list[int] = []
-    for start in range(0, len(matrix), step):
-        part = np.asarray(matrix[start : start + step], np.float32)
-        lengths = np.sqrt(np.einsum("nd,nd->n", part, part))
-        wrong = np.flatnonzero(~((lengths > 0) & np.isfinite(lengths)))
-        bad.extend((start + wrong).tolist())
-        if not len(wrong):
-            np.divide(part, lengths[:, None], out=found[start : start + step])
-    if bad:
+    found, finite = flat.units(matrix)
+    bad = np.flatnonzero(~(finite & found.any(axis=1)))
+    if len(bad):
         raise VidsimError(
             f"the embeddings of {len(bad):,} of {len(ids):,} stimuli in {whose} are zero or not finite, the first is "
             f"{ids[bad[0]]!r}; extract them again, or leave them out"
@@ -81,17 +73,14 @@ def triplet_similarities(vectors: Float[ndarray, "n d"], rows: Int[ndarray, "t 3
     >>> triplet_similarities(corners, np.array([[0, 1, 2]])).tolist()
     [[0.0, -1.0, 0.0]]
     """
-    try:
-        import faiss
-    except ImportError as error:
-        raise VidsimError("faiss is not installed: pip install 'vidsim[cpu]' (or 'vidsim[gpu]', never both)") from error
+    faiss = faiss_module()
     if len(rows) and (rows.min() < 0 or rows.max() >= len(vectors)):
         raise VidsimError(f"triplets hold positions {rows.min()} to {rows.max()}; expected 0 to {len(vectors) - 1}")
     # pairs of a triplet one after another: two of their three vectors are in the processor's cache by then
     left, right = (np.ascontiguousarray(rows[:, [pair[side] for pair in PAIRS]], np.int64) for side in (0, 1))
     vectors = np.ascontiguousarray(vectors, np.float32)
     found = np.empty((len(rows), 3), np.float32)
-    base, products = faiss.swig_ptr(vectors), faiss.pairwise_indexed_inner_product  # pyright: ignore[reportAttributeAccessIssue]
+    base, products = faiss.swig_ptr(vectors), faiss.pairwise_indexed_inner_product
     places = (faiss.swig_ptr(left), faiss.swig_ptr(right))
     products(vectors.shape[1], found.size, base, places[0], base, places[1], faiss.swig_ptr(found))
     return found
