@@ -11,7 +11,7 @@ from vidsim.adapt.adapter import AdaptedEncoder, attach, linear_layers, save
 from vidsim.adapt.head import Head, LinearHead
 from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.manifest import Manifest, hash_file, read_manifest, resolve_adapter
-from vidsim.adapt.tower import refuse_untrainable
+from vidsim.adapt.trainable import refuse_untrainable
 from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog
 from vidsim.encoders.video_transformer import VideoTransformer

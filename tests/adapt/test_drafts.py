@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from vidsim.adapt.drafts import ABANDONED_SECONDS, remove_abandoned
+from vidsim.adapt.drafts import ABANDONED_SECONDS, remove_abandoned, replaced
 from vidsim.adapt.manifest import Manifest
 
 OLD = ABANDONED_SECONDS + 60
@@ -105,3 +105,29 @@ def test_what_is_broken_or_missing_is_no_reason_to_stop(tmp_path):
     aged(made, OLD)
     remove_abandoned(tmp_path)
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["mine", "before", "made"])
+def test_a_folder_is_replaced_whole(name, tmp_path):
+    for content in ("one", "two"):
+        with replaced(tmp_path / name) as made:
+            assert names(made) == []
+            (made / content).write_text(content)
+            assert (tmp_path / name / "one").exists() == (content == "two")
+        assert names(tmp_path) == [name]
+        assert names(tmp_path / name) == [content]
+
+
+def test_an_error_leaves_what_was_there(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "old").write_text("old")
+
+    def fail():
+        with replaced(tmp_path / "mine") as made:
+            (made / "new").write_text("half")
+            raise ValueError("full")
+
+    with pytest.raises(ValueError, match="full"):
+        fail()
+    assert names(tmp_path) == ["mine"]
+    assert names(tmp_path / "mine") == ["old"]

@@ -4,7 +4,7 @@ from scipy.special import stdtrit
 
 from vidsim.analysis.alignment import align
 from vidsim.analysis.odd_one_out import credits
-from vidsim.analysis.trial_interval import trial_interval
+from vidsim.analysis.trial_interval import trial_interval, trial_intervals
 from vidsim.embeddings import Embeddings
 from vidsim.rsm import cosine_rsm
 from vidsim.triplets import Triplets
@@ -44,6 +44,12 @@ def test_differences_between_models_are_those_of_align():
     (expected,) = (c for c in aligned if c.statistic == "three_way")
     assert (expected.first, expected.second) == ("second", "first")
     np.testing.assert_allclose(trial_interval(change, ROWS, resamples=200, seed=5), expected.interval)
+
+
+def test_several_means_have_the_intervals_that_each_has_alone():
+    several = np.stack([VALUES, VALUES**2, np.ones(40), np.full(40, np.nan)])
+    found = trial_intervals(several, ROWS, resamples=60, seed=3)
+    np.testing.assert_array_equal(found, [trial_interval(one, ROWS, resamples=60, seed=3) for one in several])
 
 
 def test_names_and_the_order_of_trials_do_not_matter_and_units_scale():

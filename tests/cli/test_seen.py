@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vidsim.adapt.manifest import HEAD, WEIGHTS, Manifest
-from vidsim.cli.seen import seen_in_training
+from vidsim.cli.seen import seen_in_training, warn_seen
 from vidsim.data.judgments.judgments import Judgments
 from vidsim.data.stimuli import Stimulus, StimulusSet
 from vidsim.store import Entry, Store
@@ -77,6 +77,13 @@ def test_compare_tells_it_too(split, seen, told, vidsim, root, tmp_path):
     assert answer["seen_in_training"] == {"a": None, "b": seen}
     assert answer["stimuli"] == (30 if not split else 20 if "train" in split else 10)
     assert not told or told in page.read_text()
+
+
+def test_a_warning_is_a_line_on_stderr(capsys):
+    warn_seen([{"encoder": "net", "seen_in_training": None}], 30)
+    assert capsys.readouterr() == ("", "")
+    warn_seen([{"encoder": "mine\n", "seen_in_training": {"fitted": 3, "validated": 0}}], 30)
+    assert capsys.readouterr() == ("", LINE.format("was fitted to 3 of these 30 stimuli").replace("mine", "mine\\n"))
 
 
 def test_what_is_not_known_is_not_told(root):

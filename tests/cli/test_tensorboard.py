@@ -1,10 +1,16 @@
+import numpy as np
 import pytest
+from tiny_study import ready, run, study
 
+from vidsim.adapt.manifest import read_manifest
 from vidsim.adapt.schedule import learning_rate
+from vidsim.adapt.scores import METRICS
 from vidsim.adapt.sections import Optimiser
 from vidsim.cli.tensorboard import TensorBoard, check_tensorboard
 from vidsim.cli.training import Watchers
 from vidsim.errors import VidsimError
+
+__all__ = ["ready", "study"]
 
 events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator", reason="no tensorboard")
 
@@ -118,3 +124,22 @@ def test_watchers_are_all_told():
     both.epoch({"epoch": 2}, 1)
     once = [("begin", ("mine", 0, 3, 4, 1)), ("step", (2, {"soft": 1.0})), ("epoch", ({"epoch": 2}, 1))]
     assert told == [one for one in once for _ in range(2)]
+
+
+def test_tensorboard_has_what_the_manifest_has(vidsim, ready):
+    status, _, err = run(vidsim, "--tensorboard", "logs/social", "--seeds", "0,1")
+    assert status == 0, err
+    assert sorted(path.name for path in (ready / "logs" / "social").iterdir()) == ["mine.seed-0", "mine.seed-1"]
+    for name in ("mine.seed-0", "mine.seed-1"):
+        found = read(ready / "logs" / "social" / name)
+        curve = read_manifest(ready / "indexes" / "adapters" / name).curve[1:]
+        for metric in METRICS:
+            assert found[f"validation/{metric}"] == [(one["epoch"], pytest.approx(one[metric])) for one in curve]
+        assert found["epoch/loss soft"] == [(one["epoch"], pytest.approx(one["losses"]["soft"])) for one in curve]
+        steps = found["step/loss soft"]
+        assert [step for step, _ in steps] == [1, 2, 3, 4, 5, 6]
+        for epoch, measured in enumerate(curve):
+            mean = np.mean([value for _, value in steps[3 * epoch : 3 * epoch + 3]])
+            assert mean == pytest.approx(measured["losses"]["soft"], rel=1e-5)
+        assert found["step/learning rate"] == [(step, pytest.approx(2e-3)) for step in range(1, 7)]
+        assert all(value > 0 for _, value in found["epoch/stimuli per second"])

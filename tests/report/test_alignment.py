@@ -124,7 +124,7 @@ def test_plots_show_values_where_they_are():
 def test_points_lie_at_signed_squares(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "vidsim.report.alignment._points", lambda axes, values, ends, *more: seen.append((values, ends))
+        "vidsim.report.alignment.points", lambda axes, values, ends, *places, **more: seen.append((values, ends))
     )
     models_plot(ANSWER)
     values, ends = seen[0]

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from vidsim.errors import VidsimError
-from vidsim.retrieval.calibration import FORMAT, Calibration, advice, read
+from vidsim.retrieval.calibration import FORMAT, Calibration, advice, find, read
 
 MADE = Calibration(
     encoder="net/a b",
@@ -37,6 +37,26 @@ def test_other_embeddings_are_refused_with_what_to_do():
     MADE.check({"features": {"dims": None}, "weights": "ff"}, "indexes")
     with pytest.raises(VidsimError, match=r"made from other embeddings .*: vidsim calibrate 'net/a b:blocks.4' --judg"):
         MADE.check({"weights": "fe", "features": {"dims": None}}, "indexes")
+
+
+def test_one_is_found_for_its_own_embeddings_alone(tmp_path):
+    root = str(tmp_path)
+    whose = (root, MADE.encoder, MADE.layer)
+    assert find(*whose, MADE.identity) is None
+    MADE.write(root)
+    assert find(*whose, MADE.identity) == MADE
+    with pytest.raises(VidsimError, match="made from other embeddings"):
+        find(*whose, {"weights": "fe"})
+
+
+def test_a_summary_says_what_it_was_fitted_to():
+    assert MADE.summary == {
+        "judgments": "lab",
+        "trials": 900,
+        "nll": 0.9,
+        "ece": 0.01,
+        "created": "2030-01-01T00:00:00+00:00",
+    }
 
 
 def test_the_advice_is_a_command():

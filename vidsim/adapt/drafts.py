@@ -1,11 +1,14 @@
-"""Drafts: folders beside adapters, in which one is written before it takes its place; and what is left of killed runs.
+"""Drafts: folders beside others, in which one is written before it takes its place; and what is left of killed runs.
 
 Imports no torch.
 """
 
 import os
 import shutil
+import tempfile
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vidsim.adapt.manifest import MANIFEST, NAME, read_manifest
@@ -13,10 +16,33 @@ from vidsim.errors import VidsimError
 
 PREFIX = ".draft-"
 BEFORE = "before"
-"""What a draft calls the adapter that is replaced."""
+"""What a draft calls the folder that is replaced."""
 
 ABANDONED_SECONDS = 3600.0
 """Nobody writes in a draft in which nothing has changed for so long: it takes seconds."""
+
+
+@contextmanager
+def replaced(folder: Path) -> Generator[Path]:
+    """Write a folder aside, and give it its name when all of it is written.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it will be; replaced if it is there. The folder around it exists.
+
+    Yields
+    ------
+    Path
+        An empty folder to write into. After an error it is gone, and what was there is as it was.
+    """
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder.parent, ignore_cleanup_errors=True) as draft:
+        made = Path(draft) / "made"
+        made.mkdir()
+        yield made
+        if folder.exists():
+            folder.rename(Path(draft) / BEFORE)
+        made.rename(folder)
 
 
 def remove_abandoned(folder: Path) -> None:

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from vidsim.adapt.trainable import refuse_untrainable
 from vidsim.encoders.activations import capture
-from vidsim.encoders.base import Encoder, EncoderCard
+from vidsim.encoders.base import Encoder
 from vidsim.encoders.image import ImageEncoder
 from vidsim.encoders.sentence import PIPELINE, SentenceEncoder
 from vidsim.encoders.video_transformer import VideoTransformer
@@ -55,26 +56,6 @@ def trunk_of(encoder: Encoder) -> nn.Module:
     if isinstance(encoder, FRAMES):
         return encoder.model
     raise VidsimError(f"{encoder.card.name} is of family {encoder.card.family}, which cannot be trained yet")
-
-
-def refuse_untrainable(card: EncoderCard) -> None:
-    """Refuse an encoder whose card names nothing to train.
-
-    Parameters
-    ----------
-    card : EncoderCard
-        Row of the catalog.
-
-    Raises
-    ------
-    VidsimError
-        If it has no LoRA targets.
-    """
-    if not card.lora_targets:
-        raise VidsimError(
-            f"{card.name} has no LoRA targets: its card names no linear layers to train; expected a transformer, as "
-            "timesformer-base, clip-vit-b-32 or all-MiniLM-L6-v2"
-        )
 
 
 class TextTower:

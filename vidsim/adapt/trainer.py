@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +20,7 @@ from vidsim.adapt import adapter
 from vidsim.adapt.adapter import Attached
 from vidsim.adapt.batches import Step
 from vidsim.adapt.batches.sampler import make_batches
-from vidsim.adapt.drafts import BEFORE, PREFIX
+from vidsim.adapt.drafts import replaced
 from vidsim.adapt.head import Head, LinearHead
 from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.manifest import Manifest, hash_file
@@ -32,7 +31,8 @@ from vidsim.adapt.recipe import Recipe
 from vidsim.adapt.schedule import learning_rate
 from vidsim.adapt.scores import METRICS, scores
 from vidsim.adapt.state import State, optimiser_state, read_state, restore_optimiser
-from vidsim.adapt.tower import FRAMES, FrameTower, TextTower, Tower, refuse_untrainable
+from vidsim.adapt.tower import FRAMES, FrameTower, TextTower, Tower
+from vidsim.adapt.trainable import refuse_untrainable
 from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog
 from vidsim.encoders.sentence import SentenceEncoder
@@ -387,16 +387,11 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return manifest
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder.parent, ignore_cleanup_errors=True) as draft:
-            made = Path(draft) / name
-            made.mkdir()
+        with replaced(folder) as made:
             adapter.save(self.attached, made, self.encoder, self.layer)
             files = {path.name: hash_file(path) for path in sorted(made.iterdir()) if path.suffix != ".md"}
             manifest = replace(manifest, files=files)
             manifest.write(made)
-            if folder.exists():
-                folder.rename(Path(draft) / BEFORE)
-            made.rename(folder)
         return manifest
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from vidsim.analysis import choice
 from vidsim.analysis.halves import pair_positions
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM
@@ -22,10 +23,9 @@ POOL = 200_000
 
 
 def odd_probabilities(rsm: RSM, rows: Int[ndarray, "t 3"], temperature: float) -> Float[ndarray, "t 3"]:
-    """Predict which of three stimuli is chosen as odd: a softmax over the similarities of the three pairs.
+    """Predict which of three stimuli is chosen as odd, as `vidsim.analysis.choice.odd_probabilities` does.
 
-    The more similar the other two, the likelier a stimulus is the odd one: P(k) is proportional to
-    exp(s(i, j) / temperature).
+    Similarities may be unknown, and any temperature above 0 is legal.
 
     Parameters
     ----------
@@ -56,10 +56,9 @@ def odd_probabilities(rsm: RSM, rows: Int[ndarray, "t 3"], temperature: float) -
         raise VidsimError(f"temperature {temperature}: expected a number above 0")
     a, b, c = rows.T
     s = rsm.similarities
-    scaled = np.stack([s[b, c], s[a, c], s[a, b]], axis=1).astype(np.float64) / temperature
+    scaled = np.stack([s[a, b], s[a, c], s[b, c]], axis=1).astype(np.float64) / temperature
     scaled[np.isnan(scaled).any(axis=1)] = 0
-    weights = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return weights / weights.sum(axis=1, keepdims=True)
+    return choice.odd_probabilities(scaled, 1.0)
 
 
 def entropy(probabilities: Float[ndarray, "t 3"]) -> Float[ndarray, " t"]:

@@ -2,25 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
 from vidsim.analysis.correlation import rho_a, spearman
+from vidsim.analysis.differences import Deviations, Difference, check_against, compare, compared_pairs, estimates
 from vidsim.analysis.mcnemar import mcnemar
-from vidsim.analysis.multiple import max_statistic
 from vidsim.analysis.odd_one_out import CHANCE
-from vidsim.analysis.reliability import percentile_interval
 from vidsim.analysis.sample import Sample
 from vidsim.analysis.scatter import OVER, Scatter
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM
 from vidsim.triplets import Triplets
-
-MOST_COMPARED = 20
-"""Models of which every two are compared; of more, each is compared with a named one."""
 
 COMPARED = ("rho", "three_way", "two_way", "two_way_first")
 """Statistics in which models are compared."""
@@ -64,23 +59,11 @@ class Alignment:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Hold how two models differ in one statistic, on the same resamples.
+class AlignmentDifference(Difference):
+    """Hold how two models differ in one statistic of `COMPARED`.
 
     Parameters
     ----------
-    first, second : str
-        The models.
-    statistic : str
-        One of `COMPARED`.
-    difference : float
-        First less second.
-    interval : tuple of float
-        Its 95 % interval.
-    p_value : float
-        Of the difference against 0, two-sided, from the resamples.
-    p_corrected : float
-        The same, corrected for all comparisons in this statistic (max-statistic).
     interval_corrected : tuple of float
         Interval that holds all these differences together with 95 % confidence.
     mcnemar : float
@@ -88,13 +71,6 @@ class Difference:
         trials as independent.
     """
 
-    first: str
-    second: str
-    statistic: str
-    difference: float
-    interval: tuple[float, float]
-    p_value: float
-    p_corrected: float
     interval_corrected: tuple[float, float]
     mcnemar: float
 
@@ -107,12 +83,12 @@ class Alignments:
     ----------
     models : mapping of str to Alignment
         One per model.
-    differences : tuple of Difference
+    differences : tuple of AlignmentDifference
         Differences between models, for each statistic of `COMPARED`.
     """
 
     models: Mapping[str, Alignment]
-    differences: tuple[Difference, ...]
+    differences: tuple[AlignmentDifference, ...]
 
 
 def align(
@@ -148,8 +124,8 @@ def align(
         The number of each trial's participant; for ``context="any"`` those of ``triplets.outside`` follow
         (`vidsim.analysis.reliability.restrict_people` gives both).
     against : str, optional
-        A model that all others are compared with. By default every two are compared, if they are `MOST_COMPARED` at
-        most.
+        A model that all others are compared with. By default every two are compared, if they are
+        `vidsim.analysis.differences.MOST_COMPARED` at most.
     resamples : int
         Bootstrap resamples; 0 leaves intervals and their p-values NaN.
     seed : int
@@ -168,80 +144,59 @@ def align(
     """
     if over not in OVER:
         raise VidsimError(f"no way to resample {over!r}: expected 'stimuli', 'participants' or 'both'")
-    if against is not None and against not in models:
-        raise VidsimError(f"no model {against!r} to compare with; there are: {', '.join(models)}")
+    check_against(against, models)
     sample = Sample.of(triplets, models, context, participants)
     names = list(models)
     values = _values(sample)
-    scatter = Scatter(sample, over, resamples, seed) if resamples and names else None
+    deviations = Scatter(sample, over, resamples, seed).deviations if resamples and names else None
     single = np.eye(len(names))
-    deviations = {name: _deviations(scatter, name, single, resamples) for name in values}
-    together = max_statistic(values["rho"], deviations["rho"])
+    tests = {name: estimates(name, column, single, deviations) for name, column in values.items()}
     found: dict[str, Alignment] = {}
     for number, name in enumerate(names):
-        rho = float(values["rho"][number])
-        own = {
-            statistic: _interval(values[statistic][number], scattered[:, number])
-            for statistic, scattered in deviations.items()
-        }
+        rho = tests["rho"][number]
+        own = {statistic: each[number].interval for statistic, each in tests.items()}
         own["rho2"] = _squared(own["rho"])
         found[name] = Alignment(
-            rho,
-            rho**2,
-            float(values["rho_a"][number]),
+            rho.value,
+            rho.value**2,
+            tests["rho_a"][number].value,
             len(sample.pairs),
-            {statistic: float(values[statistic][number]) for statistic in CHANCE},
+            {statistic: tests[statistic][number].value for statistic in CHANCE},
             own,
-            float(max_statistic(values["rho"][[number]], deviations["rho"][:, [number]]).p_values[0]),
-            float(together.p_values[number]),
-            _ends(together.intervals[number]),
+            rho.p_value,
+            rho.p_corrected,
+            rho.interval_corrected,
         )
-    return Alignments(found, _compare(names, values, sample, scatter, against, resamples))
+    pairs = compared_pairs(names, values["rho"], against)
+    return Alignments(found, _compare(names, pairs, values, sample, deviations))
 
 
 def _compare(
     names: list[str],
+    pairs: list[tuple[int, int]],
     values: dict[str, Float[ndarray, " m"]],
     sample: Sample,
-    scatter: Scatter | None,
-    against: str | None,
-    resamples: int,
-) -> tuple[Difference, ...]:
-    number = {name: k for k, name in enumerate(names)}
-    names = sorted(names, key=lambda name: -values["rho"][number[name]])  # so that differences in rho are not below 0
-    if against is not None:
-        pairs = [(name, against) for name in names if name != against]
-    else:
-        pairs = list(combinations(names, 2)) if len(names) <= MOST_COMPARED else []
-    if not pairs:
-        return ()
-    contrasts = np.zeros((len(pairs), len(names)))
-    for row, (first, second) in enumerate(pairs):
-        contrasts[row, number[first]], contrasts[row, number[second]] = 1, -1
-    found: list[Difference] = []
-    for statistic in COMPARED:
-        differences = contrasts @ values[statistic]
-        deviations = _deviations(scatter, statistic, contrasts, resamples)
-        together = max_statistic(differences, deviations)
-        right = sample.credits[statistic] == 1 if statistic in {"three_way", "two_way_first"} else None
-        for row, (first, second) in enumerate(pairs):
-            uneven = float("nan")
-            if right is not None:
-                a, b = right[number[first]], right[number[second]]
-                uneven = mcnemar(int((a & ~b).sum()), int((~a & b).sum()))
-            found.append(
-                Difference(
-                    first,
-                    second,
-                    statistic,
-                    float(differences[row]),
-                    _interval(differences[row], deviations[:, row]),
-                    float(max_statistic(differences[[row]], deviations[:, [row]]).p_values[0]),
-                    float(together.p_values[row]),
-                    _ends(together.intervals[row]),
-                    uneven,
-                )
+    deviations: Deviations | None,
+) -> tuple[AlignmentDifference, ...]:
+    found: list[AlignmentDifference] = []
+    for statistic, (first, second), own in compare(pairs, {name: values[name] for name in COMPARED}, deviations):
+        uneven = float("nan")
+        if statistic in {"three_way", "two_way_first"}:
+            a, b = sample.credits[statistic][[first, second]] == 1
+            uneven = mcnemar(int((a & ~b).sum()), int((~a & b).sum()))
+        found.append(
+            AlignmentDifference(
+                names[first],
+                names[second],
+                statistic,
+                own.value,
+                own.interval,
+                own.p_value,
+                own.p_corrected,
+                own.interval_corrected,
+                uneven,
             )
+        )
     return tuple(found)
 
 
@@ -258,25 +213,8 @@ def _values(sample: Sample) -> dict[str, Float[ndarray, " m"]]:
     }
 
 
-def _deviations(
-    scatter: Scatter | None, statistic: str, contrasts: Float[ndarray, "c m"], resamples: int
-) -> Float[ndarray, "r c"]:
-    if scatter is None:
-        return np.full((resamples, len(contrasts)), np.nan)
-    return np.stack([scatter.deviations(statistic, contrast) for contrast in contrasts], axis=1)
-
-
-def _interval(value: float, deviations: Float[ndarray, " r"]) -> tuple[float, float]:
-    low, high = percentile_interval(deviations)
-    return float(value + low), float(value + high)
-
-
 def _squared(interval: tuple[float, float]) -> tuple[float, float]:
     """Return the interval of the square; from 0 where the sign is open."""
     low, high = interval
     squares = low**2, high**2
     return (0.0 if low < 0 < high else min(squares)), max(squares)
-
-
-def _ends(interval: Float[ndarray, " 2"]) -> tuple[float, float]:
-    return float(interval[0]), float(interval[1])

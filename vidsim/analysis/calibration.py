@@ -10,7 +10,7 @@ from numpy import ndarray
 from scipy.optimize import brentq
 
 from vidsim.analysis.choice import LEAST, MOST, odd_probabilities
-from vidsim.analysis.trial_interval import trial_interval
+from vidsim.analysis.trial_interval import trial_interval, trial_intervals
 from vidsim.errors import VidsimError
 
 CHANCE = float(np.log(3))
@@ -232,18 +232,21 @@ def calibrate(
     how = {"resamples": resamples, "seed": seed}
     right = _right(fitted, odd)[1]
     gains = _losses(plain, odd) - _losses(fitted, odd)
+    pulls = _pulls(temperature, similarities, odd)
+    pulled, accurate, gained = trial_intervals(np.stack([pulls, right, gains]), rows, **how)
+    low, high = (1 / temperature + end for end in pulled)
     return Calibrated(
         temperature=temperature,
-        interval=_temperature_interval(temperature, similarities, rows, odd, **how),
+        interval=(1 / high, float("inf") if low <= 0 else 1 / low),
         held_out=(float(np.exp(logs.min())), float(np.exp(logs.max()))),
         stimuli=n,
         trials=len(rows),
         accuracy=float(right.mean()),
-        accuracy_interval=_within(trial_interval(right, rows, **how)),
+        accuracy_interval=_within(accurate),
         calibrated=score(fitted, rows, odd, **how),
         uncalibrated=score(plain, rows, odd, **how),
         gain=float(gains.mean()),
-        gain_interval=trial_interval(gains, rows, **how),
+        gain_interval=gained,
     )
 
 
@@ -300,11 +303,12 @@ def score(
         noise += float(np.sqrt(2 / np.pi * variance[part].sum())) / len(gaps)
         ends = _within(trial_interval(right[part], rows[part], **how))
         curve.append(Bin(float(confidence[part].mean()), float(right[part].mean()), ends, len(part)))
+    lost, wrong = trial_intervals(np.stack([losses, signed]), rows, **how)
     return Score(
         nll=float(losses.mean()),
-        nll_interval=trial_interval(losses, rows, **how),
+        nll_interval=lost,
         ece=float(signed.mean()),
-        ece_interval=_within(trial_interval(signed, rows, **how)),
+        ece_interval=_within(wrong),
         ece_noise=noise,
         curve=tuple(curve),
     )
@@ -321,25 +325,13 @@ def _halves(rows: Int[ndarray, "t 3"], stimuli: int, seed: int) -> tuple[ndarray
     return inside, outside
 
 
-def _temperature_interval(
-    temperature: float,
-    similarities: Float[ndarray, "t 3"],
-    rows: Int[ndarray, "t 3"],
-    odd: Int[ndarray, " t"],
-    *,
-    resamples: int,
-    seed: int,
-) -> tuple[float, float]:
-    """Lay an interval about 1 / temperature, by how far each trial pulls it, and turn it round."""
+def _pulls(temperature: float, similarities: Float[ndarray, "t 3"], odd: Int[ndarray, " t"]) -> Float[ndarray, " t"]:
+    """Compute how far each trial pulls 1 / temperature; NaN where every choice is certain."""
     pairs = similarities.astype(np.float64)
     weights = odd_probabilities(pairs, temperature)[:, ::-1]
     expected = (weights * pairs).sum(axis=1)
     curvature = float(((weights * pairs**2).sum(axis=1) - expected**2).mean())
-    if not curvature > 0:  # every choice is certain
-        return float("nan"), float("nan")
-    pulls = (pairs[np.arange(len(odd)), 2 - odd] - expected) / curvature
-    low, high = (1 / temperature + end for end in trial_interval(pulls, rows, resamples=resamples, seed=seed))
-    return 1 / high, 1 / low if not low <= 0 else float("inf")
+    return (pairs[np.arange(len(odd)), 2 - odd] - expected) / (curvature if curvature > 0 else np.nan)
 
 
 def _losses(probabilities: Float[ndarray, "t 3"], odd: Int[ndarray, " t"]) -> Float[ndarray, " t"]:

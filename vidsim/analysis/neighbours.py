@@ -2,20 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from vidsim.analysis.multiple import max_statistic
-from vidsim.analysis.reliability import percentile_interval
+from vidsim.analysis.differences import Difference, check_against, compare, compared_pairs, estimates
+from vidsim.analysis.ranking import Ideal
 from vidsim.analysis.resampling import draw, scaled, widening
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM
-
-MOST_COMPARED = 20
-"""Models of which every two are compared; of more, each is compared with a named one."""
 
 STATISTICS = ("ndcg", "recall")
 
@@ -43,35 +39,6 @@ class Measured:
     interval: tuple[float, float]
     above_chance: float
     p_value: float
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Hold how two models differ, on the same resamples.
-
-    Parameters
-    ----------
-    first, second : str
-        The models.
-    statistic : {"ndcg", "recall"}
-        In what.
-    difference : float
-        First less second.
-    interval : tuple of float
-        Its 95 % interval by bootstrap over stimuli.
-    p_value : float
-        Of the difference against 0, two-sided, from the resamples.
-    p_corrected : float
-        The same, corrected for all comparisons in this statistic (max-statistic).
-    """
-
-    first: str
-    second: str
-    statistic: str
-    difference: float
-    interval: tuple[float, float]
-    p_value: float
-    p_corrected: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +107,8 @@ def neighbours(
     k : int
         Places that count, 1 or more.
     against : str, optional
-        A model that all others are compared with. By default every two are compared, if they are `MOST_COMPARED` at
-        most.
+        A model that all others are compared with. By default every two are compared, if they are
+        `vidsim.analysis.differences.MOST_COMPARED` at most.
     resamples : int
         Bootstrap resamples of the stimuli; below 2 intervals and p-values are NaN.
     seed : int
@@ -167,8 +134,7 @@ def neighbours(
     """
     if k < 1:
         raise VidsimError(f"{k} neighbours were asked for; expected at least 1")
-    if against is not None and against not in models:
-        raise VidsimError(f"no model {against!r} to compare with; there are: {', '.join(models)}")
+    check_against(against, models)
     judged = np.isfinite(human.similarities)
     np.fill_diagonal(judged, val=False)
     spaces = [_similarities(name, rsm, human, judged) for name, rsm in models.items()]
@@ -180,27 +146,18 @@ def neighbours(
         )
     n, study = len(human), _Study(human.similarities, spaces, judged, asked, k)
     values = _means(study, np.ones((1, n), np.int64))[0]
-    names, unit = list(models), np.eye(len(values))
-    deviations: dict[str, _Deviations] = {}
-    if resamples > 1:
-        drawn = _means(study, draw(n, resamples, np.random.default_rng(seed)).astype(np.int64))
-        left, pairs = _without(study)
-        deviations = {
-            statistic: _Deviations(drawn[..., place], left[..., place], pairs[..., place].T @ pairs[..., place])
-            for place, statistic in enumerate(STATISTICS)
-        }
+    deviations = _Scatter.of(study, resamples, seed).deviations if resamples > 1 else None
+    names = list(models)
+    columns: dict[str, Float[ndarray, " m"]] = dict(zip(STATISTICS, values.T, strict=True))
     found: dict[str, dict[str, Measured]] = {name: {} for name in names}
-    for number, name in enumerate(names):
-        own, over = unit[number], unit[number] - unit[-1]  # the last is an order at random
-        for place, statistic in enumerate(STATISTICS):
-            column, scatter = values[:, place], deviations.get(statistic)
-            above = float(over @ column)
-            found[name][statistic] = Measured(
-                value=float(column[number]),
-                interval=_interval(float(column[number]), scatter, own),
-                above_chance=above,
-                p_value=_p_values(np.array([above]), scatter, over[None], corrected=False)[0],
-            )
+    own = np.eye(len(values))[:-1]
+    over = own - np.eye(len(values))[-1]  # the last is an order at random
+    for statistic, column in columns.items():
+        whole = estimates(statistic, column[:-1], own, deviations)
+        above = estimates(statistic, over @ column, over, deviations)
+        for name, mean, more in zip(names, whole, above, strict=True):
+            found[name][statistic] = Measured(mean.value, mean.interval, more.value, more.p_value)
+    pairs = compared_pairs(names, values[:-1, 0], against)
     return Neighbours(
         k=k,
         stimuli=len(asked),
@@ -208,66 +165,34 @@ def neighbours(
         candidates=float(judged[asked].sum(axis=1).mean()),
         chance=dict(zip(STATISTICS, values[-1].tolist(), strict=True)),
         models=found,
-        differences=_compare(names, values, deviations, against),
+        differences=tuple(
+            Difference(names[first], names[second], statistic, one.value, one.interval, one.p_value, one.p_corrected)
+            for statistic, (first, second), one in compare(pairs, columns, deviations)
+        ),
     )
 
 
 @dataclass(frozen=True, eq=False)
-class _Deviations:
-    """Hold a statistic of m models in resamples, by how much each stimulus moves it, and products of how pairs do."""
+class _Scatter:
+    """Hold both means of m models in resamples, by how much each stimulus moves them, and products of how pairs do."""
 
-    drawn: Float[ndarray, "r m"]
-    left: Float[ndarray, "n m"]
-    pairs: Float[ndarray, "m m"]
+    drawn: Float[ndarray, "r m 2"]
+    left: Float[ndarray, "n m 2"]
+    pairs: Float[ndarray, "2 m m"]
 
-    def of(self, contrast: Float[ndarray, " m"]) -> Float[ndarray, " r"]:
+    @classmethod
+    def of(cls, study: "_Study", resamples: int, seed: int) -> "_Scatter":
+        """Resample stimuli, and leave each out."""
+        drawn = _means(study, draw(len(study.human), resamples, np.random.default_rng(seed)).astype(np.int64))
+        left, pairs = _without(study)
+        return cls(drawn, left, np.stack([own.T @ own for own in (pairs[..., 0], pairs[..., 1])]))
+
+    def deviations(self, statistic: str, contrast: Float[ndarray, " m"]) -> Float[ndarray, " r"]:
         """Return deviations of a contrast of models, on the scale of its uncertainty."""
-        n = len(self.left)
-        noise = float(contrast @ self.pairs @ contrast)
-        variance = max(float((n - 1) * (self.left @ contrast).var()) - noise, noise)
-        return widening(n - 1.0) * scaled(self.drawn @ contrast, variance)
-
-
-def _interval(value: float, scatter: _Deviations | None, contrast: Float[ndarray, " m"]) -> tuple[float, float]:
-    if scatter is None:
-        return float("nan"), float("nan")
-    low, high = percentile_interval(scatter.of(contrast))
-    return value + low, value + high
-
-
-def _p_values(
-    values: Float[ndarray, " c"], scatter: _Deviations | None, contrasts: Float[ndarray, "c m"], *, corrected: bool
-) -> list[float]:
-    if scatter is None:
-        return [float("nan")] * len(values)
-    deviations = np.stack([scatter.of(contrast) for contrast in contrasts], axis=1)
-    if corrected:
-        return max_statistic(values, deviations).p_values.tolist()
-    return [float(max_statistic(values[[c]], deviations[:, [c]]).p_values[0]) for c in range(len(values))]
-
-
-def _compare(
-    names: list[str], values: Float[ndarray, "m 2"], deviations: Mapping[str, _Deviations], against: str | None
-) -> tuple[Difference, ...]:
-    order = sorted(range(len(names)), key=lambda number: -values[number, 0])  # no difference in nDCG below 0
-    if against is not None:
-        pairs = [(number, names.index(against)) for number in order if names[number] != against]
-    else:
-        pairs = list(combinations(order, 2)) if len(names) <= MOST_COMPARED else []
-    if not pairs:
-        return ()
-    unit = np.eye(len(values))
-    contrasts = np.stack([unit[first] - unit[second] for first, second in pairs])
-    found: list[Difference] = []
-    for place, statistic in enumerate(STATISTICS):
-        scatter, differences = deviations.get(statistic), contrasts @ values[:, place]
-        plain = _p_values(differences, scatter, contrasts, corrected=False)
-        corrected = _p_values(differences, scatter, contrasts, corrected=True)
-        for row, (first, second) in enumerate(pairs):
-            value = float(differences[row])
-            ends = _interval(value, scatter, contrasts[row])
-            found.append(Difference(names[first], names[second], statistic, value, ends, plain[row], corrected[row]))
-    return tuple(found)
+        place, n = STATISTICS.index(statistic), len(self.left)
+        noise = float(contrast @ self.pairs[place] @ contrast)
+        variance = max(float((n - 1) * (self.left[..., place] @ contrast).var()) - noise, noise)
+        return widening(n - 1.0) * scaled(self.drawn[..., place] @ contrast, variance)
 
 
 def _similarities(name: str, rsm: RSM, human: RSM, judged: Bool[ndarray, "n n"]) -> Float[ndarray, "n n"]:
@@ -342,112 +267,6 @@ class _Study:
     def scores(self, query: int, times: Int[ndarray, "n r"]) -> tuple[Float[ndarray, "m 2 r"], Bool[ndarray, " r"]]:
         """Score what every space, and an order at random, answers to one query; and tell where that is known."""
         others = np.flatnonzero(self.judged[query])
-        ideal = _Ideal.of(self.human[query, others], times[others], self.k)
+        ideal = Ideal.of(self.human[query, others], times[others], self.k)
         found = [*(ideal.score(space[query, others]) for space in self.spaces), ideal.random()]
         return np.stack(found), ideal.known
-
-
-@dataclass(frozen=True, eq=False)
-class _Ideal:
-    """Hold the best order of the c candidates of one stimulus, in r resamples, to score others by.
-
-    Parameters
-    ----------
-    gains : array of shape (c,)
-        People's similarities.
-    times : array of shape (c, r)
-        How often each candidate stands there.
-    k : int
-        Places that count.
-    level : array of shape (c,)
-        Rank of each candidate's gain among the different ones, the largest first.
-    share : array of shape (l, r)
-        How much of a candidate of each level belongs to the k most similar; less than 1 where not all that tie do.
-    best : array of shape (r,)
-        The largest sum of discounted gains.
-    known : array of shape (r,)
-        Whether there are more than k candidates, and one with a gain; else all orders are as good.
-    """
-
-    gains: Float[ndarray, " c"]
-    times: Int[ndarray, "c r"]
-    k: int
-    level: Int[ndarray, " c"]
-    share: Float[ndarray, "l r"]
-    best: Float[ndarray, " r"]
-    known: Bool[ndarray, " r"]
-
-    @classmethod
-    def of(cls, gains: Float[ndarray, " c"], times: Int[ndarray, "c r"], k: int) -> "_Ideal":
-        """Order candidates by their gains."""
-        negative, level = np.unique(-gains, return_inverse=True)
-        order = np.argsort(level, kind="stable")
-        sizes = np.add.reduceat(times[order], np.searchsorted(level[order], np.arange(len(negative))), axis=0)
-        filled, discounts = _places(sizes, k)
-        best = -negative @ discounts
-        return cls(gains, times, k, level, _ratio(filled, sizes), best, (sizes.sum(axis=0) > k) & (best > 0))
-
-    def score(self, scores: Float[ndarray, " c"]) -> Float[ndarray, "2 r"]:
-        """Compute nDCG and recall of an order by scores, the highest first; 0 where not known."""
-        order = np.argsort(-scores, kind="stable")
-        starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))  # of those that tie
-        length = 3 * self.k + 20  # so many candidates nearly always fill the first k places
-        while True:
-            ends = np.append(starts, len(order))
-            until = int(ends[np.searchsorted(ends, min(length, len(order)))])
-            first = order[:until]
-            times = self.times[first]
-            if until == len(order) or np.all(times.sum(axis=0) >= self.k, where=self.known):
-                break
-            length *= 2
-        starts = starts[starts < until]
-        if len(starts) == until:
-            filled, discounts = _places(times, self.k)
-        else:
-            sizes = np.add.reduceat(times, starts, axis=0)
-            group = np.repeat(np.arange(len(starts)), np.diff(starts, append=until))
-            filled, discounts = (times * _ratio(shared, sizes)[group] for shared in _places(sizes, self.k))
-        ndcg = _ratio(self.gains[first] @ discounts, self.best)
-        recall = np.einsum("cr,cr->r", filled, self.share[self.level[first]]) / self.k
-        return np.where(self.known, np.stack([ndcg, recall]), 0.0)
-
-    def random(self) -> Float[ndarray, "2 r"]:
-        """Compute what nDCG and recall of an order at random are expected to be; 0 where not known."""
-        size = self.times.sum(axis=0)
-        gain = _ratio(self.gains @ self.times, size) * discounted(self.k)[-1]
-        return np.where(self.known, np.stack([_ratio(gain, self.best), _ratio(np.full(len(size), self.k), size)]), 0.0)
-
-
-def discounted(k: int) -> Float[ndarray, " p"]:
-    """Sum 1 / log2(1 + place) over the first 0, 1, ..., k places.
-
-    Parameters
-    ----------
-    k : int
-        Places, from 1 on.
-
-    Returns
-    -------
-    array of shape (k + 1,)
-        Sums of discounts.
-
-    Examples
-    --------
-    >>> discounted(3)
-    array([0.        , 1.        , 1.63092975, 2.13092975])
-    """
-    return np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])
-
-
-def _places(sizes: Int[ndarray, "g r"], k: int) -> tuple[Int[ndarray, "g r"], Float[ndarray, "g r"]]:
-    """Return how many of the first k places groups fill one after the other, and the sums of their discounts."""
-    after = np.minimum(np.cumsum(sizes, axis=0), k)
-    sums = discounted(k)[after]
-    filled, discounts = after.copy(), sums.copy()
-    filled[1:] -= after[:-1]
-    discounts[1:] -= sums[:-1]
-    return filled, discounts
-
-
-def _ratio(above: ndarray, below: ndarray) -> Float[ndarray, "..."]:
-    return np.divide(above, below, out=np.zeros(above.shape), where=below > 0)

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from vidsim.analysis.reliability import percentile_interval
-from vidsim.analysis.resampling import draw, scaled, stimulus_freedom, trial_means, widening
+from vidsim.analysis.resampling import draw, scaled, stimulus_freedom, trial_weights, widening
 from vidsim.analysis.sharing import Sharing
 
 
@@ -44,15 +44,46 @@ def trial_interval(
     >>> low < 0.5 < high
     True
     """
-    if not len(values):
-        return float("nan"), float("nan")
+    return trial_intervals(values[None], rows, resamples=resamples, seed=seed)[0]
+
+
+def trial_intervals(
+    values: Float[ndarray, "k t"], rows: Int[ndarray, "t 3"], *, resamples: int = 1000, seed: int = 0
+) -> list[tuple[float, float]]:
+    """Give what `trial_interval` gives for several means over the same trials, resampling once.
+
+    Parameters
+    ----------
+    values : array of shape (k, t)
+        Of each mean, one value a trial.
+    rows : array of shape (t, 3)
+        Positions of the three stimuli of each trial.
+    resamples : int
+        Bootstrap resamples of the n stimuli that occur in the trials.
+    seed : int
+        Of the resamples.
+
+    Returns
+    -------
+    list of tuple of float
+        Low and high end for each; NaN without trials or with fewer than two resamples.
+    """
+    unknown = float("nan"), float("nan")
+    if not len(rows):
+        return [unknown] * len(values)
     present, flat = np.unique(rows, return_inverse=True)
     rows, n = flat.reshape(rows.shape), len(present)
-    value = float(values.mean())
     stream = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])  # that of `Scatter`
-    means = trial_means(values[None], rows, draw(n, resamples, stream))[:, 0]
-    if np.isfinite(means).sum() < 2:
-        return float("nan"), float("nan")
-    variance = Sharing.of(rows, n).variance((values - value) / len(values))
-    low, high = percentile_interval(widening(stimulus_freedom(n)) * scaled(means, variance))
-    return value + low, value + high
+    means = np.full((len(values), resamples), np.nan)
+    for part, weights in trial_weights(rows, draw(n, resamples, stream)):
+        total = weights.sum(axis=0)
+        for own, row in zip(means, values, strict=True):
+            np.divide(weights.T @ row, total, out=own[part], where=total > 0)
+    sharing, found = Sharing.of(rows, n), [unknown] * len(values)
+    for k, (row, own) in enumerate(zip(values, means, strict=True)):
+        if np.isfinite(own).sum() > 1:
+            value = float(row.mean())
+            variance = sharing.variance((row - value) / len(row))
+            low, high = percentile_interval(widening(stimulus_freedom(n)) * scaled(own, variance))
+            found[k] = value + low, value + high
+    return found

@@ -1,6 +1,6 @@
 """``vidsim align``: how closely models' similarities match people's, straight from the store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,12 +12,16 @@ from vidsim.cli.alignment import AUTO, Question, measure
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
 from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.seen import warn_seen
 from vidsim.cli.spaces import Similarity, SimilarityOption
 from vidsim.cli.words import EncodersOption, names_of
 from vidsim.errors import VidsimError
 
 COMPARED = 15
 """Most differences between models that are printed."""
+
+DIFFERENCES = ("difference", "95 %", "p", "p corrected", "McNemar p")
+"""Columns of numbers in the table of differences."""
 
 FIGURE = (".png", ".svg")
 FORMS = {"--plot": FIGURE, "--curves": FIGURE, "--csv": (".csv",), "--html": (".html",)}
@@ -130,14 +134,11 @@ def align(
             root=root,
         )
     )
-    from vidsim.report.seen import seen_lines
-
     # all is made before anything is written
     files = {option: _make(option, out, answer) for option, out in outs.items()}
     for option, content in files.items():
         write_out(outs[option], lambda file, content=content: file.write(content), force=force, option=option)
-    for line in seen_lines(answer["encoders"], answer["stimuli"]):
-        typer.echo(show.printable(line), err=True)
+    warn_seen(answer["encoders"], answer["stimuli"])
     if json:
         show.emit(answer)
     else:
@@ -174,30 +175,29 @@ def _make(option: str, out: Path, answer: dict[str, Any]) -> bytes:
 
 
 def _tell(answer: dict[str, Any]) -> None:
-    from vidsim.report.alignment import TABLE, comparison_rows, notes, table_rows
+    from vidsim.report import alignment, neighbours
 
-    show.table(("encoder", "layer", *TABLE), table_rows(answer), right=TABLE)
-    rows = comparison_rows(answer)
-    if rows:
-        headers = ("difference", "95 %", "p", "p corrected", "McNemar p")
-        show.table(("encoders", "in", *headers), rows[:COMPARED], right=headers)
-    if len(rows) > COMPARED:
-        typer.echo(f"{len(rows) - COMPARED} further differences are in --json and --html")
-    for note in notes(answer):
-        typer.echo(show.printable(note))
-    if answer["retrieval"]:
-        _tell_neighbours(answer["retrieval"])
+    models = (("encoder", "layer"), alignment.TABLE, alignment.table_rows(answer))
+    _tell_part(models, DIFFERENCES, alignment.comparison_rows(answer), alignment.notes(answer))
+    found = answer["retrieval"]
+    if found:
+        models = (("encoder",), neighbours.columns(found), neighbours.neighbour_rows(found))
+        differences = neighbours.neighbour_comparisons(found)
+        _tell_part(models, neighbours.COMPARED, differences, neighbours.neighbour_notes(found))
 
 
-def _tell_neighbours(found: dict[str, Any]) -> None:
-    from vidsim.report import neighbours as report
-
-    numbers = report.columns(found)
-    show.table(("encoder", *numbers), report.neighbour_rows(found), right=numbers)
-    rows = report.neighbour_comparisons(found)
-    if rows:
-        show.table(("encoders", "in", *report.COMPARED), rows[:COMPARED], right=report.COMPARED)
-    if len(rows) > COMPARED:
-        typer.echo(f"{len(rows) - COMPARED} further differences are in --json and --html")
-    for note in report.neighbour_notes(found):
+def _tell_part(
+    models: tuple[Sequence[str], Sequence[str], Sequence[Sequence[str]]],
+    columns: Sequence[str],
+    differences: Sequence[Sequence[str]],
+    notes: Sequence[str],
+) -> None:
+    """Print models (columns of words, columns of numbers, rows), the first differences between them, and notes."""
+    words, numbers, rows = models
+    show.table((*words, *numbers), rows, right=numbers)
+    if differences:
+        show.table(("encoders", "in", *columns), differences[:COMPARED], right=columns)
+    if len(differences) > COMPARED:
+        typer.echo(f"{len(differences) - COMPARED} further differences are in --json and --html")
+    for note in notes:
         typer.echo(show.printable(note))

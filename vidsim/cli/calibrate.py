@@ -10,7 +10,7 @@ from vidsim.cli import show
 from vidsim.cli.judgments.source import SplitOption, load_split
 from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root, root_of
 from vidsim.cli.output import check_out, write_out
-from vidsim.cli.seen import seen_in_training
+from vidsim.cli.seen import seen_in_training, warn_seen
 from vidsim.cli.spaces import CaptionsOption, Space, table_of
 from vidsim.errors import VidsimError
 
@@ -48,7 +48,7 @@ def calibrate(
         check_out(plot, (".png", ".svg"), force=force, option="--plot")
     from vidsim.analysis.calibration import CHANCE
     from vidsim.analysis.quality import plain
-    from vidsim.report.seen import SEEN, seen_lines
+    from vidsim.report.seen import SEEN
     from vidsim.retrieval.calibration import Calibration, now
 
     place = root_of(root)
@@ -88,8 +88,7 @@ def calibrate(
         image = reliability_plot(answer, "svg" if plot.suffix.lower() == ".svg" else "png")
         write_out(plot, lambda file: file.write(image), force=force, option="--plot")
     answer["file"] = calibration.write(place)
-    for line in seen_lines([answer], found["stimuli"]):
-        typer.echo(show.printable(line), err=True)
+    warn_seen([answer], found["stimuli"])
     if json:
         show.emit(answer)
     else:

@@ -9,7 +9,7 @@ import typer
 from vidsim.cli import show
 from vidsim.cli.options import DEFAULT_ROOT, Json, Root
 from vidsim.cli.output import check_out, write_out
-from vidsim.cli.seen import seen_in_training
+from vidsim.cli.seen import seen_in_training, warn_seen
 from vidsim.cli.spaces import Space, find_space
 from vidsim.cli.words import EncodersOption, names_of
 from vidsim.errors import VidsimError
@@ -53,10 +53,7 @@ def classify(
         table = _csv(answer)
         write_out(csv, lambda file: file.write(table), force=force, option="--csv")
     answer["seconds"] = round(time.perf_counter() - start, 3)
-    from vidsim.report.seen import seen_lines
-
-    for line in seen_lines(answer["encoders"], answer["test"]):
-        typer.echo(show.printable(line), err=True)
+    warn_seen(answer["encoders"], answer["test"])
     if json:
         show.emit(answer)
     else:

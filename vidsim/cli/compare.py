@@ -1,26 +1,26 @@
 """``vidsim compare``: two spaces on the same trials, and what two encoders attend to."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption, load_split
+from vidsim.cli.flips import describe, find_flips, find_look
+from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
 from vidsim.cli.options import DEFAULT_ROOT, Captions, Device, Json, Root, root_of
 from vidsim.cli.output import check_out, write_out
 from vidsim.cli.rollout import rollout
-from vidsim.cli.seen import seen_in_training
-from vidsim.cli.spaces import CaptionsOption, Similarity, SimilarityOption, find_space
+from vidsim.cli.seen import seen_in_training, warn_seen
+from vidsim.cli.spaces import CaptionsOption, Similarity, SimilarityOption
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
-    from vidsim.analysis.comparison import Comparison, Example
+    from vidsim.analysis.comparison import Comparison
     from vidsim.report.compare import Look
     from vidsim.report.page import Section
-    from vidsim.triplets import Triplets
 
 WIDTH = 48
 """Most letters of a caption in a table."""
@@ -111,7 +111,7 @@ def compare(
     from vidsim.report.seen import SEEN, seen_lines
 
     answer: dict[str, Any] = {}
-    warned: list[str] = []
+    models: list[dict[str, Any]] = []
     if judgments is not None and found is not None:
         look = find_look(found, judgments, root, examples, images=bool(html or plot))
         told = {
@@ -130,9 +130,9 @@ def compare(
         }
         seen = {way: _seen(name, found.stimuli, root) for way, name in (("a", found.a), ("b", found.b))}
         answer |= {"stimuli": len(found.stimuli), SEEN: seen}
-        warned = seen_lines([{"encoder": answer[way], SEEN: one} for way, one in seen.items()], len(found.stimuli))
+        models = [{"encoder": answer[way], SEEN: one} for way, one in seen.items()]
         source = ", ".join(f"{name} {value}" for name, value in told.items() if value)
-        source = "; ".join((source, *warned))
+        source = "; ".join((source, *seen_lines(models, answer["stimuli"])))
         _write(outs, found, look, examples, source, attended.sections if attended else (), force=force)
     if attended is not None:
         attended.write(force=force)
@@ -141,67 +141,16 @@ def compare(
 
     answer |= {option.removeprefix("--"): None if path is None else str(path) for option, path, _ in outs}
     answer = plain({**answer, "seconds": round(time.perf_counter() - start, 3)})
-    for line in warned:
-        typer.echo(show.printable(line), err=True)
+    warn_seen(models, answer.get("stimuli", 0))
     if json:
         show.emit(answer)
     else:
         _tell(answer)
 
 
-def describe(found: "Comparison", look: "Look", n: int) -> dict[str, Any]:
-    """Put a comparison in the form that ``--json`` prints.
-
-    Parameters
-    ----------
-    found : Comparison
-        The comparison.
-    look : Look
-        Captions of the stimuli.
-    n : int
-        Examples in each direction.
-
-    Returns
-    -------
-    dict
-        Names ``a`` and ``b``, counts, ``accuracy``, ``mcnemar`` and ``examples``.
-    """
-    return {
-        "a": found.a,
-        "b": found.b,
-        **found.counts,
-        "accuracy": {
-            "a": found.accuracies[0],
-            "b": found.accuracies[1],
-            "chance": 1 / 3,
-            "change": found.change,
-            "interval": found.interval,
-        },
-        "mcnemar": found.p,
-        "examples": {
-            way: [_example(example, look) for example in flipped[:n]]
-            for way, flipped in (("towards", found.towards), ("away", found.away))
-        },
-    }
-
-
 def _seen(name: str, stimuli: Sequence[str], root: str) -> dict[str, int] | None:
     encoder, _, layer = name.partition(":")
     return seen_in_training(encoder, layer or None, stimuli, root)
-
-
-def _example(example: "Example", look: "Look") -> dict[str, Any]:
-    return {
-        "trial": example.trial,
-        "stimuli": [{"id": name, "caption": look.captions.get(name)} for name in example.stimuli],
-        "people": example.stimuli[2],
-        "a": example.odd_a,
-        "b": example.odd_b,
-        "margin_a": example.margin_a,
-        "margin_b": example.margin_b,
-        "same": example.same,
-        "judged": example.judged,
-    }
 
 
 def _check_outs(
@@ -229,139 +178,6 @@ def _clips(
     if needless:
         raise VidsimError(f"{needless[0]} goes with --rollout CLIP; give it, or leave the option out")
     return []
-
-
-def find_flips(
-    names: tuple[str, str],
-    source: str,
-    root: str,
-    split: str | None,
-    context: ContextName,
-    captions: Captions,
-    similarity: Similarity,
-    resamples: int,
-    seed: int,
-) -> "Comparison":
-    """Compare how two spaces judge people's trials.
-
-    Parameters
-    ----------
-    names : tuple of str
-        What `find_space` knows.
-    source : str
-        Judgments in the store by name, a file or a folder.
-    root : str
-        Artefact root.
-    split : str, optional
-        Stimuli of the trials.
-    context : ContextName
-        Whether all three stimuli lie in the split, or two at least.
-    captions : Captions
-        Which embeddings of sentence encoders.
-    similarity : Similarity
-        How embeddings are compared.
-    resamples, seed : int
-        Of the bootstrap over stimuli.
-
-    Returns
-    -------
-    Comparison
-        Counts, accuracies, and the trials that flip.
-
-    Raises
-    ------
-    VidsimError
-        If there is no trial, a space is not there or lacks stimuli, or both are the same.
-    """
-    every, ids = load_split(source, root, split)
-    triplets = _trials(every.triplets, ids, 3 if context is ContextName.within else 2)
-    if not len(triplets):
-        raise VidsimError(
-            f"no trial of {source!r} lies within split {split!r}" if split else f"{source!r} has no trial"
-        )
-    from vidsim.analysis.comparison import compare
-
-    first, second = (find_space(name, root, captions.value) for name in names)
-    if first.name == second.name:
-        raise VidsimError(f"{first.name!r} was given twice; expected two different spaces")
-    a, b = (space.rsm(triplets.ids, similarity.value) for space in (first, second))
-    return compare(a, b, triplets, names=(first.name, second.name), resamples=resamples, seed=seed)
-
-
-def _trials(every: "Triplets", ids: tuple[str, ...] | None, least: int) -> "Triplets":
-    """Choose trials of which so many stimuli are among the ids, and the stimuli that occur in them."""
-    import numpy as np
-
-    chosen = every
-    if ids is not None:
-        inside = np.zeros(len(every.ids), bool)
-        inside[[every.position[name] for name in ids]] = True
-        chosen = every.select(inside[every.rows].sum(axis=1) >= least)
-    return chosen.restrict([every.ids[int(k)] for k in np.unique(chosen.rows)])
-
-
-def find_look(found: "Comparison", source: str, root: str, n: int, *, images: bool) -> "Look":
-    """Find what people can see of the stimuli of a comparison.
-
-    Parameters
-    ----------
-    found : Comparison
-        The comparison.
-    source : str
-        Its judgments.
-    root : str
-        Artefact root.
-    n : int
-        Examples shown in each direction.
-    images : bool
-        Whether thumbnails of those are wanted.
-
-    Returns
-    -------
-    Look
-        Captions of all stimuli, and thumbnails where there are clips.
-    """
-    from vidsim.report.compare import Look
-    from vidsim.report.thumbnail import thumbnail
-
-    captions, paths = _stimuli(source, root, (found.a, found.b))
-    shown = dict.fromkeys(
-        name for flipped in (found.towards, found.away) for example in flipped[:n] for name in example.stimuli
-    )
-    drawn: dict[str, Any] = {}
-    for name in shown if images else ():
-        image = thumbnail(Path(paths[name])) if name in paths else None
-        if image is not None:
-            drawn[name] = image
-    return Look(captions, drawn)
-
-
-def _stimuli(source: str, root: str, spaces: tuple[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Find the first caption of stimuli, and their files: in the set judged, else where a space was made from."""
-    from vidsim.data.judgments.read import read
-    from vidsim.data.stimuli import StimulusSet
-    from vidsim.errors import NoStore
-    from vidsim.store import Store
-
-    try:
-        store = Store(root_of(root))
-    except NoStore:
-        store = None
-    stored = store is not None and not source.startswith((".", "/", "~")) and source in store.judgments
-    paths: dict[str, str] = {}
-    if store is None or not stored:
-        stimuli = read(Path(source).expanduser()).stimuli
-    else:
-        table = store.stimuli.get(source)
-        stimuli = None if table is None else StimulusSet.from_arrow(table, source)
-    for name in spaces if store is not None else ():
-        encoder = name.partition(":")[0]
-        for table in store.tables(encoder) if store is not None and encoder in store else ():
-            entries = table.entries()
-            pairs: Iterable[tuple[str, str]] = zip(entries["id"].to_pylist(), entries["path"].to_pylist(), strict=True)
-            paths = {**{key: path for key, path in pairs if path}, **paths}
-    paths |= {s.id: str(s.path) for s in stimuli or () if s.path is not None and s.path.is_file()}
-    return {s.id: s.captions[0] for s in stimuli or () if s.captions}, paths
 
 
 def _write(

@@ -12,6 +12,7 @@ from vidsim.cli import show
 from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root, root_of
 from vidsim.cli.output_folder import check_folder, write_folder
 from vidsim.cli.spaces import CaptionsOption
+from vidsim.cli.stored import stored_stimuli
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def label(
         from vidsim.retrieval.label_files import write_similarities, write_triplets
 
         path = folder / (SIMILARITIES if rsm else TRIPLETS)
-        with Bar() as bar, path.open("wb") as file:
+        with Bar("similarities" if rsm else "triplets") as bar, path.open("wb") as file:
             bar.begin(size, "similarities" if rsm else "triplets")
             if rsm:
                 _refuse_too_large(folder, size)
@@ -157,10 +158,8 @@ def _chosen(
     """Take the clips that are to be labelled."""
     if stimuli is not None:
         from vidsim.cli.judgments.source import split_ids
-        from vidsim.data.stimuli import StimulusSet
-        from vidsim.store import Store
 
-        known = StimulusSet.from_arrow(Store(root).stimuli[stimuli], stimuli)
+        known = stored_stimuli(stimuli, root)
         wanted = tuple(known.ids) if split is None else split_ids(known, split, stimuli)
     elif path is not None:
         from vidsim.data.design import ids_of
@@ -206,22 +205,20 @@ def _count(design: DesignName, size: int) -> int | None:
 def _temperature(found: "Vectors", root: str, given: float | None) -> dict[str, Any]:
     """Find the temperature: the one given, or that of the calibration, which must be of these embeddings."""
     from vidsim.analysis.choice import check_temperature
-    from vidsim.retrieval.calibration import advice, read
+    from vidsim.retrieval.calibration import advice, find
 
     if given is not None:
         check_temperature(given)
         return {"temperature": given, "calibration": None}
-    calibration = read(root, found.encoder, found.layer)
+    calibration = find(root, found.encoder, found.layer, found.identity)
     if calibration is None:
         raise VidsimError(
             f"{found.encoder}:{found.layer} has no calibration, so its similarities are no probabilities: "
             f"{advice(found.encoder, found.layer, root)}, or give --temperature"
         )
-    calibration.check(found.identity, root)
-    kept = {name: getattr(calibration, name) for name in ("trials", "nll", "ece", "created")}
     # of a file its name, not its place: the labels may be passed on
     judgments = Path(calibration.judgments).name
-    return {"temperature": calibration.temperature, "calibration": {"judgments": judgments, **kept}}
+    return {"temperature": calibration.temperature, "calibration": {**calibration.summary, "judgments": judgments}}
 
 
 def _facts(found: "Vectors", some: "Embeddings", stimuli: str | None, split: str | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vidsim.cli.stored import stored_stimuli
 from vidsim.cli.unlabelled import find_unlabelled
 from vidsim.errors import VidsimError
 
@@ -44,17 +45,16 @@ def find_judged(source: str, root: str, participants: Path | None) -> "tuple[Jud
         If there are no stimuli, or the file names nobody, or somebody unknown.
     """
     from vidsim.cli.judgments.source import load
-    from vidsim.data.stimuli import StimulusSet
-    from vidsim.store import Store
+    from vidsim.store import NotStored
 
     read = load(source, root)
-    named = Store(root).stimuli if "://" in root or Path(root, "store").exists() else {}
-    stimuli = StimulusSet.from_arrow(named[source], source) if source in named else None
-    if stimuli is None:
+    try:
+        stimuli = stored_stimuli(source, root)
+    except NotStored:
         raise VidsimError(
             f"the stimuli of {source!r} are not in {root!r}, so there is nothing to encode; import judgments with "
             "their stimuli first: vidsim judgments import"
-        )
+        ) from None
     if participants is not None:
         read = _of_people(read, participants)
     return read, stimuli

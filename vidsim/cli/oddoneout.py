@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from numpy import ndarray
 
-    from vidsim.retrieval.calibration import Calibration
-
 
 @dataclass(frozen=True, eq=False)
 class _Three:
@@ -61,15 +59,14 @@ def oddoneout(
 ) -> None:
     """Predict which of three stimuli people would single out as the odd one."""
     from vidsim.analysis.choice import check_temperature
-    from vidsim.retrieval.calibration import advice, read
+    from vidsim.retrieval.calibration import advice, find
 
     if temperature is not None:
         check_temperature(temperature)
     place = root_of(root)
     three = _find((a, b, c), place, encoder, layer, captions.value, device)
-    calibration = read(place, three.encoder, three.layer) if temperature is None else None
+    calibration = find(place, three.encoder, three.layer, three.identity) if temperature is None else None
     if calibration is not None:
-        calibration.check(three.identity, place)
         temperature = calibration.temperature
     if temperature is None and abstain is not None:
         raise VidsimError(
@@ -77,7 +74,7 @@ def oddoneout(
             f"{advice(three.encoder, three.layer, place)}; or give --temperature"
         )
     answer = _predict(three, temperature, abstain)
-    answer["temperature_from"] = _source(calibration) if calibration is not None else "given" if temperature else None
+    answer["temperature_from"] = calibration.summary if calibration is not None else "given" if temperature else None
     if json:
         show.emit(answer)
     else:
@@ -201,11 +198,6 @@ def _predict(three: _Three, temperature: float | None, abstain: float | None) ->
         ],
         "temperature": temperature,
     }
-
-
-def _source(calibration: "Calibration") -> dict[str, Any]:
-    facts = ("judgments", "trials", "nll", "ece", "created")
-    return {name: getattr(calibration, name) for name in facts}
 
 
 def _tell(answer: dict[str, Any], advice: str) -> None:

@@ -1,7 +1,6 @@
 """Folders that verbs write where the user says: whole or not at all, and never over what is not their own."""
 
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,19 +64,15 @@ def write_folder(out: Path, own: str, fill: Callable[[Path], object], *, force: 
     VidsimError
         If it cannot be written; what was there is then as it was.
     """
-    place = out.resolve()
+    from vidsim.adapt.drafts import replaced
+
     try:
-        with tempfile.TemporaryDirectory(prefix=".draft-", dir=place.parent, ignore_cleanup_errors=True) as draft:
-            made = Path(draft) / "made"
-            made.mkdir()
+        with replaced(out.resolve()) as made:
             fill(made)
             for path in made.iterdir():
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
             check_folder(out, own, force=force, option=option)  # somebody may have written it meanwhile
-            if place.exists():
-                place.rename(Path(draft) / "before")
-            made.rename(place)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise VidsimError(f"{option} {str(out)!r}: cannot be written: {reason}; nothing was changed") from error

@@ -14,6 +14,7 @@ from vidsim.cli.alignment import AUTO, Question, measure
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
 from vidsim.cli.options import DEFAULT_ROOT, Captions, Device, Json, Root, root_of
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.seen import warn_seen
 from vidsim.cli.spaces import Similarity, SimilarityOption, find_space
 from vidsim.cli.words import EncodersOption, names_of
 from vidsim.errors import VidsimError
@@ -154,10 +155,7 @@ def report(
     )
     page, answer = make(question, wishes, folder)
     _write(page, out, twin, folder, force=force)
-    from vidsim.report.seen import seen_lines
-
-    for line in seen_lines(answer["align"]["encoders"], answer["align"]["stimuli"]):
-        typer.echo(show.printable(line), err=True)
+    warn_seen(answer["align"]["encoders"], answer["align"]["stimuli"])
     answer |= {"html": str(out), "markdown": str(twin), "seconds": round(time.perf_counter() - start, 3)}
     if json:
         show.emit(answer)
@@ -306,7 +304,7 @@ def _classify(question: Question, named: list[str], folder: Path) -> _Part:
 
 def _compare(question: Question, pair: tuple[str, str], examples: int) -> _Part:
     from vidsim.analysis.quality import plain
-    from vidsim.cli.compare import describe, find_flips, find_look
+    from vidsim.cli.flips import describe, find_flips, find_look
     from vidsim.report.compare import sections
 
     if not pair[0]:

@@ -1,7 +1,6 @@
 """Several seeds in one command: which of them it had finished when it was cut off, and the best under one name."""
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -146,15 +145,11 @@ def keep_best(folder: Path, best: str) -> "Manifest":
     Manifest
         What the folder says.
     """
-    from vidsim.adapt.drafts import BEFORE, PREFIX
+    from vidsim.adapt.drafts import replaced
     from vidsim.adapt.manifest import read_manifest
 
-    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder.parent, ignore_cleanup_errors=True) as draft:
-        made = Path(draft) / folder.name
-        shutil.copytree(folder.with_name(best), made)
+    with replaced(folder) as made:
+        shutil.copytree(folder.with_name(best), made, dirs_exist_ok=True)
         manifest = replace(read_manifest(made), name=folder.name)
         manifest.write(made)
-        if folder.exists():
-            folder.rename(Path(draft) / BEFORE)
-        made.rename(folder)
     return manifest

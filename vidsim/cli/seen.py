@@ -1,7 +1,11 @@
 """Which of the stimuli that a verb measures were used in an adapter's training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import typer
+
+from vidsim.cli import show
 from vidsim.cli.options import root_of
 
 
@@ -40,3 +44,19 @@ def seen_in_training(name: str, layer: str | None, ids: Sequence[str], root: str
         return None
     asked = set(ids)
     return {key: len(asked.intersection(made.data.get(key, ()))) for key in (FITTED, VALIDATED)}
+
+
+def warn_seen(encoders: Sequence[Mapping[str, Any]], stimuli: int) -> None:
+    """Say on stderr of which adapters the scores are too good.
+
+    Parameters
+    ----------
+    encoders : sequence of mapping
+        As `vidsim.report.seen.seen_lines` takes them.
+    stimuli : int
+        Stimuli measured.
+    """
+    from vidsim.report.seen import seen_lines
+
+    for line in seen_lines(encoders, stimuli):
+        typer.echo(show.printable(line), err=True)

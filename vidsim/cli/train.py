@@ -73,6 +73,7 @@ def train(
     from vidsim.adapt.drafts import remove_abandoned
     from vidsim.adapt.manifest import adapters_of, check_name
     from vidsim.adapt.recipe import read_recipe
+    from vidsim.adapt.trainable import refuse_untrainable
     from vidsim.cli.encoders import resolve
     from vidsim.cli.material import facts_of, find_judged, find_material
     from vidsim.cli.tensorboard import check_tensorboard
@@ -89,7 +90,7 @@ def train(
     if unlabelled is not None and not told.loss.retention:
         raise VidsimError(f"--unlabelled {unlabelled!r} has no effect without loss.retention in the recipe")
     card = catalog.card(told.encoder)
-    _refuse_untrainable(card.name, card.lora_targets)
+    refuse_untrainable(card)
     catalog.resolve_device_name(device)
     read, stimuli = find_judged(judgments, place, participants)
     resolved = resolve(card, checkpoint=os.fspath(checkpoint) if checkpoint else None, revision=revision)
@@ -150,11 +151,3 @@ def _changed(recipe: "Recipe", epochs: int | None, seeds: str | None) -> "Recipe
             raise VidsimError(f"--seeds {seeds!r}: expected different whole numbers, such as 0,1,2")
         recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update={"seeds": tuple(map(int, parts))})})
     return recipe
-
-
-def _refuse_untrainable(name: str, targets: tuple[str, ...]) -> None:
-    # as `vidsim.adapt.tower.refuse_untrainable`, before torch is imported
-    if not targets:
-        raise VidsimError(
-            f"{name} has no LoRA targets: its card names no linear layers to train; expected a transformer"
-        )

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vidsim.cli.stored import stored_stimuli
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -34,16 +35,18 @@ def find_unlabelled(source: str, root: str, judged: Collection[str], *, captions
     VidsimError
         If there is no such source, or nothing is left of it.
     """
-    from vidsim.data.stimuli import StimulusSet, from_source
-    from vidsim.store import Store
+    from vidsim.data.stimuli import from_source
+    from vidsim.store import NotStored
 
-    named = Store(root).stimuli if "://" in root or Path(root, "store").exists() else {}
-    if source in named:
-        found = StimulusSet.from_arrow(named[source], source)
-    elif Path(source).expanduser().exists():
-        found = from_source(Path(source).expanduser())
-    else:
-        raise VidsimError(f"--unlabelled {source!r} is neither a stimulus set in {root!r} nor a folder or a table")
+    try:
+        found = stored_stimuli(source, root)
+    except NotStored:
+        path = Path(source).expanduser()
+        if not path.exists():
+            raise VidsimError(
+                f"--unlabelled {source!r} is neither a stimulus set in {root!r} nor a folder or a table"
+            ) from None
+        found = from_source(path)
     free = [one for one in found if one.id not in judged]
     left = found.take([one.id for one in free if one.captions or not captions])
     if len(left) < 2:

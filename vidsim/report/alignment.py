@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from vidsim import __version__
-from vidsim.report.figures import COLOURS, GREY, plot, png, svg
+from vidsim.report.figures import COLOURS, GREY, legend, name_rows, or_nan, plot, png, points, shorten, svg
 from vidsim.report.neighbours import neighbour_sections
 from vidsim.report.page import Page, Section
 from vidsim.report.seen import seen_lines
@@ -151,15 +151,15 @@ def models_plot(answer: Answer, form: Literal["png", "svg"] = "png") -> bytes:
         _band(axes, answer["reliability"], answer["reliability_interval"], "reliability of people", vertical=True)
         values = [_signed(encoder["rho"]) for encoder in encoders]
         ends = [[_signed(end) for end in encoder["interval"]] for encoder in encoders]
-        _points(axes, values, ends, places, COLOURS[0], "o", "this sample")
+        points(axes, values, ends, places, colour=COLOURS[0], marker="o", label="this sample")
         published = [(e["published"]["rho2"], k) for k, e in enumerate(encoders) if e["published"]]
         if published:
             x, y = zip(*published, strict=True)
             axes.plot(x, y, "D", color=COLOURS[5], markerfacecolor="none", markersize=7, label="paper, its test videos")
-        _names(axes, encoders)
+        name_rows(axes, _labels(encoders))
         axes.axvline(0, color="#333333", linewidth=1)
         axes.set(xlabel="Explained variance, ρ²", title="Alignment with people")
-        _legend(axes)
+        legend(axes)
         return png(drawing) if form == "png" else svg(drawing).encode()
 
 
@@ -182,12 +182,13 @@ def accuracies_plot(answer: Answer) -> str:
         for name, label, colour, marker, shift in kinds:
             values = [_percent(encoder[name]) for encoder in encoders]
             ends = [[_percent(end) for end in encoder["intervals"][name]] for encoder in encoders]
-            _points(axes, values, ends, [k + shift for k in range(len(encoders))], colour, marker, label)
+            places = [k + shift for k in range(len(encoders))]
+            points(axes, values, ends, places, colour=colour, marker=marker, label=label)
             chance = f"{label}, chance"
             axes.axvline(100 * answer["chance"][name], color=colour, linestyle="--", linewidth=1.5, label=chance)
-        _names(axes, encoders)
+        name_rows(axes, _labels(encoders))
         axes.set(xlabel="Odd-one-out accuracy (%)", title="Predicting people's choices")
-        _legend(axes)
+        legend(axes)
         return svg(drawing)
 
 
@@ -220,8 +221,8 @@ def layers_plot(answer: Answer, form: Literal["png", "svg"] = "svg") -> bytes:
         for encoder, colour in zip(drawn, COLOURS, strict=False):
             names, rhos = zip(*encoder["curve"].items(), strict=True)
             depth = [k / max(len(names) - 1, 1) for k in range(len(names))]
-            y = [_known(rho) for rho in rhos]
-            error = [_known(encoder["curve_error"][name]) for name in names]
+            y = [or_nan(rho) for rho in rhos]
+            error = [or_nan(encoder["curve_error"][name]) for name in names]
             axes.plot(depth, y, "-", color=colour, linewidth=2, label=encoder["encoder"])
             low, high = ([a + s * b for a, b in zip(y, error, strict=True)] for s in (-1, 1))
             axes.fill_between(depth, low, high, color=colour, alpha=0.18, linewidth=0)
@@ -235,7 +236,7 @@ def layers_plot(answer: Answer, form: Literal["png", "svg"] = "svg") -> bytes:
             ylabel="Spearman's rho with people",
             title=f"Layers, on {_stimuli(curves['split'])} (mean of 5 folds)",
         )
-        _legend(axes)
+        legend(axes)
         return png(drawing) if form == "png" else svg(drawing).encode()
 
 
@@ -350,46 +351,21 @@ def _stimuli(split: str | None) -> str:
     return "all stimuli" if split is None else f"stimuli of split {split!r}"
 
 
-def _known(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
 def _signed(rho: float | None) -> float:
     """Square a correlation and keep its sign, so that a model that contradicts people is seen to."""
-    value = _known(rho)
+    value = or_nan(rho)
     return value * abs(value)
 
 
 def _percent(share: float | None) -> float:
-    return 100 * _known(share)
+    return 100 * or_nan(share)
 
 
-def _points(
-    axes: "Axes",
-    values: Sequence[float],
-    ends: Sequence[Sequence[float]],
-    places: Sequence[float],
-    colour: str,
-    marker: str,
-    label: str,
-) -> None:
-    for value, (low, high), place in zip(values, ends, places, strict=True):
-        if low == low and high == high:  # known
-            axes.plot([low, high], [place, place], "-", color=colour, linewidth=2)
-        axes.plot([value], [place], marker, color=colour, markersize=7, label=label if place == places[0] else None)
-
-
-def _names(axes: "Axes", encoders: Sequence[Mapping[str, Any]]) -> None:
-    axes.set_yticks(range(len(encoders)), [_label(encoder, encoders) for encoder in encoders])
-    axes.set_ylim(len(encoders) - 0.4, -0.6)
-    axes.grid(visible=True, axis="x")
-    axes.grid(visible=False, axis="y")
-
-
-def _label(encoder: Mapping[str, Any], encoders: Sequence[Mapping[str, Any]]) -> str:
-    same = sum(other["encoder"] == encoder["encoder"] for other in encoders)
-    lines = [encoder["encoder"]] if same == 1 else [encoder["encoder"], encoder["layer"] or ""]
-    return "\n".join(line if len(line) <= 34 else f"…{line[-33:]}" for line in lines)
+def _labels(encoders: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name each encoder, and its layer where several layers of it are shown."""
+    shown = [encoder["encoder"] for encoder in encoders]
+    lines = [(e["encoder"],) if shown.count(e["encoder"]) == 1 else (e["encoder"], e["layer"] or "") for e in encoders]
+    return ["\n".join(map(shorten, two)) for two in lines]
 
 
 def _band(
@@ -401,8 +377,3 @@ def _band(
     if low is not None and high is not None:
         (axes.axvspan if vertical else axes.axhspan)(low, high, color=GREY, alpha=0.22, linewidth=0)
     (axes.axvline if vertical else axes.axhline)(value, color=GREY, linewidth=2, label=label)
-
-
-def _legend(axes: "Axes") -> None:
-    """Put the legend below the plot, where it hides nothing."""
-    axes.figure.legend(loc="outside lower center", ncols=2, fontsize=11)

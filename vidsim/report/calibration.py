@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from vidsim.report.figures import COLOURS, GREY, plot, png, svg
+from vidsim.report.figures import COLOURS, GREY, legend, plot, png, svg
 from vidsim.report.text import number, span
 
 TABLE = ("nll", "nll 95 %", "ece", "ece 95 %", "ece of perfect")
@@ -110,7 +110,7 @@ def reliability_plot(answer: Answer, form: Literal["png", "svg"] = "png") -> byt
             title="Reliability of probabilities",
         )
         axes.grid(visible=True, axis="both")
-        axes.figure.legend(loc="outside lower center", ncols=2, fontsize=11)
+        legend(axes)
         return png(drawing) if form == "png" else svg(drawing).encode()
 
 

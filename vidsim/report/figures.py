@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,9 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 """Okabe and Ito's palette, told apart by people with any kind of colour vision."""
 
 GREY = "#7f7f7f"
+
+LONGEST = 34
+"""Characters of a name beside a plot."""
 
 _STYLE: dict[Any, Any] = {
     "font.size": 13,
@@ -78,3 +81,57 @@ def bars(axes: "Axes", labels: Any, values: Any, **more: Any) -> None:
     """Draw bars in the first colour, each with its value on it."""
     drawn = axes.bar(labels, values, color=COLOURS[0], **more)
     axes.bar_label(drawn, fmt="{:,.0f}", label_type="center", color="white")
+
+
+def or_nan(value: float | None) -> float:
+    """Return a number as it is drawn: NaN, hence not at all, where it is not known."""
+    return float("nan") if value is None else value
+
+
+def points(
+    axes: "Axes",
+    values: Sequence[float],
+    ends: Sequence[Sequence[float]],
+    places: Sequence[float],
+    *,
+    colour: str,
+    marker: str,
+    label: str,
+) -> None:
+    """Draw values from left to right, one below the other, with their intervals.
+
+    Parameters
+    ----------
+    axes : Axes
+        To draw on.
+    values : sequence of float
+        Where the points are; NaN where there is none.
+    ends : sequence of sequence of float
+        Low and high end of the interval of each; NaN where there is none.
+    places : sequence of float
+        How far down each stands.
+    colour, marker, label : str
+        Of all.
+    """
+    for (low, high), place in zip(ends, places, strict=True):
+        if low == low and high == high:  # known
+            axes.plot([low, high], [place, place], "-", color=colour, linewidth=2)
+    axes.plot(values, places, marker, color=colour, markersize=7, label=label)
+
+
+def name_rows(axes: "Axes", names: Sequence[str]) -> None:
+    """Name what stands one below the other, the first on top, and rule the plot from left to right alone."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(visible=True, axis="x")
+    axes.grid(visible=False, axis="y")
+
+
+def shorten(name: str) -> str:
+    """Leave out the beginning of a name that is too long to stand beside a plot."""
+    return name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
+
+
+def legend(axes: "Axes") -> None:
+    """Put the legend below the plot, where it hides nothing."""
+    axes.figure.legend(loc="outside lower center", ncols=2, fontsize=11)

@@ -1,14 +1,11 @@
 """Tables and plots of retrieval: whether models find what people find similar."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from vidsim.report.figures import COLOURS, plot, svg
+from vidsim.report.figures import COLOURS, legend, name_rows, or_nan, plot, points, shorten, svg
 from vidsim.report.page import Section
 from vidsim.report.text import number, p_value, sentences, span
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 NAMES = {"ndcg": "nDCG", "recall": "recall"}
 
@@ -118,16 +115,17 @@ def neighbours_plot(found: Retrieval) -> str:
         kinds = zip(NAMES.items(), COLOURS, ("o", "s"), (-0.13, 0.13), strict=False)
         for (statistic, name), colour, marker, shift in kinds:
             label = f"{name}@{found['k']}"
-            _points(axes, [measured[statistic] for _, measured in models], shift, colour, marker, label)
+            scores = [measured[statistic] for _, measured in models]
+            values = [one["value"] for one in scores]
+            ends = [[or_nan(end) for end in one["interval"]] for one in scores]
+            places = [k + shift for k in range(len(scores))]
+            points(axes, values, ends, places, colour=colour, marker=marker, label=label)
             chance = found["chance"][statistic]
             axes.axvline(chance, color=colour, linestyle="--", linewidth=1.5, label=f"{label}, chance")
-        axes.set_yticks(range(len(models)), [_short(name) for name, _ in models])
-        axes.set_ylim(len(models) - 0.4, -0.6)
+        name_rows(axes, [shorten(name) for name, _ in models])
         axes.set_xlim(left=0)
-        axes.grid(visible=True, axis="x")
-        axes.grid(visible=False, axis="y")
         axes.set(xlabel="Score (1 is perfect)", title="Finding what people find similar")
-        axes.figure.legend(loc="outside lower center", ncols=2, fontsize=11)
+        legend(axes)
         return svg(drawing)
 
 
@@ -161,17 +159,3 @@ def neighbour_sections(found: Retrieval) -> list[Section]:
         header = ("models", "in", *COMPARED)
         sections.append(Section("Differences in neighbours", header=header, rows=rows, numbers=COMPARED))
     return sections
-
-
-def _points(
-    axes: "Axes", measured: Sequence[Mapping[str, Any]], shift: float, colour: str, marker: str, label: str
-) -> None:
-    for place, one in enumerate(measured):
-        if None not in one["interval"]:
-            axes.plot(one["interval"], [place + shift] * 2, "-", color=colour, linewidth=2)
-    places = [place + shift for place in range(len(measured))]
-    axes.plot([one["value"] for one in measured], places, marker, color=colour, markersize=7, label=label)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 34 else f"…{name[-33:]}"

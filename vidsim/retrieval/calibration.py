@@ -52,6 +52,11 @@ class Calibration:
     created: str
     versions: Mapping[str, str]
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Say in JSON-able form what it was fitted to, how well it does, and when it was made."""
+        return {name: getattr(self, name) for name in ("judgments", "trials", "nll", "ece", "created")}
+
     def write(self, root: str) -> str:
         """Write it to ``calibration/ENCODER/LAYER.json`` of an artefact root, in place of an earlier one.
 
@@ -132,6 +137,34 @@ def read(root: str, encoder: str, layer: str) -> Calibration | None:
     calibration = _calibration(content)
     if calibration is None or (calibration.encoder, calibration.layer) != (encoder, layer):
         raise VidsimError(f"{place!r} is damaged; make it again: {advice(encoder, layer, root)}")
+    return calibration
+
+
+def find(root: str, encoder: str, layer: str, identity: Mapping[str, Any]) -> Calibration | None:
+    """Read a calibration, which must have been made from the embeddings at hand.
+
+    Parameters
+    ----------
+    root : str
+        Artefact root, a folder or URI.
+    encoder, layer : str
+        Whose.
+    identity : mapping
+        As `Calibration.check` takes it.
+
+    Returns
+    -------
+    Calibration or None
+        None where none has been made.
+
+    Raises
+    ------
+    VidsimError
+        If the file is damaged, of a newer vidsim, or of other embeddings.
+    """
+    calibration = read(root, encoder, layer)
+    if calibration is not None:
+        calibration.check(identity, root)
     return calibration
 
 

@@ -1,0 +1,27 @@
+"""Which encoders can be trained.
+
+Imports no torch.
+"""
+
+from vidsim.encoders.base import EncoderCard
+from vidsim.errors import VidsimError
+
+
+def refuse_untrainable(card: EncoderCard) -> None:
+    """Refuse an encoder whose card names nothing to train.
+
+    Parameters
+    ----------
+    card : EncoderCard
+        Row of the catalog.
+
+    Raises
+    ------
+    VidsimError
+        If it has no LoRA targets.
+    """
+    if not card.lora_targets:
+        raise VidsimError(
+            f"{card.name} has no LoRA targets: its card names no linear layers to train; expected a transformer, as "
+            "timesformer-base, clip-vit-b-32 or all-MiniLM-L6-v2"
+        )
