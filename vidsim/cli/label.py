@@ -127,7 +127,7 @@ def label(
         from vidsim.retrieval.label_files import write_similarities, write_triplets
 
         path = folder / (SIMILARITIES if rsm else TRIPLETS)
-        with Bar("similarities" if rsm else "triplets") as bar, path.open("wb") as file:
+        with Bar("clips" if rsm else "triplets") as bar, path.open("wb") as file:
             bar.begin(size, "similarities" if rsm else "triplets")
             if rsm:
                 _refuse_too_large(folder, size)
