@@ -17,25 +17,33 @@ from vidsim.errors import VidsimError
 WORDS = ("align", "probe", "classify", "report")
 """Verbs with options that take several words."""
 
-VERBS = (
-    *("index", "extract", "search", "align", "partition", "compare", "probe", "classify", "train", "report", "models"),
-    *("calibrate", "oddoneout", "label", "judgments", "store", "doctor"),
-)
-"""In the order of the help; each is a function, or a group called app, in the module of its name."""
+VERBS = {
+    "index": "Embed a folder of videos, keep every layer, and build the search index of the default layer.",
+    "extract": "Write every layer's embeddings of the stimuli to the store, without an index.",
+    "search": "Find the stimuli most similar to an indexed one, to a clip, or to a text.",
+    "align": "Compare encoders with people: rank correlation of similarities, and odd-one-out accuracy.",
+    "partition": "Partition the variance of human distances among models: unique and shared parts, with intervals.",
+    "compare": "Compare two spaces: which trials flip towards people, which away; or what two encoders attend to.",
+    "probe": "Predict ratings, such as intimacy or valence, from embeddings by ridge regression.",
+    "classify": "Recognise actions from embeddings: train a linear classifier, test it, and compare encoders "
+    "with the first.",
+    "train": "Fine-tune an encoder on odd-one-out judgments, and keep the result as an adapter.",
+    "report": "Write one page, and its Markdown twin, with alignment, variance partition, probes and flips.",
+    "models": "List the encoders and the adapters that were trained, or show the card and layers of one.",
+    "calibrate": "Fit the temperature at which an encoder predicts people's choices, and test it on stimuli not "
+    "fitted to.",
+    "oddoneout": "Predict which of three stimuli people would single out as the odd one.",
+    "label": "Predict the odd one of triplets that nobody has judged, or all similarities, with provenance and a card.",
+    "doctor": "Check versions, torch build, GPU, video codecs, store health and known-bad combinations.",
+    "judgments": "Import, inspect, plan and model people's odd-one-out judgments.",
+    "store": "Look after the embedding store.",
+}
+"""In the order of the help, with its lines; each is a function, or a group called app, in the module of its name."""
 
 
 def build(*verbs: str) -> typer.Typer:
     """Build the application with these verbs: importing all takes longer than most answers."""
-    made = typer.Typer(
-        name="vidsim",
-        help="Embed videos with any model, keep every layer in a store, and search them by similarity.",
-        no_args_is_help=True,
-        add_completion=False,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    )
-    made.callback(invoke_without_command=True)(_options)
+    made = _empty()
     for verb in verbs:
         module = import_module(f"vidsim.cli.{verb}")
         if hasattr(module, "app"):
@@ -46,6 +54,28 @@ def build(*verbs: str) -> typer.Typer:
             made.command(cls=Words)(getattr(module, verb))
         else:
             made.command()(getattr(module, verb))
+    return made
+
+
+def outline() -> typer.Typer:
+    """Build the application with all verbs by name alone: what its own help, and a mistyped verb, take."""
+    made = _empty()
+    for verb, line in VERBS.items():
+        made.command(verb, help=line)(lambda: None)
+    return made
+
+
+def _empty() -> typer.Typer:
+    made = typer.Typer(
+        name="vidsim",
+        help="Embed videos with any model, keep every layer in a store, and search them by similarity.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    made.callback(invoke_without_command=True)(_options)
     return made
 
 
@@ -93,9 +123,8 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")  # a name is printed whatever the terminal's encoding
     try:
         words = sys.argv[1:] if arguments is None else arguments
-        # a mistyped verb, or none, is answered from all of them
         chosen = next((word for word in words if not word.startswith("-")), None)
-        command = typer.main.get_command(build(*([chosen] if chosen in VERBS else VERBS)))
+        command = typer.main.get_command(build(chosen) if chosen in VERBS else outline())
         spare_pydantic()
         status = command.main(arguments, prog_name="vidsim", standalone_mode=False)
     except BrokenPipeError:  # the reader of our output has gone, as in `vidsim models | head -1`
@@ -105,9 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
         message, status = _explain(error)
         if message is None:
             raise
-        from vidsim.cli.show import printable
-
-        typer.echo(f"vidsim: {printable(' '.join(message.split()))}", err=True)
+        typer.echo(message, err=True)
     sys.exit(status)
 
 
@@ -121,20 +148,28 @@ DISK = {
 
 
 def _explain(error: BaseException) -> tuple[str | None, int]:
-    """Say an error in one line, with its exit status; None for one that is a bug."""
+    """Say an error in one line, with its exit status; None for one that is a bug. Without a verb, show the help."""
     if isinstance(error, VidsimError):
-        return str(error), 2
+        return _line(str(error)), 2
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return "interrupted; what was committed stays, the same command goes on from there", 130
+        return _line("interrupted; what was committed stays, the same command goes on from there"), 130
     if isinstance(error, OSError):
         place = f": {os.fsdecode(error.filename)!r}" if error.filename else ""
         what = DISK.get(error.errno or 0, error.strerror or str(error))
-        return f"{what}{place}; nothing committed is lost, run again when mended", 2
+        return _line(f"{what}{place}; nothing committed is lost, run again when mended"), 2
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return getattr(error, "message", ""), 2
     if hasattr(error, "format_message"):  # the parser's own errors know how to say themselves
-        return _usage(error), 2
+        return _line(_usage(error)), 2
     return None, 1
 
 
 def _usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
     return f"{error.format_message().rstrip('.')}; see: {context.command_path if context else 'vidsim'} --help"
+
+
+def _line(message: str) -> str:
+    from vidsim.cli.show import printable
+
+    return f"vidsim: {printable(' '.join(message.split()))}"

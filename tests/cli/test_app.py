@@ -1,0 +1,26 @@
+import typer
+
+from vidsim.cli.app import VERBS, build, outline
+
+
+def test_the_outline_says_of_every_verb_what_the_verb_says_itself():
+    whole, names = (typer.main.get_command(made) for made in (build(*VERBS), outline()))
+    assert list(names.commands) == list(whole.commands)
+    for verb, command in whole.commands.items():
+        for width in (45, 200):
+            assert names.commands[verb].get_short_help_str(width) == command.get_short_help_str(width)
+
+
+def test_without_a_verb_the_help_is_shown(vidsim):
+    for words in ([], ["store"], ["judgments"]):
+        status, out, err = vidsim(*words)
+        assert (status, out) == (2, "")
+        shown = vidsim(*words, "--help")[1]
+        assert shown.count("\n") > 5
+        assert err.strip() == shown.strip()
+
+
+def test_a_mistyped_verb_is_answered_with_the_nearest(vidsim):
+    status, out, err = vidsim("serch", "clip")
+    assert (status, out) == (2, "")
+    assert err == "vidsim: No such command 'serch'. Did you mean 'search'?; see: vidsim --help\n"
