@@ -192,14 +192,16 @@ def test_the_papers_protocol_tells_its_reliability(vidsim, root):
 def test_files_are_written_whole(vidsim, root, tmp_path):
     files = [tmp_path / name for name in ("a.csv", "a.html", "a.png")]
     outs = [part for option, file in zip(("--csv", "--html", "--plot"), files, strict=True) for part in (option, file)]
-    answer = run(vidsim, root, "--encoders", "net", "--split", "test", *outs)
+    answer = run(vidsim, root, "--encoders", "net", "--split", "test", "--retrieval", "-k", 3, *outs)
     with files[0].open(newline="") as file:
         (row,) = csv.DictReader(file)
     (net,) = answer["encoders"]
     assert (row["encoder"], row["layer"], float(row["rho"])) == ("net", net["layer"], net["rho"])
     assert [float(row["two_way_low"]), float(row["two_way_high"])] == net["intervals"]["two_way"]
+    ndcg = answer["retrieval"]["models"]["net"]["ndcg"]
+    assert [float(row[name]) for name in ("neighbours", "ndcg", "ndcg_low")] == [3, ndcg["value"], ndcg["interval"][0]]
     page = files[1].read_text()
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
     assert "http" not in page.replace("http://www.w3.org", "")
     assert f"{net['rho']:.4f}" in page
     assert files[2].read_bytes().startswith(b"\x89PNG")

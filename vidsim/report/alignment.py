@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vidsim import __version__
 from vidsim.report.figures import COLOURS, GREY, legend, name_rows, or_nan, plot, png, points, shorten, svg
-from vidsim.report.neighbours import neighbour_sections
+from vidsim.report.neighbours import neighbour_cells, neighbour_columns, neighbour_sections
 from vidsim.report.page import Page, Section
 from vidsim.report.seen import seen_lines
 from vidsim.report.text import number, p_value, sentences, span
@@ -308,7 +308,7 @@ def alignment_page(answer: Answer) -> Page:
 
 
 def alignment_csv(answer: Answer) -> bytes:
-    """Write one row per model, with every statistic, its interval, and what was asked.
+    """Write one row per model, with every statistic, its interval, those of retrieval if asked, and what was asked.
 
     Parameters
     ----------
@@ -320,6 +320,7 @@ def alignment_csv(answer: Answer) -> bytes:
     bytes
         UTF-8; an unknown number is an empty cell.
     """
+    retrieval = answer.get("retrieval")
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")  # writes None as an empty cell
     names = ("rho", "rho2", "rho_a", *ACCURACIES)
@@ -331,6 +332,7 @@ def alignment_csv(answer: Answer) -> bytes:
             *("p_value", "p_corrected", "published_rho2"),
             *facts,
             *("reliability", "over", "resamples", "seed"),
+            *neighbour_columns(retrieval),
         ]
     )
     for encoder in answer["encoders"]:
@@ -342,6 +344,7 @@ def alignment_csv(answer: Answer) -> bytes:
                 encoder["published"]["rho2"] if encoder["published"] else None,
                 *(encoder[name] for name in facts),
                 *(answer[name] for name in ("reliability", "over", "resamples", "seed")),
+                *neighbour_cells(retrieval, encoder["encoder"], encoder["layer"]),
             ]
         )
     return text.getvalue().encode()
