@@ -25,6 +25,7 @@ from vidsim.cli.options import (
     root_of,
     shard_of,
 )
+from vidsim.cli.stored import stored_stimuli
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -234,9 +235,7 @@ def _stimuli(
     if name is None:
         assert files is not None
         return files
-    from vidsim.store import Store
-
-    named = sources.StimulusSet.from_arrow(Store(root).stimuli[name], name)
+    named = stored_stimuli(name, root)
     return named if files is None else named.located(files)
 
 
