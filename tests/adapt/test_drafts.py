@@ -131,3 +131,17 @@ def test_an_error_leaves_what_was_there(tmp_path):
         fail()
     assert names(tmp_path) == ["mine"]
     assert names(tmp_path / "mine") == ["old"]
+
+
+def test_what_was_there_comes_back_where_the_new_cannot_take_its_place(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "old").write_text("old")
+
+    def fail():
+        with replaced(tmp_path / "mine") as made:
+            made.rmdir()
+
+    with pytest.raises(FileNotFoundError):
+        fail()
+    assert names(tmp_path) == ["mine"]
+    assert names(tmp_path / "mine") == ["old"]

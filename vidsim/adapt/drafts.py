@@ -40,9 +40,14 @@ def replaced(folder: Path) -> Generator[Path]:
         made = Path(draft) / "made"
         made.mkdir()
         yield made
-        if folder.exists():
-            folder.rename(Path(draft) / BEFORE)
-        made.rename(folder)
+        before = Path(draft) / BEFORE
+        try:
+            if folder.exists():
+                folder.rename(before)
+            made.rename(folder)
+        finally:
+            if before.exists() and not folder.exists():
+                before.rename(folder)
 
 
 def remove_abandoned(folder: Path) -> None:
