@@ -24,3 +24,10 @@ def test_a_mistyped_verb_is_answered_with_the_nearest(vidsim):
     status, out, err = vidsim("serch", "clip")
     assert (status, out) == (2, "")
     assert err == "vidsim: No such command 'serch'. Did you mean 'search'?; see: vidsim --help\n"
+
+
+def test_a_name_that_begins_with_a_dash_goes_behind_two(vidsim, tmp_path):
+    status, _, err = vidsim("search", "-Yw 1.mp4", "--root", tmp_path)
+    assert status == 2
+    assert err == ("vidsim: No such option: -Y; a name that begins with - goes behind --; see: vidsim search --help\n")
+    assert "no index in" in vidsim("search", "--root", tmp_path, "--", "-Yw 1.mp4")[2]
