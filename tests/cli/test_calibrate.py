@@ -99,3 +99,16 @@ def test_a_stimulus_that_is_not_stored_is_named(vidsim, root):
 def test_an_empty_root_is_told(vidsim, tmp_path):
     status, out, err = vidsim("calibrate", "net", "--judgments", "lab", "--root", tmp_path / "none")
     assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+def test_predictions_are_not_what_people_chose(vidsim, root, tmp_path):
+    place = ("--root", root)
+    assert vidsim("calibrate", "net", "--judgments", "lab", "--resamples", 2, *place)[0] == 0
+    kept = read(str(root), "net", "b")
+    assert vidsim("label", "net", "--out", tmp_path / "labels", "-n", 200, *place)[0] == 0
+    labels = tmp_path / "labels" / "triplets.parquet"
+    status, out, err = vidsim("calibrate", "net", "--judgments", labels, *place)
+    assert (status, out) == (2, "")
+    expected = f"vidsim: '{labels}' holds predictions of a model; a temperature is fitted to judgments of people"
+    assert err.splitlines()[-1] == expected
+    assert read(str(root), "net", "b") == kept

@@ -114,6 +114,8 @@ def _triplets(judgments: str, root: str, split: str | None) -> "Triplets":
     from vidsim.triplets import Triplets
 
     known, ids = load_split(judgments, root, split)
+    if known.predicted is not None:
+        raise VidsimError(f"{judgments!r} holds predictions of a model; a temperature is fitted to judgments of people")
     triplets = known.triplets if ids is None else known.triplets.restrict(ids)
     if not len(triplets):
         raise VidsimError(f"no trial of {judgments!r} lies wholly within split {split or 'all'!r}")
