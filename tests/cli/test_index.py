@@ -276,6 +276,29 @@ def test_a_file_that_vanishes_while_indexing_is_told_of(vidsim, clips, tmp_path,
     assert json.loads(out)["kind"] == "vanished"
 
 
+@pytest.mark.parametrize("kind", ["flat", "ivf-flat", "lancedb"])
+@pytest.mark.parametrize("again", [("--refresh",), ()])
+def test_a_file_that_is_deleted_leaves_the_results_and_comes_back_with_it(vidsim, clips, tmp_path, kind, again):
+    folder, root = tmp_path / "folder", tmp_path / "root"
+    shutil.copytree(clips, folder)
+    index(vidsim, folder, root, "--kind", kind)
+    place = ("--root", root, "--json")
+    whole = [json.loads(line)["id"] for line in vidsim("search", "clip 1", "--all", *place)[1].splitlines()]
+    assert "clip 3.mp4" in whole
+    (folder / "clip 3.mp4").rename(tmp_path / "aside.mp4")
+    command = ("index", *(again or (folder,)), *ENCODER, *place)
+    answer = json.loads(vidsim(*command)[1])
+    told = answer if again else answer["index"]
+    assert (told["gone"], told["rows"]) == (1, len(whole))
+    left = [json.loads(line)["id"] for line in vidsim("search", "clip 1", "--all", *place)[1].splitlines()]
+    assert sorted(left) == sorted(set(whole) - {"clip 3.mp4"})
+    told = json.loads(vidsim(*command)[1])
+    assert (told if again else told["index"])["done"] == "up to date"
+    (tmp_path / "aside.mp4").rename(folder / "clip 3.mp4")
+    assert vidsim(*command)[0] == 0
+    assert [json.loads(line)["id"] for line in vidsim("search", "clip 1", "--all", *place)[1].splitlines()] == whole
+
+
 def test_only_bad_files_build_nothing_and_say_so(vidsim, tmp_path):
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "a.mp4").write_bytes(b"")
@@ -378,7 +401,8 @@ def test_what_has_come_gone_and_been_rated_is_told_and_refreshed(vidsim, indexed
     monkeypatch.setattr(approximate, "build", lambda *a: pytest.fail("it was trained again"))
     table = Store(root).tables()[0]
     table.write(
-        [Entry("new.mp4", "/new.mp4", "0" * 32)], {la: table[la].take(["clip 2.mp4"]).matrix for la in table.layers}
+        [Entry("new.mp4", "/nowhere/new.mp4", "0" * 32)],
+        {la: table[la].take(["clip 2.mp4"]).matrix for la in table.layers},
     )
     table.delete(["clip 4.mp4"])
     Store(root).stimuli.put("rated", pa.table({"id": ["clip 2.mp4"], "valence": [2.0]}))

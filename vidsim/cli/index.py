@@ -1,7 +1,7 @@
 """``vidsim index``: a folder of videos becomes embeddings, an index, and something to search."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from functools import partial
 from shlex import quote
@@ -215,12 +215,15 @@ def bring_up_to_date(
     Returns
     -------
     dict or None
-        Layer, rows, dims, kind, recall, what of it was done now; None if the table is empty.
+        Layer, rows, dims, kind, recall, what of it was done now, how many were left out since their files are gone;
+        None if nothing is left to index.
     """
     from vidsim.retrieval import index as indexes
+    from vidsim.retrieval.gone import gone
     from vidsim.store import Store
 
     store = Store(root)
+    of_files = "decoder" in made.get("identity", {}).get("features", {})
     manifest = indexes.intact(root, table.encoder, layer)
     before = manifest or indexes.manifest_or_none(root, table.encoder, layer)  # what was asked outlives damaged files
     asked = kind or (before["asked"] if before else "auto")
@@ -234,10 +237,16 @@ def bring_up_to_date(
 
     while True:
         # again if another process has written meanwhile: whoever ends last must have indexed everything
-        version, facts = table.version, {**made, "attributes": _hash_of_known(store, table)}
+        version, entries = table.version, table.entries()
+        left: Collection[str] = gone(entries) if of_files else ()
+        facts = {
+            **made,
+            "attributes": _hash_of_known(store, entries),
+            **({"gone": _hash(sorted(left))} if left else {}),
+        }
         if fits(manifest, {**facts, "version": version}):
             break
-        if not len(table):
+        if entries.num_rows == len(left):
             return None
         _warn_of_memory(len(table), table.layers[layer], asked)
         if asked == "lancedb":
@@ -252,10 +261,13 @@ def bring_up_to_date(
                 min_recall=least,
                 attributes=partial(_known, store),
                 again=again,
+                without=left,
             ).manifest
             done = "built" if again else "refreshed"
             continue
         embeddings, entries, version = table.snapshot(layer)
+        if left:
+            embeddings = embeddings.take([name for name in embeddings.ids if name not in left])
         found, done = indexes.refresh(
             root,
             embeddings,
@@ -279,6 +291,7 @@ def bring_up_to_date(
         "left_out": manifest["left_out"],
         "built": done != "up to date",
         "done": done,
+        **({"gone": len(left)} if left else {}),
         **({"change": manifest["change"]} if done == "refreshed" and "change" in manifest else {}),
     }
 
@@ -305,7 +318,10 @@ def _refresh(root: str, encoder: str | None, *, kind: str | None, min_recall: fl
             )
         answer = bring_up_to_date(table, layer, made, root, kind=kind, min_recall=min_recall)
         if answer is None:
-            raise VidsimError(f"table {made['table']!r} is empty: nothing is left to search; delete its index")
+            raise VidsimError(
+                f"table {made['table']!r} is empty, or all its files are gone: nothing is left to search; "
+                "delete its index"
+            )
         if as_json:
             show.emit({"encoder": name, **answer})
         else:
@@ -322,6 +338,8 @@ def _tell_index(found: dict[str, Any], encoder: str = "") -> None:
     )
     if found["left_out"]:
         typer.echo(f"{found['left_out']} stimuli were left out: their embeddings are zero and have no direction")
+    if "gone" in found:
+        typer.echo(f"{found['gone']} stimuli were left out: their files are gone (the store keeps their embeddings)")
 
 
 def _changes(found: dict[str, Any]) -> str:
@@ -336,14 +354,18 @@ def _known(store: "Store", entries: "pa.Table") -> "pa.Table":
     return gather(store, entries["id"].to_pylist(), entries)
 
 
-def _hash_of_known(store: "Store", table: "EmbeddingTable") -> str:
+def _hash_of_known(store: "Store", entries: "pa.Table") -> str:
     """Hash what the store knows of the stimuli of a table, whatever their order."""
+    known = _known(store, entries).sort_by("id")
+    return _hash((name, column.to_pylist()) for name, column in zip(known.column_names, known.columns, strict=True))
+
+
+def _hash(parts: Iterable[object]) -> str:
     from hashlib import sha256
 
     digest = sha256()
-    known = _known(store, table.entries()).sort_by("id")
-    for name, column in zip(known.column_names, known.columns, strict=True):
-        digest.update(repr((name, column.to_pylist())).encode("utf-8", "surrogatepass"))
+    for part in parts:
+        digest.update(repr(part).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

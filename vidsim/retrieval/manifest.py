@@ -133,8 +133,8 @@ def intact(root: str, encoder: str, layer: str) -> dict[str, Any] | None:
 
 
 def shape_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of an index's provenance determines its vectors: neither the store's version nor what is known."""
-    return {name: value for name, value in provenance.items() if name not in {"version", "attributes"}}
+    """Return what of an index's provenance determines vectors: not the store's version, what is known, what is gone."""
+    return {name: value for name, value in provenance.items() if name not in {"version", "attributes", "gone"}}
 
 
 def verify(path: Path, file: Mapping[str, Any], place: str, encoder: str, *, thorough: bool) -> None:

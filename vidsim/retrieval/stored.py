@@ -1,6 +1,6 @@
 """Search in the store, by LanceDB's own index: for sets larger than memory; vectors are streamed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -155,6 +155,7 @@ def build(
     min_recall: float,
     attributes: Callable[[pa.Table], pa.Table | None],
     again: bool,
+    without: Collection[str] = (),
     seed: int = 0,
 ) -> Parts:
     """Make an index in the store, or add to the one that is there, and put what a search needs into the artefact root.
@@ -175,6 +176,8 @@ def build(
         From entries to what is known of them, with a column ``id``; or to None.
     again : bool
         Train a new index even where there is one.
+    without : collection of str
+        Ids that are not to be found.
     seed : int
         Seed of the samples.
 
@@ -197,6 +200,7 @@ def build(
     zero = [numbers[~matrix.any(axis=1)] for numbers, matrix in search.parts()]
     left_out = np.concatenate([*zero, np.empty(0, np.int64)])
     entries = entries.filter(pa.array(~np.isin(entries["row"].to_numpy(), left_out)))
+    entries = entries.filter(pa.array([name not in without for name in entries["id"].to_pylist()], pa.bool_()))
     if not entries.num_rows:
         raise VidsimError(f"no embeddings of {table.encoder} {layer} to index, but {len(left_out)} that are zero")
     entries = entries.select([*construct.ENTRIES, "row"]).combine_chunks()

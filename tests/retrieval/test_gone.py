@@ -1,0 +1,36 @@
+import pyarrow as pa
+import pytest
+
+from vidsim.retrieval.gone import gone
+
+
+@pytest.fixture
+def entries(tmp_path):
+    ids = ["a.mp4", "sub/b.mp4", "sub/c.mp4", "caption", "named"]
+    paths = [*(f"{tmp_path}/videos/{name}" for name in ids[:3]), "", f"{tmp_path}/videos/other.mp4"]
+    for path in filter(None, paths):
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("video")
+    return pa.table({"id": ids, "path": paths})
+
+
+def test_what_is_there_is_not_gone(entries):
+    assert gone(entries) == frozenset()
+
+
+def test_files_and_whole_subfolders_are_gone(entries, tmp_path):
+    (tmp_path / "videos" / "sub" / "b.mp4").unlink()
+    (tmp_path / "videos" / "other.mp4").unlink()
+    assert gone(entries) == {"sub/b.mp4", "named"}
+    (tmp_path / "videos" / "sub" / "c.mp4").unlink()
+    (tmp_path / "videos" / "sub").rmdir()
+    assert gone(entries) == {"sub/b.mp4", "sub/c.mp4", "named"}
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_disk_that_is_not_there_deletes_nothing(entries, tmp_path, empty):
+    (tmp_path / "videos").rename(tmp_path / "elsewhere")
+    if empty:  # a mount point
+        (tmp_path / "videos").mkdir()
+    assert gone(entries) == frozenset()

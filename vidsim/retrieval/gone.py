@@ -1,0 +1,33 @@
+"""Files that have been deleted since they were encoded."""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+
+def gone(entries: pa.Table) -> frozenset[str]:
+    """Find the stimuli whose files have been deleted.
+
+    A folder that is missing or empty may be a disk that is not there: what was below it counts as not deleted.
+
+    Parameters
+    ----------
+    entries : pyarrow.Table
+        Columns ``id`` and ``path``; the folder that was indexed is what of a path comes before the id.
+
+    Returns
+    -------
+    frozenset of str
+        Their ids.
+    """
+    there: dict[Path, bool] = {}
+    found: set[str] = set()
+    for name, path in zip(entries["id"].to_pylist(), entries["path"].to_pylist(), strict=True):
+        if not path or Path(path).exists():
+            continue
+        folder = Path(path[: -len(name)]) if path.endswith(f"/{name}") else Path(path).parent
+        if folder not in there:
+            there[folder] = folder.is_dir() and any(folder.iterdir())
+        if there[folder]:
+            found.add(name)
+    return frozenset(found)
