@@ -210,6 +210,17 @@ def test_files_are_written_whole(vidsim, root, tmp_path):
     assert "exists already; --force replaces it" in err
 
 
+def test_each_layer_has_its_own_row_of_retrieval(vidsim, root, tmp_path):
+    layers = [f"net:{layer}" for layer in Store(root)["net"]]
+    file = tmp_path / "a.csv"
+    answer = run(vidsim, root, "--encoders", "net", *layers, "--split", "train", "--retrieval", "-k", 3, "--csv", file)
+    with file.open(newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    scores = [answer["retrieval"]["models"][encoder["name"]]["ndcg"]["value"] for encoder in answer["encoders"]]
+    assert [float(row["ndcg"]) for row in rows] == scores
+    assert len(set(scores)) == len(layers) == len(rows) - 1
+
+
 @pytest.mark.parametrize(("name", "start"), [("a.png", b"\x89PNG"), ("a.SVG", b"<svg")])
 def test_curves_of_the_layers_are_drawn(vidsim, root, tmp_path, name, start):
     out = tmp_path / name

@@ -176,7 +176,7 @@ def measure(question: Question) -> dict[str, Any]:
         facts |= {**alignment.accuracies, "interval": alignment.intervals["rho"]}
         which, layer = (spaces[name][0][key] for key in ("encoder", "layer"))
         seen = seen_in_training(which, layer, triplets.ids, question.root)
-        answers.append({**spaces[name][0], **facts, "published": published(which), SEEN: seen, **same})
+        answers.append({"name": name, **spaces[name][0], **facts, "published": published(which), SEEN: seen, **same})
     answers.sort(key=lambda answer: -(answer["rho2"] if answer["rho"] > 0 else -answer["rho2"]))
     curves_split = _training(question.split)
     curved = any(answer["curve"] for answer in answers)

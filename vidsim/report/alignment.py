@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vidsim import __version__
 from vidsim.report.figures import COLOURS, GREY, legend, name_rows, or_nan, plot, png, points, shorten, svg
-from vidsim.report.neighbours import neighbour_cells, neighbour_columns, neighbour_sections
+from vidsim.report.neighbours import NEIGHBOUR_COLUMNS, neighbour_cells, neighbour_sections
 from vidsim.report.page import Page, Section
 from vidsim.report.seen import seen_lines
 from vidsim.report.text import number, p_value, sentences, span
@@ -332,7 +332,7 @@ def alignment_csv(answer: Answer) -> bytes:
             *("p_value", "p_corrected", "published_rho2"),
             *facts,
             *("reliability", "over", "resamples", "seed"),
-            *neighbour_columns(retrieval),
+            *([] if retrieval is None else NEIGHBOUR_COLUMNS),
         ]
     )
     for encoder in answer["encoders"]:
@@ -344,7 +344,7 @@ def alignment_csv(answer: Answer) -> bytes:
                 encoder["published"]["rho2"] if encoder["published"] else None,
                 *(encoder[name] for name in facts),
                 *(answer[name] for name in ("reliability", "over", "resamples", "seed")),
-                *neighbour_cells(retrieval, encoder["encoder"], encoder["layer"]),
+                *([] if retrieval is None else neighbour_cells(retrieval, encoder["name"])),
             ]
         )
     return text.getvalue().encode()

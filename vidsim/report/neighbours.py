@@ -9,6 +9,9 @@ from vidsim.report.text import number, p_value, sentences, span
 
 NAMES = {"ndcg": "nDCG", "recall": "recall"}
 
+NEIGHBOUR_COLUMNS = ("neighbours", *(f"{name}{end}" for name in NAMES for end in ("", "_low", "_high")))
+"""What `neighbour_cells` gives of a model."""
+
 COMPARED = ("difference", "95 %", "p", "p corrected")
 """Columns of numbers in the table of differences."""
 
@@ -49,34 +52,23 @@ def neighbour_rows(found: Retrieval) -> list[tuple[str, ...]]:
     return [*rows, ("order at random", *chance)]
 
 
-def neighbour_columns(found: Retrieval | None) -> list[str]:
-    """Name what `neighbour_cells` gives of a model; nothing where retrieval was not asked about."""
-    return [] if found is None else ["neighbours", *(f"{name}{end}" for name in NAMES for end in ("", "_low", "_high"))]
-
-
-def neighbour_cells(found: Retrieval | None, encoder: str, layer: str | None) -> list[float | None]:
+def neighbour_cells(found: Retrieval, name: str) -> list[float | None]:
     """Return the number of neighbours and a model's scores with their intervals.
 
     Parameters
     ----------
-    found : mapping or None
+    found : mapping
         What ``vidsim align --retrieval --json`` prints under ``retrieval``.
-    encoder, layer : str
+    name : str
         The model.
 
     Returns
     -------
     list of float
-        In the order of `neighbour_columns`.
+        In the order of `NEIGHBOUR_COLUMNS`.
     """
-    if found is None:
-        return []
-    models = found["models"]  # by encoder, or where several layers of it are compared by both
-    measured = models[encoder if encoder in models else f"{encoder}:{layer}"]
-    return [
-        found["k"],
-        *(cell for name in NAMES for cell in (measured[name]["value"], *measured[name]["interval"])),
-    ]
+    scores = [found["models"][name][statistic] for statistic in NAMES]
+    return [found["k"], *(cell for one in scores for cell in (one["value"], *one["interval"]))]
 
 
 def neighbour_comparisons(found: Retrieval) -> list[tuple[str, ...]]:
