@@ -48,14 +48,15 @@ def reencode(source: Path, target: Path, codec: str, size: float, rate: int | No
         new.mux(stream.encode())
 
 
-def guard_of(root: Path, encoder: str, layer: str, clips: Path, checkpoint: str | None) -> Guard:
+def built(root: Path, encoder: str, layer: str, clips: Path, checkpoint: str | None) -> index.Index:
     line = [str(Path(sys.executable).with_name("vidsim")), "index", str(clips), "--encoder", encoder]
     line += ["--layers", layer, "--root", str(root), *(["--checkpoint", checkpoint] if checkpoint else [])]
     subprocess.run(line, check=True, capture_output=True)
-    return Guard(index.load(str(root), encoder, layer))
+    return index.load(str(root), encoder, layer)
 
 
-def pairs(guard: Guard, found: index.Index) -> set[tuple[str, str]]:
+def pairs(found: index.Index) -> set[tuple[str, str]]:
+    guard = Guard(found)
     clips = {found.value("id", row): guard.clip(row) for row in range(len(found))}
     return {(a, b) for a, b in combinations(sorted(clips), 2) if guard.relation(clips[a], clips[b])}
 
@@ -78,9 +79,7 @@ def main() -> None:
                 (clips / f"{number:03} original{path.suffix}").write_bytes(path.read_bytes())
                 reencode(path, clips / f"{number:03} again.mp4", *how)
             for layer in layers:
-                root = Path(work, layer)
-                guard = guard_of(root, arguments.encoder, layer, clips, arguments.checkpoint)
-                taken = pairs(guard, index.load(str(root), arguments.encoder, layer))
+                taken = pairs(built(Path(work, layer), arguments.encoder, layer, clips, arguments.checkpoint))
                 of_clips = {(a.split()[0], b.split()[0]) for a, b in taken}
                 right = sum(a == b for a, b in of_clips)
                 print(f"  {way:12} {layer:12} found {right} of {len(paths)}, wrong {len(of_clips) - right}", flush=True)

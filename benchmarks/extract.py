@@ -13,7 +13,6 @@ layer) and `vidsim extract --pooling flatten`. Each run is a process of its own;
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -22,19 +21,12 @@ from statistics import median
 import numpy as np
 import torch
 import transformers
+from memory import measured
 
 from clips import make
 
 NAIVE = Path(__file__).with_name("naive.py")
 CLIPS, FRAMES, SIDE = 32, 75, (240, 320)
-
-TIMED = """
-import json, resource, subprocess, sys, time
-start = time.perf_counter()
-subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
-print(json.dumps([time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss]))
-"""
-"""Runs a command from a small process: the system counts the memory of whoever starts it as the command's own."""
 
 
 def checkpoint(folder: Path) -> Path:
@@ -57,15 +49,6 @@ def checkpoint(folder: Path) -> Path:
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
     return folder
-
-
-def run(command: list[str]) -> tuple[float, float]:
-    """Run a command; return its wall time in s and its peak memory in MB."""
-    timed = subprocess.run([sys.executable, "-c", TIMED, *command], capture_output=True, text=True, check=False)
-    if timed.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{timed.stderr}")
-    seconds, kilobytes = json.loads(timed.stdout)
-    return seconds, kilobytes / 1e3
 
 
 def vidsim(clips: Path, weights: Path, root: Path, *options: str) -> list[str]:
@@ -95,8 +78,8 @@ def compare(clips: Path, weights: Path, work: Path, repeats: int) -> None:
     taken: dict[str, list[tuple[float, float]]] = {"vidsim": [], "usual script": []}
     for _ in range(repeats):
         root, out = work / "root", work / "out"
-        taken["vidsim"].append(run(vidsim(clips, weights, root, "--pooling", "flatten")))
-        taken["usual script"].append(run(naive(clips, weights, out)))
+        taken["vidsim"].append(measured(vidsim(clips, weights, root, "--pooling", "flatten"))[:2])
+        taken["usual script"].append(measured(naive(clips, weights, out))[:2])
         correlation = agree(root, out)
         shutil.rmtree(root)
         shutil.rmtree(out)
@@ -114,7 +97,7 @@ def layers(clips: Path, weights: Path, work: Path) -> None:
     ways = {"one layer": ("--layers", "layernorm"), "13 layers": (), "all modules": ("--all-modules",)}
     for name, options in ways.items():
         root = work / "root"
-        seconds, memory = run(vidsim(clips, weights, root, "--pooling", "flatten", *options))
+        seconds, memory, _ = measured(vidsim(clips, weights, root, "--pooling", "flatten", *options))
         print(f"  {name:12} {seconds:7.1f} s, peak {memory:7,.0f} MB")
         shutil.rmtree(root)
 

@@ -13,11 +13,12 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from memory import measured
 
 from clips import make
 
@@ -46,25 +47,6 @@ def write_checkpoint(folder: Path) -> None:
         "image_std": [0.225, 0.225, 0.225],
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-
-
-WATCH = """
-import json, resource, subprocess, sys, time
-start = time.perf_counter()
-printed = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
-seconds = time.perf_counter() - start
-print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, printed]))
-"""
-
-
-def measured(command: list[str]) -> tuple[float, float, str]:
-    """Run a command; return wall seconds, peak memory in MB, and what it printed.
-
-    A small process in between watches it: a child's peak would otherwise begin at this process's own.
-    """
-    run = subprocess.run([sys.executable, "-c", WATCH, *command], stdout=subprocess.PIPE, check=True)
-    seconds, megabytes, printed = json.loads(run.stdout)
-    return seconds, megabytes, printed
 
 
 def throughput(folder: Path, checkpoint: Path, batch_size: int, repeats: int) -> list[tuple[float, float]]:

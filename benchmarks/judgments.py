@@ -11,7 +11,6 @@ RELEASE is a folder in the layout of the Social-OOO release; without it 24,096 r
 import argparse
 import itertools
 import random
-import resource
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from statistics import median
 
 import numpy as np
 import pandas as pd
+from memory import peak
 from scipy.stats import spearmanr
 
 from vidsim.analysis.ordinal import denoised_rsm, fit
@@ -163,7 +163,8 @@ def compare_design(small: int) -> None:
 
 
 LARGE = """
-import resource, time, numpy as np
+import time, numpy as np
+from memory import peak
 from vidsim.triplets import Triplets
 n, t = 10_000, 10_000_000
 rng = np.random.default_rng(0)
@@ -175,20 +176,22 @@ del a, b, odd
 start = time.perf_counter()
 counts = triplets.counts()
 middle = time.perf_counter()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+most = peak()
 assert counts.shown.sum() == 3 * t and counts.together.sum() == t
 del counts
 again = time.perf_counter()
 triplets.rsm()
 stop = time.perf_counter()
-last = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(f"{middle - start:.1f} {peak:.0f} {stop - again:.1f} {last:.0f}")
+last = peak()
+print(f"{middle - start:.1f} {most:.0f} {stop - again:.1f} {last:.0f}")
 """
 
 
 def large() -> None:
     """Count ten million trials in a process of its own, so that the peak memory is its own."""
-    out = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True).stdout.split()
+    command = [sys.executable, "-c", LARGE]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    out = done.stdout.split()
     print("10,000,000 trials over 10,000 stimuli, in a process of its own")
     print(f"  counts                 {out[0]:>9} s (goal 10), peak memory {int(out[1]):,} MB (goal 2,000)")
     print(f"  counts and square RSM  {out[2]:>9} s, peak memory {int(out[3]):,} MB")
@@ -207,7 +210,7 @@ def main() -> None:
     compare_reliability(triplets, options.splits)
     compare_denoised(triplets)
     compare_design(options.small)
-    print(f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
+    print(f"peak memory of this process {peak():,.0f} MB")
 
 
 if __name__ == "__main__":

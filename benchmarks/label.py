@@ -8,35 +8,30 @@ chunk at a time, and its rate is compared. It draws with replacement, and checks
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from memory import measured
 
 from vidsim.embeddings import Embeddings
 from vidsim.retrieval import index
 
 OURS = """
-import json, resource, sys, time
-start = time.perf_counter()
+import sys
 from vidsim.cli import main
 try:
     main(["label", "random:last", "--root", sys.argv[1], "--out", sys.argv[2], "-n", sys.argv[3], "--force",
           "--temperature", "0.05", *sys.argv[4:]])
 except SystemExit as stop:
     assert not stop.code, stop.code
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"seconds": time.perf_counter() - start, "peak": peak}))
 """
 
 PLAIN = """
-import json, resource, sys, time
-start = time.perf_counter()
+import sys
 import numpy as np
 import pandas as pd
 root, out, count, chunk = sys.argv[1], sys.argv[2], int(sys.argv[3]), 50_000
@@ -55,15 +50,12 @@ for first in range(0, count, chunk):
     frame["probability"], frame["entropy"] = p.max(axis=1), -(p * np.log(p)).sum(axis=1)
     parts.append(frame)
 pd.concat(parts).to_parquet(out)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"seconds": time.perf_counter() - start, "peak": peak}))
 """
 
 
 def measure(code: str, *arguments: object) -> dict[str, float]:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    seconds, megabytes, _ = measured([sys.executable, "-c", code, *map(str, arguments)])
+    return {"seconds": seconds, "peak": megabytes}
 
 
 def main() -> None:

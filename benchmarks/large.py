@@ -7,9 +7,9 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+from memory import peak
 
 from vidsim.analysis.columns import RankedColumns, resample
 from vidsim.analysis.correlation import codes_of
@@ -18,12 +18,6 @@ from vidsim.rsm import cosine_blocks, pearson_blocks
 
 STIMULI, LAYERS, RESAMPLES = 200, 200, 1000
 MANY, DIMS = 50_000, 768
-
-
-def peak() -> float:
-    """Return the peak of resident memory in MB; `getrusage` would begin at the parent's."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def layers() -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from memory import peak
 
 from vidsim.embeddings import Embeddings
 from vidsim.retrieval import index
@@ -37,11 +38,6 @@ for row in np.argsort(-similarity)[1:11]:
 """
 PARTS = ("batch", "single", "approximate", "commands")
 RECALL = 0.99
-
-
-def peak_memory() -> int:
-    """Return the peak memory of this process in KiB; its resource usage counts its parent's too."""
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmHWM"))
 
 
 def clustered(rows: int, dims: int) -> np.ndarray:
@@ -146,12 +142,12 @@ def single(place: str, unit: np.ndarray, repeats: int) -> None:
 def approximate(kind: str, rows: int, dims: int, queries: int, repeats: int) -> None:
     """Build one kind, and compare it with a flat index; run in a process of its own, for its peak memory."""
     matrix = clustered(rows, dims)
-    before = peak_memory()
+    before = peak()
     with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as other:
         start = time.perf_counter()
         manifest = built(place, matrix, kind).manifest
         took = time.perf_counter() - start
-        peak = peak_memory()
+        most = peak()
         disk = sum(p.stat().st_size for p in Path(place).rglob("*") if p.is_file())
         built(other, matrix, "flat")
         some, flat = index.load(place, "random", "last"), index.load(other, "random", "last")
@@ -169,7 +165,7 @@ def approximate(kind: str, rows: int, dims: int, queries: int, repeats: int) -> 
     recall = manifest["recall"]["recall"]
     print(f"{kind}: recall@10 {recall:.3f} {json.dumps(manifest['parameters'])}")
     print(
-        f"  built in {took:.0f} s, peak memory {peak / 2**10:.0f} MB ({(peak - before) / 2**10:.0f} MB beside the "
+        f"  built in {took:.0f} s, peak memory {most:.0f} MB ({most - before:.0f} MB beside the "
         f"embeddings), {disk / 2**20:.0f} MB on disk"
     )
     for name, count in (("batch", len(asked)), ("one", 10)):

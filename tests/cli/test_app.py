@@ -20,6 +20,10 @@ def test_without_a_verb_the_help_is_shown(vidsim):
         assert err.strip() == shown.strip()
 
 
+def test_help_before_a_verb_is_that_of_all(vidsim):
+    assert vidsim("--help", "search") == vidsim("--help")
+
+
 def test_a_mistyped_verb_is_answered_with_the_nearest(vidsim):
     status, out, err = vidsim("serch", "clip")
     assert (status, out) == (2, "")

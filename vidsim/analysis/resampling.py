@@ -1,7 +1,5 @@
 """Resampling: means over trials in resamples of the stimuli, and deviations on the scale of their uncertainty."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
@@ -14,27 +12,6 @@ CHUNK = 1 << 21
 def draw(items: int, resamples: int, rng: np.random.Generator) -> Float[ndarray, "r n"]:
     """Draw items with replacement, as many as there are: how often each is drawn in each resample."""
     return rng.multinomial(items, np.full(items, 1 / items), size=resamples).astype(np.float64)
-
-
-def trial_weights(rows: Int[ndarray, "t 3"], drawn: Float[ndarray, "r n"]) -> Iterator[tuple[slice, ndarray]]:
-    """Count how often the three stimuli of each trial were drawn together, some resamples at a time.
-
-    Parameters
-    ----------
-    rows : array of shape (t, 3)
-        Positions of the stimuli of each trial.
-    drawn : array of shape (r, n)
-        How often each stimulus is drawn.
-
-    Yields
-    ------
-    tuple of slice and array of shape (t, b)
-        Which b resamples, and the product of the counts of each trial's stimuli.
-    """
-    step = max(1, CHUNK // max(1, len(rows)))
-    for start in range(0, len(drawn), step):
-        part = drawn[start : start + step].T
-        yield slice(start, start + step), part[rows[:, 0]] * part[rows[:, 1]] * part[rows[:, 2]]
 
 
 def trial_means(
@@ -59,9 +36,12 @@ def trial_means(
         NaN where no trial is left.
     """
     means = np.full((len(drawn), len(values)), np.nan)
-    for part, weights in trial_weights(rows, drawn):
+    step = max(1, CHUNK // max(1, len(rows)))
+    for start in range(0, len(drawn), step):
+        part = drawn[start : start + step].T
+        weights = part[rows[:, 0]] * part[rows[:, 1]] * part[rows[:, 2]]
         total = weights.sum(axis=0)[:, None]
-        np.divide(weights.T @ values.T, total, out=means[part], where=total > 0)
+        np.divide(weights.T @ values.T, total, out=means[start : start + step], where=total > 0)
     return means
 
 

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from vidsim.analysis.reliability import percentile_interval
-from vidsim.analysis.resampling import draw, scaled, stimulus_freedom, trial_weights, widening
+from vidsim.analysis.resampling import draw, scaled, stimulus_freedom, trial_means, widening
 from vidsim.analysis.sharing import Sharing
 
 
@@ -74,11 +74,7 @@ def trial_intervals(
     present, flat = np.unique(rows, return_inverse=True)
     rows, n = flat.reshape(rows.shape), len(present)
     stream = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0])  # that of `Scatter`
-    means = np.full((len(values), resamples), np.nan)
-    for part, weights in trial_weights(rows, draw(n, resamples, stream)):
-        total = weights.sum(axis=0)
-        for own, row in zip(means, values, strict=True):
-            np.divide(weights.T @ row, total, out=own[part], where=total > 0)
+    means = trial_means(values, rows, draw(n, resamples, stream)).T
     sharing, found = Sharing.of(rows, n), [unknown] * len(values)
     for k, (row, own) in enumerate(zip(values, means, strict=True)):
         if np.isfinite(own).sum() > 1:

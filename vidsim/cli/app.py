@@ -123,7 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")  # a name is printed whatever the terminal's encoding
     try:
         words = sys.argv[1:] if arguments is None else arguments
-        chosen = next((word for word in words if not word.startswith("-")), None)
+        chosen = next((word for word in words if not word.startswith("-") or word in {"-h", "--help"}), None)
         command = typer.main.get_command(build(chosen) if chosen in VERBS else outline())
         spare_pydantic()
         status = command.main(arguments, prog_name="vidsim", standalone_mode=False)

@@ -220,12 +220,12 @@ def bring_up_to_date(
     """
     from vidsim.retrieval import index as indexes
     from vidsim.retrieval.gone import gone
+    from vidsim.retrieval.manifest import intact, manifest_or_none
     from vidsim.store import Store
 
     store = Store(root)
     of_files = "decoder" in made.get("identity", {}).get("features", {})
-    manifest = indexes.intact(root, table.encoder, layer)
-    before = manifest or indexes.manifest_or_none(root, table.encoder, layer)  # what was asked outlives damaged files
+    manifest = before = manifest_or_none(root, table.encoder, layer)  # what was asked outlives damaged files
     asked = kind or (before["asked"] if before else "auto")
     least = min_recall if min_recall is not None else before["min_recall"] if before else indexes.MIN_RECALL
     done = "up to date"
@@ -245,7 +245,9 @@ def bring_up_to_date(
             **({"gone": _hash(sorted(left))} if left else {}),
         }
         if fits(manifest, {**facts, "version": version}):
-            break
+            if manifest is not before or intact(root, table.encoder, layer) is not None:
+                break
+            manifest = None  # damaged
         if entries.num_rows == len(left):
             return None
         _warn_of_memory(len(table), table.layers[layer], asked)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -198,26 +198,21 @@ def _against(root: str, name: str, index: "Index") -> tuple[str, str]:
 
 def _choose_for_text(root: str, encoder: str | None, layer: str | None) -> tuple[str, str]:
     """Choose among the indexes that have a place for texts."""
+    from vidsim.cli.encoders import find_card
     from vidsim.extract.text import takes_text, who_takes_text
     from vidsim.retrieval.index import built
 
     there = built(root)
     fitting = [pair for pair in there if encoder in {None, pair[0]} and layer in {None, pair[1]}]
-    taking = [pair for pair in fitting if takes_text(_card(pair[0], root), pair[1])]
+    taking = [pair for pair in fitting if takes_text(find_card(pair[0], root), pair[1])]
     if len(taking) == 1:
         return taking[0]
     if taking or not fitting:
         return choose_index(root, encoder, layer)
-    able = [f"--encoder {e} --layer {la}" for e, la in there if takes_text(_card(e, root), la)]
+    able = [f"--encoder {e} --layer {la}" for e, la in there if takes_text(find_card(e, root), la)]
     hint = f"; search {', '.join(able)}" if able else ""
     names = " and ".join(f"{e} ({la})" for e, la in fitting[:3])
     raise VidsimError(f"--text: {names} cannot place a text; encoders that can: {who_takes_text()}{hint}")
-
-
-def _card(encoder: str, root: str) -> Any:
-    from vidsim.cli.encoders import find_card
-
-    return find_card(encoder, root)
 
 
 def _warn_if_stale(root: str, index: "Index | None") -> None:

@@ -31,7 +31,7 @@ from vidsim.retrieval.manifest import (
 
 pc: Any = pyarrow.compute  # makes its functions at import, where type checkers do not see them
 
-__all__ = ["Hit", "Index", "build", "built", "intact", "load", "manifest_or_none", "read_manifest", "refresh"]
+__all__ = ["Hit", "Index", "build", "built", "intact", "load", "read_manifest", "refresh"]
 
 MIN_RECALL = 0.95
 
