@@ -52,7 +52,7 @@ def neighbour_rows(found: Retrieval) -> list[tuple[str, ...]]:
     return [*rows, ("order at random", *chance)]
 
 
-def neighbour_cells(found: Retrieval, name: str) -> list[float | None]:
+def neighbour_cells(found: Retrieval, name: str) -> list[int | float | None]:
     """Return the number of neighbours and a model's scores with their intervals.
 
     Parameters
@@ -64,7 +64,7 @@ def neighbour_cells(found: Retrieval, name: str) -> list[float | None]:
 
     Returns
     -------
-    list of float
+    list of int and float
         In the order of `NEIGHBOUR_COLUMNS`.
     """
     scores = [found["models"][name][statistic] for statistic in NAMES]
