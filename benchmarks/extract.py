@@ -11,7 +11,6 @@ layer) and `vidsim extract --pooling flatten`. Each run is a process of its own;
 """
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -19,36 +18,13 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import torch
-import transformers
+from checkpoints import timesformer
 from memory import measured
 
 from clips import make
 
 NAIVE = Path(__file__).with_name("naive.py")
 CLIPS, FRAMES, SIDE = 32, 75, (240, 320)
-
-
-def checkpoint(folder: Path) -> Path:
-    """Write a checkpoint of TimeSformer-base with random weights, in the published format."""
-    torch.manual_seed(0)
-    config = transformers.TimesformerConfig(num_frames=8, num_labels=400)
-    transformers.TimesformerForVideoClassification(config).save_pretrained(folder)
-    processor = {
-        "image_processor_type": "VideoMAEImageProcessor",
-        "do_resize": True,
-        "size": {"shortest_edge": 224},
-        "do_center_crop": True,
-        "crop_size": {"height": 224, "width": 224},
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": [0.45, 0.45, 0.45],
-        "image_std": [0.225, 0.225, 0.225],
-        "resample": 2,
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    return folder
 
 
 def vidsim(clips: Path, weights: Path, root: Path, *options: str) -> list[str]:
@@ -110,7 +86,7 @@ def main() -> None:
     parser.add_argument("--layers", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        clips, weights = Path(work, "clips"), checkpoint(Path(work, "checkpoint"))
+        clips, weights = Path(work, "clips"), timesformer(Path(work, "checkpoint"))
         make(arguments.folder, clips, arguments.clips, frames=FRAMES, height=SIDE[0], width=SIDE[1])
         if arguments.layers:
             layers(clips, weights, Path(work))

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -345,6 +346,10 @@ def _attach(encoder: Encoder, config: LoraConfig | None, head: nn.Module | None)
     try:
         if config is not None:
             inject_adapter_in_model(config, trunk, ADAPTER)
+            for module in trunk.modules():
+                if isinstance(module, BaseTunerLayer):
+                    # autocast does it; PEFT would widen what is narrow already
+                    module.cast_input_dtype_enabled = False  # pyright: ignore[reportArgumentType]
     except ValueError as error:
         raise VidsimError(
             f"{encoder.card.name} has no such linear layers: {str(error).splitlines()[0]}; mend adapter.targets"

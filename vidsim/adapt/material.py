@@ -16,8 +16,11 @@ from vidsim.embeddings import Embeddings
 from vidsim.encoders.base import Encoder
 from vidsim.triplets import Triplets
 
-AT_ONCE = {"text": 64, "video": 1, "image": 1}
-"""Stimuli in a forward pass where nothing is trained, by what an encoder takes."""
+TEXTS_AT_ONCE = 64
+"""Texts in a forward pass where nothing is trained."""
+
+CLIPS_AT_ONCE = {"cpu": 1, "cuda": 8}
+"""Clips in such a pass, by device."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +81,8 @@ class Material:
         Embeddings
             By the head, or the layer where there is none.
         """
-        at_once = AT_ONCE.get(encoder.card.modality, 1)
+        device = torch.device(str(getattr(encoder, "device", "cpu"))).type
+        at_once = TEXTS_AT_ONCE if self.captions is not None else CLIPS_AT_ONCE.get(device, 1)
         rows = [
             adapter.embed(encoder, head, layer, self._batch(encoder, ids[start : start + at_once]))
             for start in range(0, len(ids), at_once)

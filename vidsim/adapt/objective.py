@@ -1,6 +1,5 @@
 """The objective: what a step of a recipe minimises, its parts told apart."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from vidsim.adapt.losses import (
     triplet_loss,
 )
 from vidsim.adapt.recipe import Recipe
+from vidsim.encoders.transfer import to_device
 
 
 class Objective:
@@ -35,7 +35,7 @@ class Objective:
         step: Step,
         epoch: int,
         kept: tuple[Float[Tensor, "m d"], Float[Tensor, "m e"]] | None = None,
-    ) -> tuple[Float[Tensor, ""], dict[str, float]]:
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Compute the loss of a step (Eqs. 3 to 5), and its parts.
 
         Parameters
@@ -52,18 +52,19 @@ class Objective:
         Returns
         -------
         tuple of tensor and dict
-            The loss, and the value of each term before it is weighted.
+            The loss, and each term before it is weighted, without gradient; on the device, for reading makes it wait.
         """
         loss, epochs = self._recipe.loss, self._recipe.optimiser.epochs
-        trials = torch.as_tensor(step.trials, device=embeddings.device)
+        device = embeddings.device
+        trials = to_device(step.trials, device)
         parts: dict[str, Tensor] = {}
         if loss.kind == "soft":
             parts["soft"] = soft_triplet_loss(embeddings, trials, loss.temperature)
         elif loss.kind != "rsa":
             parts["triplet"] = triplet_loss(embeddings, trials, margin=loss.margin, anchors=loss.anchors)
         if loss.kind in {"hybrid", "rsa"} and len(step.pairs):
-            distances = pair_distances(embeddings, torch.as_tensor(step.pairs, device=embeddings.device))
-            parts["rsa"] = rsa_loss(distances, torch.as_tensor(step.human, device=embeddings.device).float())
+            distances = pair_distances(embeddings, to_device(step.pairs, device))
+            parts["rsa"] = rsa_loss(distances, to_device(step.human, device).float())
         if loss.kind == "hybrid":
             total = hybrid_loss(
                 parts["triplet"], parts.get("rsa"), alpha=loss.alpha, beta=beta_at(epoch, epochs, *loss.beta)
@@ -73,4 +74,4 @@ class Objective:
         if kept is not None and loss.retention:
             parts["retention"] = retention_loss(*kept, loss.retention_kind)
             total = total + loss.retention * parts["retention"]
-        return total, {name: float(value.detach()) for name, value in parts.items()}
+        return total, {name: value.detach() for name, value in parts.items()}

@@ -13,11 +13,15 @@ from vidsim.encoders.activations import capture
 from vidsim.encoders.base import Encoder
 from vidsim.encoders.image import ImageEncoder
 from vidsim.encoders.sentence import PIPELINE, SentenceEncoder
+from vidsim.encoders.transfer import to_device
 from vidsim.encoders.video_transformer import VideoTransformer
 from vidsim.errors import VidsimError
 
 FRAMES = (VideoTransformer, ImageEncoder)
 """Families that take frames and can be trained."""
+
+HELD = 0.1
+"""Share of a GPU's free memory for frames: those of thousands of clips."""
 
 TEXTS_AT_ONCE = 8
 """Texts in a forward pass of those that a step embeds."""
@@ -99,7 +103,7 @@ class TextTower:
             chosen = [captions[:1] for captions in chosen]
         vectors = self._embed([text for captions in chosen for text in captions])
         device = vectors.device
-        counts = torch.tensor([len(captions) for captions in chosen], device=device)
+        counts = to_device([len(captions) for captions in chosen], device)
         if len(vectors) == len(ids):
             return vectors
         owner = torch.repeat_interleave(torch.arange(len(ids), device=device), counts)
@@ -115,9 +119,11 @@ class TextTower:
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             few = [texts[row] for row in order[start : start + TEXTS_AT_ONCE]]
             tokens = encoder.model.preprocess(few, prompt=encoder.prompt)
-            tokens = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in tokens.items()}
+            tokens = {
+                name: to_device(value, device) if isinstance(value, Tensor) else value for name, value in tokens.items()
+            }
             made.append(encoder.model(tokens)[PIPELINE].float())
-        return torch.cat(made)[torch.from_numpy(np.argsort(order)).to(device)]
+        return torch.cat(made)[to_device(np.argsort(order), device)]
 
 
 class FrameTower:
@@ -142,6 +148,8 @@ class FrameTower:
         self._encoder = encoder
         self._frames = frames
         self._layer = layer
+        self._held: dict[str, Tensor] = {}
+        self._room = _room(encoder.device)
 
     def __call__(self, ids: Sequence[str], rng: np.random.Generator | None) -> Float[Tensor, "n d"]:
         """Embed clips.
@@ -159,9 +167,24 @@ class FrameTower:
             Pooled by the card's rule.
         """
         encoder = self._encoder
-        batch = torch.stack([torch.as_tensor(self._frames(name)) for name in ids])
+        batch = torch.stack([self._on_device(name) for name in ids])
         encoder.check_frames(batch)
         seen: dict[str, Any] = {}
         with capture(encoder.model, [self._layer], seen.__setitem__):
-            encoder.forward(encoder.preprocess.normalise(batch.to(encoder.device)))
+            encoder.forward(encoder.preprocess.normalise(batch))
         return encoder.pooled(self._layer, seen[self._layer], len(batch)).float()
+
+    def _on_device(self, name: str) -> Tensor:
+        """Return a clip's frames on the encoder's device, where as many clips stay as there is room for."""
+        if name in self._held:
+            return self._held[name]
+        frames = to_device(self._frames(name), self._encoder.device)
+        if frames.nbytes <= self._room:
+            self._held[name], self._room = frames, self._room - frames.nbytes
+        return frames
+
+
+def _room(device: str) -> int:
+    """Return how many bytes of frames a device can hold beside the training."""
+    where = torch.device(device)
+    return int(torch.cuda.mem_get_info(where)[0] * HELD) if where.type == "cuda" else 0

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -36,6 +36,7 @@ from vidsim.adapt.trainable import refuse_untrainable
 from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog
 from vidsim.encoders.sentence import SentenceEncoder
+from vidsim.encoders.transfer import Fetched
 from vidsim.errors import VidsimError
 from vidsim.extract.run import library_versions
 
@@ -83,6 +84,17 @@ class Trained(nn.Module):
         """
         vectors = self._tower(ids, rng)
         return vectors if self.head is None else self.head(vectors)
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """A step that was made, and its losses on their way from the device: the whole, then the parts named."""
+
+    step: Step
+    epoch: int
+    number: int
+    names: tuple[str, ...]
+    losses: Fetched
 
 
 class Trainer:
@@ -162,13 +174,9 @@ class Trainer:
         recipe, fingerprint = self.recipe, self._fingerprint()
         kept = read_state(state, fingerprint)
         model: Any = Trained(self._tower(), self.attached)
-        optimiser: Any = torch.optim.AdamW(
-            self.weights.values(), recipe.optimiser.learning_rate, weight_decay=recipe.optimiser.weight_decay
-        )
+        optimiser: Any = self._optimiser()
         if recipe.run.checkpointing:
-            self.attached.trunk.activation_checkpointing_enable(  # pyright: ignore[reportCallIssue]
-                activation_checkpointing_kwargs={"use_reentrant": False}
-            )
+            self._checkpoint_activations()
         if recipe.run.compile:
             self._compile()
         now = kept or State(curve=[self._measured(0, {}, 0.0)], best=self._copy())
@@ -268,19 +276,18 @@ class Trainer:
         rng = np.random.default_rng([self.seed, epoch, self.accelerator.process_index])  # captions
         model.train()
         seen: dict[str, list[float]] = {}
+        last: _Made | None = None
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         shared = len(self.batches) // world * world  # all processes make as many steps: they wait for each other
         for number, step in enumerate(islice(self.batches.epoch(epoch), rank, shared, world)):
             self._set_rate(optimiser, epoch * len(self.batches) + number * world)
-            losses = self._step(step, epoch, number, model, optimiser, rng)
-            for name, value in losses.items():
-                seen.setdefault(name, []).append(value)
-            watcher.step(number, losses)
+            made = self._step(step, epoch, number, model, optimiser, rng)
+            self._settle(last, seen, watcher)  # a step late: a GPU goes on meanwhile
+            last = made
+        self._settle(last, seen, watcher)
         return {name: math.fsum(values) / len(values) for name, values in seen.items()}
 
-    def _step(
-        self, step: Step, epoch: int, number: int, model: Any, optimiser: Any, rng: np.random.Generator
-    ) -> dict[str, float]:
+    def _step(self, step: Step, epoch: int, number: int, model: Any, optimiser: Any, rng: np.random.Generator) -> _Made:
         ids = self.material.fit.ids
         with self.accelerator.autocast():
             vectors = model([ids[i] for i in step.stimuli], rng)
@@ -290,19 +297,29 @@ class Trainer:
                 vectors = torch.cat([vectors, fixed])
         vectors = vectors.float()
         loss, parts = self._objective(vectors, step, epoch, self._retained(step, vectors, model, rng))
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            clips = ", ".join(repr(ids[i]) for i in dict.fromkeys(step.stimuli.tolist()))
-            raise VidsimError(
-                f"the loss is {value} in step {number + 1} of epoch {epoch + 1}, with stimuli {clips}; look at "
-                "these, or lower optimiser.learning_rate; what was best until then is kept"
-            )
         optimiser.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         if self.recipe.optimiser.clip:
             self.accelerator.clip_grad_norm_(self.weights.values(), self.recipe.optimiser.clip)
         optimiser.step()
-        return parts
+        return _Made(step, epoch, number, tuple(parts), Fetched(torch.stack([loss.detach(), *parts.values()])))
+
+    def _settle(self, made: _Made | None, seen: dict[str, list[float]], watcher: Watcher) -> None:
+        """Take note of a step's losses, and stop if one is not finite."""
+        if made is None:
+            return
+        value, *parts = made.losses.wait()[0].tolist()
+        if not math.isfinite(value):
+            ids = self.material.fit.ids
+            clips = ", ".join(repr(ids[i]) for i in dict.fromkeys(made.step.stimuli.tolist()))
+            raise VidsimError(
+                f"the loss is {value} in step {made.number + 1} of epoch {made.epoch + 1}, with stimuli {clips}; look "
+                "at these, or lower optimiser.learning_rate; what was best until then is kept"
+            )
+        losses = dict(zip(made.names, parts, strict=True))
+        for name, part in losses.items():
+            seen.setdefault(name, []).append(part)
+        watcher.step(made.number, losses)
 
     def _retained(
         self, step: Step, vectors: Float[Tensor, "n d"], model: Any, rng: np.random.Generator
@@ -343,6 +360,20 @@ class Trainer:
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: value.detach().cpu().clone() for name, value in self.weights.items()}
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        settings = self.recipe.optimiser
+        return torch.optim.AdamW(
+            self.weights.values(),
+            settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=self.accelerator.device.type == "cuda",
+        )
+
+    def _checkpoint_activations(self) -> None:
+        self.attached.trunk.activation_checkpointing_enable(  # pyright: ignore[reportCallIssue]
+            activation_checkpointing_kwargs={"use_reentrant": False}
+        )
 
     def _compile(self) -> None:
         model: Any = self.encoder.model  # pyright: ignore[reportAttributeAccessIssue]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from vidsim.encoders.base import Pooling, Reduce
+from vidsim.encoders.transfer import Fetched
 from vidsim.errors import VidsimError
 
 Sink = Callable[[str, Any], None]
@@ -84,7 +85,7 @@ def collect(
 ) -> dict[str, Float[ndarray, "batch _"]]:
     """Run one forward pass and keep every wanted layer in reduced form.
 
-    A layer's output is pooled, reduced and moved to the CPU inside its hook, so memory on the device does
+    A layer's output is pooled, reduced and sent to the CPU inside its hook, so memory on the device does
     not grow with the number of layers.
 
     Parameters
@@ -107,12 +108,10 @@ def collect(
     dict of str to array of shape (batch, dims)
         float32 on the CPU, in the order of ``layers``.
     """
-    found: dict[str, ndarray] = {}
+    found: dict[str, Fetched] = {}
 
     def sink(layer: str, output: Any) -> None:
-        # a copy: a view would keep the whole token map alive
-        small = reduce(layer, features(layer, _single(output)))
-        found[layer] = small.to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format).numpy()
+        found[layer] = Fetched(reduce(layer, features(layer, _single(output))).float())
 
     # float32 means float32 on a GPU too: convolutions would use TF32 there, and give other embeddings than a CPU
     exact = torch.backends.cudnn.flags(
@@ -120,7 +119,7 @@ def collect(
     )
     with torch.inference_mode(), exact, capture(model, layers, sink, stop=stop):
         forward()
-    return {layer: found[layer] for layer in layers}
+    return {layer: found[layer].wait()[0].numpy() for layer in layers}
 
 
 def _single(output: Any) -> Any:

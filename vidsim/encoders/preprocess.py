@@ -257,9 +257,9 @@ class Preprocess:
         tensor of shape (..., 3, H, W), float32
             ``(value * factor - mean) / std`` per colour.
         """
-        import torch
+        from vidsim.encoders.transfer import to_device  # imports torch
 
-        mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (self.mean, self.std))
+        mean, std = (to_device(v, frames.device).view(3, 1, 1) for v in (self.mean, self.std))
         return frames.float().mul_(self.factor).sub_(mean).div_(std)
 
     def _target(self, height: int, width: int) -> tuple[int, int] | None:

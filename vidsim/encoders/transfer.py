@@ -1,0 +1,51 @@
+"""Transfers between the CPU and a device that do not make the CPU wait: it queues work while a GPU computes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def to_device(values: Any, device: torch.device | str) -> Tensor:
+    """Copy values to a device.
+
+    Parameters
+    ----------
+    values : array, tensor or sequence of float
+        On the CPU.
+    device : device or str
+        Where to.
+
+    Returns
+    -------
+    Tensor
+        The values there; on a GPU the copy is queued behind what it has to do.
+    """
+    # other devices than CUDA's give no warrant that a copy is done before it is read
+    return torch.as_tensor(values).to(device, non_blocking=torch.device(device).type == "cuda")
+
+
+class Fetched:
+    """Tensors on their way to the CPU.
+
+    Parameters
+    ----------
+    tensors : Tensor
+        On one device.
+    """
+
+    def __init__(self, *tensors: Tensor) -> None:
+        queued = tensors[0].is_cuda
+        # copied: a view would keep all of its storage alive
+        self._copies = [
+            one.to("cpu", copy=True, memory_format=torch.contiguous_format, non_blocking=queued) for one in tensors
+        ]
+        self._done = torch.cuda.Event() if queued else None
+        if self._done is not None:
+            self._done.record(torch.cuda.current_stream(tensors[0].device))
+
+    def wait(self) -> list[Tensor]:
+        """Return them, once they are there."""
+        if self._done is not None:
+            self._done.synchronize()
+        return self._copies
