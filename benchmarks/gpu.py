@@ -142,7 +142,7 @@ def measure_extraction(
     report = extract(
         from_folder(videos),
         resolved,
-        Store(work / name),
+        Store(work / name, create=True),
         spec=HALF,
         device=device,
         workers=workers,

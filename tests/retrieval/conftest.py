@@ -52,17 +52,21 @@ def fake_gpu(monkeypatch):
     """Let faiss pretend to have a GPU; what is done on it is done by numpy and the CPU, and noted in `calls`."""
     import faiss
 
-    gpu = SimpleNamespace(calls=[])
+    gpu = SimpleNamespace(calls=[], refuses=False)
 
-    def knn_gpu(_, queries, matrix, k, metric):
+    def knn_gpu(_, queries, matrix, k, metric, **limits):
         assert metric == faiss.METRIC_INNER_PRODUCT
+        assert limits.keys() == {"vectorsMemoryLimit", "queriesMemoryLimit"}
         gpu.calls.append("knn_gpu")
         products = queries @ matrix.T
         rows = np.argsort(-products, axis=1)[:, :k]
         return np.take_along_axis(products, rows, axis=1), rows
 
-    def there(_, device, index):
+    def there(_, device, index, options):
         gpu.calls.append(f"to gpu {device}")
+        assert options.useFloat16 == isinstance(index, faiss.IndexIVFPQ)
+        if gpu.refuses:
+            raise RuntimeError("no such sub-quantizers")
         return index
 
     def back(index):
@@ -71,6 +75,7 @@ def fake_gpu(monkeypatch):
 
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
     monkeypatch.setattr(faiss, "StandardGpuResources", lambda: None, raising=False)
+    monkeypatch.setattr(faiss, "GpuClonerOptions", SimpleNamespace, raising=False)
     monkeypatch.setattr(faiss, "knn_gpu", knn_gpu, raising=False)
     monkeypatch.setattr(faiss, "index_cpu_to_gpu", there, raising=False)
     monkeypatch.setattr(faiss, "index_gpu_to_cpu", back, raising=False)

@@ -213,6 +213,14 @@ def test_inverted_files_are_built_on_a_gpu_where_there_is_one(tmp_path, clustere
     assert index.search(data.matrix[0], 1)[0].id == "clip 0"
 
 
+def test_what_a_gpu_refuses_is_built_without_it(tmp_path, clustered, fake_gpu):
+    fake_gpu.refuses = True
+    data = clustered(300)
+    index = made(tmp_path, data, "ivf-pq")
+    assert [c for c in fake_gpu.calls if c != "knn_gpu"] == ["to gpu 0"]
+    assert index.search(data.matrix[0], 1)[0].id == "clip 0"
+
+
 @pytest.mark.parametrize("kind", APPROXIMATE)
 def test_an_added_row_is_found_without_training(tmp_path, clustered, monkeypatch, kind):
     data = clustered(400)

@@ -10,6 +10,7 @@ from torch import Tensor
 from vidsim.encoders.activations import collect, find_modules, pool
 from vidsim.encoders.base import EncoderCard, Reduce
 from vidsim.encoders.checkpoint import Resolved
+from vidsim.encoders.fused_attention import fuse_attention
 from vidsim.encoders.leaves import leaf_vectors
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.encoders.short_side import ShortSide
@@ -163,6 +164,7 @@ class FrameEncoder(FramedEncoder):
             blocks=(len([name for name in card.layers if name[-1].isdigit()]), config.num_hidden_layers),
         )
         find_modules(model, card.layers)
+        fuse_attention(model)
         self.model = model.to(device)
 
     def forward(self, pixels: Float[Tensor, "b ..."]) -> Any:

@@ -220,6 +220,12 @@ class Preprocess:
         return {"resizer": "pillow", **facts}
 
     def frame(self, image: UInt8[ndarray, "h w 3"]) -> "torch.Tensor":
+        """Resize and crop one frame, as `pixels` does, for torch."""
+        import torch
+
+        return torch.from_numpy(self.pixels(image))
+
+    def pixels(self, image: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "3 H W"]:
         """Resize and crop one frame; meant for decoding threads: Pillow lets others run and starts no threads.
 
         Parameters
@@ -229,10 +235,9 @@ class Preprocess:
 
         Returns
         -------
-        tensor of shape (3, H, W)
-            The frame at ``size``, still 0..255 in uint8.
+        array of shape (3, H, W)
+            The frame at ``size``, still 0..255.
         """
-        import torch
         from PIL import Image
 
         target = self._target(image.shape[0], image.shape[1])
@@ -242,7 +247,7 @@ class Preprocess:
             image = np.asarray(picture.resize((width, height), resample=Image.Resampling(self.resample)))
         if self.crop is not None:
             image = _crop(image, self.crop)
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return np.ascontiguousarray(image.transpose(2, 0, 1))
 
     def normalise(self, frames: "torch.Tensor") -> "torch.Tensor":
         """Rescale and standardise prepared frames, on the device they are on.

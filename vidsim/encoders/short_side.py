@@ -7,16 +7,13 @@ that. Values are rounded to whole numbers here, at most half of 1/255 away.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import floor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
 from vidsim.encoders.preprocess import Preprocess
-
-if TYPE_CHECKING:
-    import torch
 
 PROCESSOR = "ShortSideScale"
 """What a card's configuration names itself, where other checkpoints name their processor."""
@@ -51,7 +48,7 @@ class ShortSide(Preprocess):
         """Return what determines the pixels, ready for JSON."""
         return {**super().provenance, "resizer": "torch, without antialiasing"}
 
-    def frame(self, image: UInt8[ndarray, "h w 3"]) -> "torch.Tensor":
+    def pixels(self, image: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "3 H W"]:
         """Scale and crop one frame; meant for decoding threads.
 
         Parameters
@@ -61,8 +58,8 @@ class ShortSide(Preprocess):
 
         Returns
         -------
-        tensor of shape (3, H, W)
-            The frame at ``size``, in uint8.
+        array of shape (3, H, W)
+            The frame at ``size``.
         """
         import torch
         from torch.nn.functional import interpolate
@@ -74,7 +71,7 @@ class ShortSide(Preprocess):
         rows, columns = self.size
         # Python's round, to even, as in the zoo's centre crop
         top, left = round((target[0] - rows) / 2), round((target[1] - columns) / 2)
-        return pixels[:, top : top + rows, left : left + columns].round().to(torch.uint8).contiguous()
+        return pixels[:, top : top + rows, left : left + columns].round().to(torch.uint8).contiguous().numpy()
 
     def _target(self, height: int, width: int) -> tuple[int, int]:
         edge = self.shortest_edge

@@ -44,9 +44,11 @@ def encode(
     """
     import torch
 
+    from vidsim.encoders.transfer import to_device  # imports torch
+
     batch: Any = items
     if "text" not in encoder.card.modality:
-        batch = torch.stack([torch.as_tensor(item) for item in items])
+        batch = torch.stack([to_device(item, device) for item in items])
     try:
         with computing(spec, device):
             return encoder.encode(batch, layers, reducer(spec))

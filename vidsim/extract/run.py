@@ -3,8 +3,9 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -17,15 +18,20 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from vidsim.data.stimuli import Stimulus, StimulusSet
-from vidsim.data.video import Decoder, content_hash, decoder, file_content, joint_content
+from vidsim.data.video import Frames, content_hash, decoder, file_content, joint_content
 from vidsim.encoders import catalog
 from vidsim.encoders.base import Encoder, EncoderCard
+from vidsim.encoders.decoding import PREPARATIONS, DecodingProcesses
+from vidsim.encoders.preprocess import Preprocess
 from vidsim.errors import UnusableFile, VidsimError
 from vidsim.extract.encode import encode
 from vidsim.extract.plan import Plan, caption_entry, file_entry, plan, used_captions
 from vidsim.extract.spec import FeatureSpec
 from vidsim.extract.writer import Writer
 from vidsim.store import EmbeddingTable, Entry, Failure, Store
+
+FEW = 2
+"""Threads that decode as quickly as processes do."""
 
 log = logging.getLogger(__name__)
 
@@ -194,7 +200,7 @@ def extract(
         )
         progress.begin(len(todo.todo), card.name)
         with writer:
-            for batch, failures in _batches(todo, encoder, spec, size, workers):
+            for batch, failures in _batches(todo, encoder, spec, size, workers, where):
                 if batch:
                     vectors = encode(encoder, [item for _, item in batch], wanted, spec, where)
                     writer.add([entry for entry, _ in batch], vectors)
@@ -289,7 +295,8 @@ def embed_file(
     """
     where = catalog.resolve_device(device)
     encoder = catalog.load(resolved, device=where)
-    entry, item = _prepare(Stimulus(path.name, path.resolve()), encoder, decoder(spec.decoder), spec)
+    with _reading(encoder, spec, 1, where) as read:
+        entry, item = _prepare(Stimulus(path.name, path.resolve()), encoder, read, spec)
     vector = encode(encoder, [item], [layer], spec, where)[layer][0]
     return vector.astype(spec.dtype).astype(np.float32), entry
 
@@ -298,13 +305,13 @@ Item = tuple[Entry, Any]
 
 
 def _batches(
-    todo: Plan, encoder: Encoder, spec: FeatureSpec, batch_size: int, workers: int
+    todo: Plan, encoder: Encoder, spec: FeatureSpec, batch_size: int, workers: int, device: str
 ) -> Iterator[tuple[list[Item], list[Failure]]]:
     """Yield batches in the order of the plan, with the files that failed on the way."""
     prepared = (
         _captioned(todo.todo, spec)
         if encoder.card.modality == "text"
-        else _decoded(todo.todo, encoder, spec, batch_size, workers)
+        else _decoded(todo.todo, encoder, spec, batch_size, workers, device)
     )
     batch: list[Item] = []
     failures: list[Failure] = []
@@ -326,15 +333,39 @@ def _captioned(stimuli: Sequence[Stimulus], spec: FeatureSpec) -> Iterator[Item 
 
 
 def _decoded(
-    stimuli: Sequence[Stimulus], encoder: Encoder, spec: FeatureSpec, batch_size: int, workers: int
+    stimuli: Sequence[Stimulus], encoder: Encoder, spec: FeatureSpec, batch_size: int, workers: int, device: str
+) -> Iterator[Item | Failure]:
+    with _reading(encoder, spec, workers, device) as read:
+        yield from _decoded_by(read, stimuli, encoder, spec, batch_size, workers)
+
+
+@contextmanager
+def _reading(encoder: Encoder, spec: FeatureSpec, workers: int, device: str) -> Generator[Callable[[Path], Frames]]:
+    """Choose how clips are decoded: in these threads, or where a GPU would wait for them in processes of their own."""
+    sampling, preprocess = encoder.card.sampling, getattr(getattr(encoder, "base", encoder), "preprocess", None)
+    several = device != "cpu" and workers > FEW
+    assert sampling is not None, f"{encoder.card.name} takes frames but its card has no sampling"
+    if several and isinstance(preprocess, Preprocess) and type(preprocess) in PREPARATIONS.values():
+        with DecodingProcesses(spec.decoder, sampling, preprocess, pinned=device.startswith("cuda")) as processes:
+            yield processes.frames
+        return
+    reader = decoder(spec.decoder)
+    yield lambda path: reader.decode(path, sampling.times, encoder.prepare)
+
+
+def _decoded_by(
+    read: Callable[[Path], Frames],
+    stimuli: Sequence[Stimulus],
+    encoder: Encoder,
+    spec: FeatureSpec,
+    batch_size: int,
+    workers: int,
 ) -> Iterator[Item | Failure]:
     import torch
 
-    reader = decoder(spec.decoder)
-
     def job(stimulus: Stimulus) -> Item | Failure:
         try:
-            return _prepare(stimulus, encoder, reader, spec)
+            return _prepare(stimulus, encoder, read, spec)
         except UnusableFile as error:
             try:
                 entry = file_entry(stimulus)
@@ -368,13 +399,11 @@ def _decoded(
         torch.set_num_threads(threads)  # the decoding threads have set what later threads begin with
 
 
-def _prepare(stimulus: Stimulus, encoder: Encoder, reader: Decoder, spec: FeatureSpec) -> Item:
-    sampling = encoder.card.sampling
-    assert sampling is not None, f"{encoder.card.name} takes frames but its card has no sampling"
+def _prepare(stimulus: Stimulus, encoder: Encoder, read: Callable[[Path], Frames], spec: FeatureSpec) -> Item:
     before = file_entry(stimulus)
     path = Path(before.path)
     content = content_hash(path)
-    frames = reader.decode(path, sampling.times, encoder.prepare)
+    frames = read(path)
     after = file_entry(stimulus)
     if (before.size, before.mtime_ns) != (after.size, after.mtime_ns):
         raise UnusableFile("changing", f"{before.path!r} changed while it was read; run again when it is complete")

@@ -1,0 +1,101 @@
+"""Decoding in processes: the same frames and the same failures as in this one, whatever becomes of a process."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vidsim.data.video import decoder
+from vidsim.encoders.base import Sampling
+from vidsim.encoders.decoding import DecodingProcesses
+from vidsim.encoders.preprocess import Preprocess
+from vidsim.encoders.short_side import ShortSide
+from vidsim.errors import UnusableFile, VidsimError
+
+from clips import moving_square, write_clip
+
+COLOURS = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.3, 0.4)}
+STEPS = (
+    Preprocess(shortest_edge=40, crop=(32, 32), factor=1 / 255, **COLOURS),
+    ShortSide(shortest_edge=40, crop=(32, 32), factor=1 / 255, **COLOURS),
+)
+SAMPLING = Sampling(frames=5)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(3):
+        write_clip(folder / f"clip {number}.mp4", moving_square(frames=12 + number, step=1 + number))
+    return folder
+
+
+@pytest.fixture
+def processes() -> Iterator[DecodingProcesses]:
+    with DecodingProcesses("pyav", SAMPLING, STEPS[0]) as made:
+        yield made
+
+
+@pytest.mark.parametrize("steps", STEPS, ids=lambda one: type(one).__name__)
+def test_frames_are_those_of_this_process(videos, steps):
+    paths = sorted(videos.glob("*.mp4"))
+    with DecodingProcesses("pyav", SAMPLING, steps) as processes:
+        for path in paths:
+            found, plain = processes.frames(path), decoder().decode(path, SAMPLING.times, steps.frame)
+            assert found.images.shape == (5, 3, 32, 32)
+            np.testing.assert_array_equal(found.images, plain.images)
+            np.testing.assert_array_equal(found.times, plain.times)
+            assert found.duration == plain.duration
+
+
+def test_real_files_fare_as_in_this_process(shared, processes):
+    def outcome(read) -> object:
+        try:
+            return read().images.tolist()
+        except UnusableFile as error:
+            return error.kind, error.reason
+
+    paths = [path for part in ("formats", "broken") for path in sorted((shared / "data" / "clips" / part).iterdir())]
+    failed = 0
+    for path in paths:
+        ours = outcome(lambda path=path: processes.frames(path))
+        assert ours == outcome(lambda path=path: decoder().decode(path, SAMPLING.times, STEPS[0].frame)), path
+        failed += isinstance(ours, tuple)
+    assert 0 < failed < len(paths)
+
+
+def test_names_of_any_bytes(videos, tmp_path, processes):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\nb\xff.mp4"))
+    odd.write_bytes((videos / "clip 0.mp4").read_bytes())
+    np.testing.assert_array_equal(processes.frames(odd).images, processes.frames(videos / "clip 0.mp4").images)
+
+
+def test_a_crash_costs_one_file(videos, processes):
+    path = videos / "clip 0.mp4"
+    whole = processes.frames(path).images
+    (process,) = processes._all
+    os.kill(process.pid, signal.SIGSEGV)
+    process.wait()
+    with pytest.raises(UnusableFile, match=r"clip 0.mp4' breaks the decoder") as caught:
+        processes.frames(path)
+    assert caught.value.kind == "decoder"
+    np.testing.assert_array_equal(processes.frames(path).images, whole)
+
+
+def test_a_killed_process_is_no_fault_of_the_file(videos, processes):
+    processes.frames(videos / "clip 0.mp4")
+    os.kill(processes._all[0].pid, signal.SIGKILL)
+    processes._all[0].wait()
+    with pytest.raises(VidsimError, match=r"clip 1.mp4' was ended by signal 9; .* fewer --workers") as caught:
+        processes.frames(videos / "clip 1.mp4")
+    assert not isinstance(caught.value, UnusableFile)
+
+
+def test_no_process_is_left(videos):
+    with DecodingProcesses("pyav", SAMPLING, STEPS[0]) as processes:
+        processes.frames(videos / "clip 0.mp4")
+        (process,) = processes._all
+    assert process.poll() is not None
