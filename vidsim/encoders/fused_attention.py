@@ -25,7 +25,7 @@ def fuse_attention(model: nn.Module) -> None:
 
 
 def _attend(self: Any, hidden_states: Tensor, output_attentions: bool = False) -> tuple[Tensor, ...]:
-    if output_attentions:
+    if output_attentions or self.attn_drop._forward_hooks:  # that is where the weights can be seen
         return TimesformerSelfAttention.forward(self, hidden_states, output_attentions)
     batch, tokens, width = hidden_states.shape
     qkv = self.qkv(hidden_states).view(batch, tokens, 3, self.num_heads, width // self.num_heads)
