@@ -46,6 +46,7 @@ from vidsim.store import Store
 
 from clips import make
 
+WAYS = ("plain", "checkpointing", "compiled")
 HALF, FULL = FeatureSpec(compute="bfloat16"), FeatureSpec()
 
 
@@ -174,7 +175,7 @@ def variant(recipe: Recipe, *, checkpointing: bool, compiled: bool) -> Recipe:
     return recipe.model_copy(update={"run": run})
 
 
-def training(release: Path, device: str, peak: float, steps: int, names: list[str], compiled: bool) -> None:
+def training(release: Path, device: str, peak: float, steps: int, names: list[str], ways: list[str]) -> None:
     material = load(release)
     rng = np.random.default_rng(0)
     shape = (8, 3, 224, 224)
@@ -186,9 +187,8 @@ def training(release: Path, device: str, peak: float, steps: int, names: list[st
         base = catalog.resolve("timesformer-base", checkpoint=str(timesformer(Path(folder) / "base")))
         for name in names:
             operations = 0
-            for checkpointing, compiling in ((False, False), (True, False), *([(False, True)] if compiled else [])):
-                recipe = variant(read_recipe(name), checkpointing=checkpointing, compiled=compiling)
-                what = "checkpointing" if checkpointing else "compiled" if compiling else "as it is"
+            for what in ways:
+                recipe = variant(read_recipe(name), checkpointing=what == "checkpointing", compiled=what == "compiled")
                 start = time.perf_counter()
                 trainer = Trainer(recipe, base, material, seed=0, device=device)
                 model, optimiser = prepare(trainer)
@@ -297,7 +297,7 @@ def main() -> None:
     two.add_argument("release", type=Path)
     two.add_argument("--steps", type=int, default=60)
     two.add_argument("--recipes", nargs="+", default=["timesformer-base-hybrid", "timesformer-base-hybrid-stimuli"])
-    two.add_argument("--compile", action="store_true", help="measure torch.compile too")
+    two.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     three = commands.add_parser("search")
     three.add_argument("--rows", type=int, default=100_000)
     three.add_argument("--dims", type=int, default=768)
@@ -314,7 +314,7 @@ def main() -> None:
     elif told.what == "search":
         retrieval(told.rows, told.dims, told.queries)
     else:
-        training(told.release, told.device, peak, told.steps, told.recipes, told.compile)
+        training(told.release, told.device, peak, told.steps, told.recipes, told.ways)
 
 
 if __name__ == "__main__":
