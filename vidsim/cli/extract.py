@@ -52,7 +52,10 @@ BatchSize = Annotated[
     int | None,
     typer.Option(min=1, help="Stimuli per forward pass; by default 64 captions, or 8 clips on a GPU, 1 on a CPU."),
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Decoding threads; by default one per core, at most 8.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Decoding threads, or processes for a GPU; by default one per core, at most 16."),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many stimuli.")]
 AllFiles = Annotated[bool, typer.Option("--all-files", help="Try every file, whatever its suffix, hidden ones too.")]
 Retry = Annotated[bool, typer.Option("--retry", help="Try files again that stand in the failure ledger.")]
@@ -213,7 +216,7 @@ def run(
             all_modules=all_modules,
             device=device,
             batch_size=batch_size,
-            workers=workers or min(8, os.cpu_count() or 1),
+            workers=workers or min(16, os.cpu_count() or 1),
             retry=retry,
             progress=bar,
         )

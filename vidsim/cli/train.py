@@ -38,7 +38,7 @@ Participants = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs, instead of the recipe's.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds, instead of the recipe's, such as 0,1,2.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Decoding threads; by default one per core, at most 8.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Decoding threads; by default one per core, at most 16.")]
 Tensorboard = Annotated[
     Path | None,
     typer.Option("--tensorboard", metavar="FOLDER", help="Log the run there for TensorBoard, in a folder of its name."),
@@ -103,7 +103,7 @@ def train(
     from vidsim.cli.training import watch
 
     material = find_material(
-        told, resolved, read, stimuli, source, place, workers or min(8, os.cpu_count() or 1), unlabelled
+        told, resolved, read, stimuli, source, place, workers or min(16, os.cpu_count() or 1), unlabelled
     )
     material = replace(material, facts=facts_of(judgments, participants, read, material))
     names = names_of(name, told.run.seeds)

@@ -134,7 +134,7 @@ def extract(
         Stimuli per forward pass, at least 1. By default 64 for captions, 8 on a GPU, and 1 on a CPU, where more is
         slower (measured with TimeSformer: 2.4 s a clip alone, 2.8 s among eight) and takes more memory.
     workers : int
-        Decoding threads, at least 1.
+        Decoding threads, at least 1; beside a GPU each has a process of its own, from three on.
     retry : bool
         Try files again that failed before.
     progress : Progress, optional
