@@ -1,14 +1,19 @@
 """Decoding in processes: the same frames and the same failures as in this one, whatever becomes of a process."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vidsim.data.video import decoder
+from vidsim.encoders import decoding
 from vidsim.encoders.base import Sampling
 from vidsim.encoders.decoding import DecodingProcesses
 from vidsim.encoders.preprocess import Preprocess
@@ -99,3 +104,33 @@ def test_no_process_is_left(videos):
         processes.frames(videos / "clip 0.mp4")
         (process,) = processes._all
     assert process.poll() is not None
+
+
+def test_a_process_that_cannot_begin_is_told_of(videos, monkeypatch):
+    monkeypatch.setattr(decoding, "CHILD", "raise SystemExit(3)")
+    with (
+        DecodingProcesses("pyav", SAMPLING, STEPS[0]) as broken,
+        pytest.raises(VidsimError, match=r"clip 0.mp4' was ended with status 3; what is done stays, run again"),
+    ):
+        broken.frames(videos / "clip 0.mp4")
+
+
+def test_a_process_ends_with_its_parent(videos):
+    told = json.dumps(
+        {"decoder": "pyav", "sampling": asdict(SAMPLING), "kind": "pillow", "preprocess": asdict(STEPS[0])}
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", decoding.CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    path = os.fspath(videos / "clip 0.mp4")
+    child.stdin.write(f"{told}\n".encode() + f"{json.dumps(path)}\n".encode() * 50)
+    child.stdin.flush()
+    assert json.loads(child.stdout.readline())["shape"] == [5, 3, 32, 32]
+    child.stdout.close()  # as when the parent is killed in the middle
+    child.stdin.close()
+    assert child.wait(60) == 0
+    assert child.stderr is not None
+    assert child.stderr.read() == b""
+    child.stderr.close()

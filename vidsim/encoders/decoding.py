@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,7 @@ from vidsim.encoders.preprocess import Preprocess
 from vidsim.encoders.short_side import ShortSide
 from vidsim.errors import UnusableFile, VidsimError
 
-CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
+CRASHES = frozenset(one for one in signal.Signals if one.name in {"SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE"})
 """How a process ends when a file breaks the decoder's own code."""
 
 PREPARATIONS: Mapping[str, type[Preprocess]] = {"pillow": Preprocess, "torch": ShortSide}
@@ -34,7 +35,7 @@ PIPE_BYTES = 1 << 20
 class DecodingProcesses:
     """Decode and prepare clips in processes, one for each thread that asks.
 
-    A process ends with its file of instructions, so none outlives this one. One that a damaged file brings down costs
+    A process ends when what it reads from does, so none outlives this one. One that a damaged file brings down costs
     that file alone.
 
     Parameters
@@ -128,7 +129,8 @@ class DecodingProcesses:
             _widen(process.stdout)
             self._all.append(process)
             self._own.process = process
-            process.stdin.write(self._told)
+            with suppress(BrokenPipeError):  # then the file's own line finds it broken too
+                process.stdin.write(self._told)
         return process
 
     def _ended(self, process: subprocess.Popen[bytes], path: Path) -> VidsimError:
@@ -152,16 +154,17 @@ def serve() -> None:
     facts: dict[str, Any] = told["preprocess"]
     steps: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in facts.items()}
     prepare = PREPARATIONS[told["kind"]](**steps).pixels
-    for line in sys.stdin.buffer:
-        try:
-            found = reader.decode(Path(json.loads(line)), sampling.times, prepare)
-        except UnusableFile as error:
-            _write(out, {"kind": error.kind, "reason": error.reason})
-        except VidsimError as error:
-            _write(out, {"error": str(error)})
-        else:
-            answer = {"shape": found.images.shape, "times": found.times.tolist(), "duration": found.duration}
-            _write(out, answer, found.images.data.cast("B"))
+    with suppress(BrokenPipeError):  # the parent is gone
+        for line in sys.stdin.buffer:
+            try:
+                found = reader.decode(Path(json.loads(line)), sampling.times, prepare)
+            except UnusableFile as error:
+                _write(out, {"kind": error.kind, "reason": error.reason})
+            except VidsimError as error:
+                _write(out, {"error": str(error)})
+            else:
+                answer = {"shape": found.images.shape, "times": found.times.tolist(), "duration": found.duration}
+                _write(out, answer, found.images.data.cast("B"))
 
 
 def _write(out: Any, answer: Mapping[str, Any], pixels: memoryview | bytes = b"") -> None:

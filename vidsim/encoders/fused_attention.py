@@ -11,8 +11,8 @@ from transformers.models.timesformer.modeling_timesformer import TimesformerSelf
 def fuse_attention(model: nn.Module) -> None:
     """Have TimeSformer's attention computed by torch's own function; where its weights are asked for, as before.
 
-    Same arithmetic up to rounding, less than half the time and without a map of weights in memory. Other architectures
-    of the library do so themselves.
+    Same arithmetic up to rounding, without a map of weights in memory. Other architectures of the library do so
+    themselves.
 
     Parameters
     ----------
