@@ -30,11 +30,12 @@ import numpy as np
 import torch
 from checkpoints import WRITERS, timesformer
 from search import clustered
+from torch.profiler import profile
 from torch.utils.flop_counter import FlopCounterMode
 from train import Silent, Slices, load
 
 from vidsim.adapt.recipe import Recipe, read_recipe
-from vidsim.adapt.trainer import Trained, Trainer
+from vidsim.adapt.trainer import Trainer
 from vidsim.data.stimuli import from_folder
 from vidsim.data.video import decoder
 from vidsim.encoders import catalog
@@ -179,7 +180,9 @@ def variant(recipe: Recipe, *, checkpointing: bool, compiled: bool) -> Recipe:
     return recipe.model_copy(update={"run": run})
 
 
-def training(release: Path, device: str, peak: float, steps: int, names: list[str], ways: list[str]) -> None:
+def training(
+    release: Path, device: str, peak: float, steps: int, names: list[str], ways: list[str], profiled: bool
+) -> None:
     material = load(release)
     rng = np.random.default_rng(0)
     shape = (8, 3, 224, 224)
@@ -195,8 +198,10 @@ def training(release: Path, device: str, peak: float, steps: int, names: list[st
                 recipe = variant(read_recipe(name), checkpointing=what == "checkpointing", compiled=what == "compiled")
                 start = time.perf_counter()
                 trainer = Trainer(recipe, base, material, seed=0, device=device)
-                model, optimiser = prepare(trainer)
+                model, optimiser = trainer.accelerator.prepare(*trainer._ready())
                 operations = operations or operations_of_a_clip(trainer, model, optimiser)
+                if profiled:
+                    print(profile_of(trainer, model, optimiser))
                 found = measure_training(trainer, model, optimiser, device, steps)
                 clips, seconds, epoch = found["clips"], found["seconds"], found["epoch"]
                 share = operations * clips / seconds / peak
@@ -239,16 +244,16 @@ def retrieval(rows: int, dims: int, queries: int) -> None:
         print("recall@10 at 16 lists {:.3f} and {:.3f}".format(*found), flush=True)
 
 
-def prepare(trainer: Trainer) -> tuple[Any, Any]:
-    """Return model and optimiser as `Trainer.run` makes them."""
-    recipe = trainer.recipe
-    model: Any = Trained(trainer._tower(), trainer.attached)
-    optimiser = trainer._optimiser()
-    if recipe.run.checkpointing:
-        trainer._checkpoint_activations()
-    if recipe.run.compile:
-        trainer._compile()
-    return trainer.accelerator.prepare(model, optimiser)
+def profile_of(trainer: Trainer, model: Any, optimiser: Any) -> str:
+    """Profile four steps, after four that do not count."""
+    whole = trainer.batches
+    trainer.batches = Slices(whole, min(4, len(whole)))
+    trainer._epoch(0, model, optimiser, Silent())
+    with profile() as found:
+        trainer._epoch(1, model, optimiser, Silent())
+        wait(trainer.accelerator.device.type)
+    trainer.batches = whole
+    return found.key_averages().table(sort_by=f"self_{trainer.accelerator.device.type}_time_total", row_limit=25)
 
 
 def operations_of_a_clip(trainer: Trainer, model: Any, optimiser: Any) -> int:
@@ -302,6 +307,7 @@ def main() -> None:
     two.add_argument("--steps", type=int, default=60)
     two.add_argument("--recipes", nargs="+", default=["timesformer-base-hybrid", "timesformer-base-hybrid-stimuli"])
     two.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    two.add_argument("--profile", action="store_true", help="print where the time of four steps goes")
     three = commands.add_parser("search")
     three.add_argument("--rows", type=int, default=100_000)
     three.add_argument("--dims", type=int, default=768)
@@ -310,6 +316,10 @@ def main() -> None:
         command.add_argument("--device", default="cuda")
         command.add_argument("--side", type=int, default=8192, help="of the matrices of the peak")
     told = parser.parse_args()
+    if told.device != "cpu" and not torch.cuda.is_available():
+        parser.error(
+            "torch sees no GPU; expected a CUDA build of torch and a device (--device cpu tries the script out)"
+        )
     peak = matrix_peak(told.device, told.side)
     name = torch.cuda.get_device_name() if told.device != "cpu" else "CPU"
     print(f"{name}: {peak / 1e12:.0f} TFLOP/s in bf16, torch {torch.__version__}", flush=True)
@@ -318,7 +328,7 @@ def main() -> None:
     elif told.what == "search":
         retrieval(told.rows, told.dims, told.queries)
     else:
-        training(told.release, told.device, peak, told.steps, told.recipes, told.ways)
+        training(told.release, told.device, peak, told.steps, told.recipes, told.ways, told.profile)
 
 
 if __name__ == "__main__":

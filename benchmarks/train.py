@@ -18,13 +18,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vidsim.adapt.batches import Batches, Counts, Step, StimulusBatches
 from vidsim.adapt.material import Material
 from vidsim.adapt.recipe import Recipe, read_recipe
 from vidsim.adapt.scores import scores
-from vidsim.adapt.trainer import Trained, Trainer
+from vidsim.adapt.trainer import Trainer
 from vidsim.data.judgments.read import read
 from vidsim.data.splits import validation_split
 from vidsim.encoders import catalog
@@ -85,14 +83,10 @@ def load(release: Path) -> Material:
 
 def run(trainer: Trainer, slices: int, target: float | None) -> list[tuple[float, float, int]]:
     """Train slice by slice; return seconds, validation rho and forward passes after each."""
-    recipe, validation = trainer.recipe, trainer.material.validation
+    validation = trainer.material.validation
     assert validation is not None
     human = validation.rsm()
-    model = Trained(trainer._tower(), trainer.attached)
-    optimiser = torch.optim.AdamW(
-        trainer.weights.values(), recipe.optimiser.learning_rate, weight_decay=recipe.optimiser.weight_decay
-    )
-    model, optimiser = trainer.accelerator.prepare(model, optimiser)
+    model, optimiser = trainer.accelerator.prepare(*trainer._ready())
     seconds, forwards, rows = 0.0, 0, []
     for number in range(slices):
         start = time.perf_counter()
@@ -119,9 +113,7 @@ def overhead(material: Material, steps: int) -> float:
     trainer = Trainer(read_recipe(RECIPE), catalog.resolve(ENCODER), material, seed=0, device="cpu")
     trainer.batches = Slices(trainer.batches, steps)
     clock = Clock()
-    model = Trained(trainer._tower(), trainer.attached)
-    optimiser = torch.optim.AdamW(trainer.weights.values(), 1e-4)
-    model, optimiser = trainer.accelerator.prepare(model, optimiser)
+    model, optimiser = trainer.accelerator.prepare(*trainer._ready())
     trainer._epoch(0, model, optimiser, Silent())
     model.forward = clock.around(model.forward)
     optimiser.step = clock.around(optimiser.step)

@@ -23,18 +23,9 @@ Run = Callable[..., tuple[int, str, str]]
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-LONGEST = (
-    "test_killed_at_random_moments_the_store_ends_as_if_nothing_had_happened",
-    "test_docs_train.py",
-    "test_ten_thousand_inputs",
-    "test_killed_in_mid_run_the_same_command_ends_as_if_nothing_had_happened",
-)
-"""Tests that take minutes: they come first, so that none is left alone at the end."""
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest tests first; the others stay in their order."""
-    items.sort(key=lambda item: not any(name in item.nodeid for name in LONGEST))
+    """Put the slow tests first, so that none is left alone at the end; the others stay in their order."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")

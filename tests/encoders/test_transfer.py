@@ -16,9 +16,9 @@ def test_values_arrive(values):
 
 def test_what_was_fetched_is_a_copy_of_its_own():
     map_of_tokens = torch.arange(12.0).view(3, 4)
-    fetched = Fetched(map_of_tokens[:, 0], map_of_tokens.T)
+    fetched = Fetched(map_of_tokens[:, 0]), Fetched(map_of_tokens.T)
     map_of_tokens.zero_()
-    column, turned = fetched.wait()
+    column, turned = (one.wait() for one in fetched)
     assert column.tolist() == [0, 4, 8]
     assert turned.is_contiguous()
     assert turned[1].tolist() == [1, 5, 9]

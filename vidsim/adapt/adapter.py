@@ -25,6 +25,7 @@ from vidsim.adapt.tower import trunk_of
 from vidsim.encoders import catalog
 from vidsim.encoders.base import Encoder, EncoderCard, Reduce
 from vidsim.encoders.catalog import Resolved
+from vidsim.encoders.transfer import Fetched
 from vidsim.errors import VidsimError
 
 PREFIX = "base_model.model."
@@ -302,6 +303,11 @@ class AdaptedEncoder:
         """Return the base's network, with the adapter's weights inside; the head is no part of it."""
         return self.base.model  # pyright: ignore[reportAttributeAccessIssue]
 
+    @property
+    def preprocess(self) -> Any:
+        """Return what its base prepares frames with; None where that takes none."""
+        return getattr(self.base, "preprocess", None)
+
     def prepare(self, stimulus: Any) -> Any:
         """Turn one decoded frame, or captions, into what ``encode`` takes, as the base does.
 
@@ -367,16 +373,17 @@ def _encode_with_head(
     base: Encoder, head: nn.Module, layer: str, batch: Any, layers: Sequence[str], reduce: Reduce
 ) -> dict[str, Float[ndarray, "b _"]]:
     inner = [name for name in layers if name != HEAD_LAYER]
-    of_head: dict[str, ndarray] = {}
+    of_head: list[Fetched] = []
 
     def tap(name: str, features: Tensor) -> Tensor:
         if name == layer:
             with torch.inference_mode():
                 small = reduce(HEAD_LAYER, head(features))
-            of_head[HEAD_LAYER] = small.to("cpu", torch.float32, copy=True).numpy()
+            of_head.append(Fetched(small.float()))
             if layer not in inner:
                 return features[:, :1]
         return reduce(name, features)
 
-    found = base.encode(batch, inner if layer in inner else [*inner, layer], tap) | of_head
+    found = base.encode(batch, inner if layer in inner else [*inner, layer], tap)
+    found = found | {HEAD_LAYER: of_head[0].wait().numpy()}
     return {name: found[name] for name in layers}

@@ -14,13 +14,8 @@ from torch import Tensor, nn
 from vidsim.adapt import adapter
 from vidsim.embeddings import Embeddings
 from vidsim.encoders.base import Encoder
+from vidsim.extract.encode import batch_size_for
 from vidsim.triplets import Triplets
-
-TEXTS_AT_ONCE = 64
-"""Texts in a forward pass where nothing is trained."""
-
-CLIPS_AT_ONCE = {"cpu": 1, "cuda": 8}
-"""Clips in such a pass, by device."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +76,8 @@ class Material:
         Embeddings
             By the head, or the layer where there is none.
         """
-        device = torch.device(str(getattr(encoder, "device", "cpu"))).type
-        at_once = TEXTS_AT_ONCE if self.captions is not None else CLIPS_AT_ONCE.get(device, 1)
+        device: str = encoder.device  # pyright: ignore[reportAttributeAccessIssue]  # of every encoder with weights
+        at_once = batch_size_for(encoder.card.modality, device)
         rows = [
             adapter.embed(encoder, head, layer, self._batch(encoder, ids[start : start + at_once]))
             for start in range(0, len(ids), at_once)

@@ -91,7 +91,6 @@ class _Made:
     """A step that was made, and its losses on their way from the device: the whole, then the parts named."""
 
     step: Step
-    epoch: int
     number: int
     names: tuple[str, ...]
     losses: Fetched
@@ -173,12 +172,7 @@ class Trainer:
         """
         recipe, fingerprint = self.recipe, self._fingerprint()
         kept = read_state(state, fingerprint)
-        model: Any = Trained(self._tower(), self.attached)
-        optimiser: Any = self._optimiser()
-        if recipe.run.checkpointing:
-            self._checkpoint_activations()
-        if recipe.run.compile:
-            self._compile()
+        model, optimiser = self._ready()
         now = kept or State(curve=[self._measured(0, {}, 0.0)], best=self._copy())
         if kept is not None:
             self.attached.fill(kept.weights, str(state))
@@ -281,13 +275,15 @@ class Trainer:
         shared = len(self.batches) // world * world  # all processes make as many steps: they wait for each other
         for number, step in enumerate(islice(self.batches.epoch(epoch), rank, shared, world)):
             self._set_rate(optimiser, epoch * len(self.batches) + number * world)
-            made = self._step(step, epoch, number, model, optimiser, rng)
-            self._settle(last, seen, watcher)  # a step late: a GPU goes on meanwhile
-            last = made
-        self._settle(last, seen, watcher)
+            loss, parts = self._step(step, epoch, model, optimiser, rng)
+            self._settle(last, epoch, seen, watcher)  # a step late: a GPU goes on meanwhile
+            last = _Made(step, number, tuple(parts), Fetched(torch.stack([loss, *parts.values()])))
+        self._settle(last, epoch, seen, watcher)
         return {name: math.fsum(values) / len(values) for name, values in seen.items()}
 
-    def _step(self, step: Step, epoch: int, number: int, model: Any, optimiser: Any, rng: np.random.Generator) -> _Made:
+    def _step(
+        self, step: Step, epoch: int, model: Any, optimiser: Any, rng: np.random.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         ids = self.material.fit.ids
         with self.accelerator.autocast():
             vectors = model([ids[i] for i in step.stimuli], rng)
@@ -302,18 +298,18 @@ class Trainer:
         if self.recipe.optimiser.clip:
             self.accelerator.clip_grad_norm_(self.weights.values(), self.recipe.optimiser.clip)
         optimiser.step()
-        return _Made(step, epoch, number, tuple(parts), Fetched(torch.stack([loss.detach(), *parts.values()])))
+        return loss.detach(), parts
 
-    def _settle(self, made: _Made | None, seen: dict[str, list[float]], watcher: Watcher) -> None:
+    def _settle(self, made: _Made | None, epoch: int, seen: dict[str, list[float]], watcher: Watcher) -> None:
         """Take note of a step's losses, and stop if one is not finite."""
         if made is None:
             return
-        value, *parts = made.losses.wait()[0].tolist()
+        value, *parts = made.losses.wait().tolist()
         if not math.isfinite(value):
             ids = self.material.fit.ids
             clips = ", ".join(repr(ids[i]) for i in dict.fromkeys(made.step.stimuli.tolist()))
             raise VidsimError(
-                f"the loss is {value} in step {made.number + 1} of epoch {made.epoch + 1}, with stimuli {clips}; look "
+                f"the loss is {value} in step {made.number + 1} of epoch {epoch + 1}, with stimuli {clips}; look "
                 "at these, or lower optimiser.learning_rate; what was best until then is kept"
             )
         losses = dict(zip(made.names, parts, strict=True))
@@ -361,19 +357,22 @@ class Trainer:
     def _copy(self) -> dict[str, Tensor]:
         return {name: value.detach().cpu().clone() for name, value in self.weights.items()}
 
-    def _optimiser(self) -> torch.optim.Optimizer:
+    def _ready(self) -> tuple[Any, Any]:
+        """Return what is trained and its optimiser, new, before accelerate has prepared them."""
         settings = self.recipe.optimiser
-        return torch.optim.AdamW(
+        if self.recipe.run.checkpointing:
+            self.attached.trunk.activation_checkpointing_enable(  # pyright: ignore[reportCallIssue]
+                activation_checkpointing_kwargs={"use_reentrant": False}
+            )
+        if self.recipe.run.compile:
+            self._compile()
+        optimiser = torch.optim.AdamW(
             self.weights.values(),
             settings.learning_rate,
             weight_decay=settings.weight_decay,
             fused=self.accelerator.device.type == "cuda",
         )
-
-    def _checkpoint_activations(self) -> None:
-        self.attached.trunk.activation_checkpointing_enable(  # pyright: ignore[reportCallIssue]
-            activation_checkpointing_kwargs={"use_reentrant": False}
-        )
+        return Trained(self._tower(), self.attached), optimiser
 
     def _compile(self) -> None:
         model: Any = self.encoder.model  # pyright: ignore[reportAttributeAccessIssue]

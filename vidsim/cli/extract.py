@@ -24,6 +24,7 @@ from vidsim.cli.options import (
     columns_of,
     root_of,
     shard_of,
+    workers_of,
 )
 from vidsim.cli.stored import stored_stimuli
 from vidsim.errors import VidsimError
@@ -220,7 +221,7 @@ def run(
             all_modules=all_modules,
             device=device,
             batch_size=batch_size,
-            workers=workers or min(16, os.cpu_count() or 1),
+            workers=workers_of(workers),
             retry=retry,
             progress=bar,
         )

@@ -55,6 +55,13 @@ Layers = Annotated[
         help="Layers to store, separated by commas; all by default. Without the default layer, the last is indexed."
     ),
 ]
+
+
+def workers_of(given: int | None) -> int:
+    """Return how many threads decode: as many as were asked for, else one per core, at most 16."""
+    return given or min(16, os.cpu_count() or 1)
+
+
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Checkpoint = Annotated[
     Path | None,

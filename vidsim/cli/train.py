@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.options import DEFAULT_ROOT, Checkpoint, Device, Json, Revision, Root, root_of
+from vidsim.cli.options import DEFAULT_ROOT, Checkpoint, Device, Json, Revision, Root, root_of, workers_of
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -102,9 +102,7 @@ def train(
     from vidsim.cli.trained import Run, evaluate_runs, find_baselines, named, only, summary, tell, write_cards
     from vidsim.cli.training import watch
 
-    material = find_material(
-        told, resolved, read, stimuli, source, place, workers or min(16, os.cpu_count() or 1), unlabelled
-    )
+    material = find_material(told, resolved, read, stimuli, source, place, workers_of(workers), unlabelled)
     material = replace(material, facts=facts_of(judgments, participants, read, material))
     names = names_of(name, told.run.seeds)
     kept = set[str]() if restart else finished(folder, names, told, resolved, material, force=force)

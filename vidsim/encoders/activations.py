@@ -119,7 +119,7 @@ def collect(
     )
     with torch.inference_mode(), exact, capture(model, layers, sink, stop=stop):
         forward()
-    return {layer: found[layer].wait()[0].numpy() for layer in layers}
+    return {layer: found[layer].wait().numpy() for layer in layers}
 
 
 def _single(output: Any) -> Any:

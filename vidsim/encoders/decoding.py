@@ -148,7 +148,8 @@ def serve() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     out = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # whatever libraries print
+    with suppress(OSError):  # it may be closed
+        os.dup2(2, 1)  # whatever libraries print
     told: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     reader, sampling = decoder(told["decoder"]), Sampling(**told["sampling"])
     facts: dict[str, Any] = told["preprocess"]
@@ -162,6 +163,8 @@ def serve() -> None:
                 _write(out, {"kind": error.kind, "reason": error.reason})
             except VidsimError as error:
                 _write(out, {"error": str(error)})
+            except MemoryError:
+                _write(out, {"error": "out of memory while decoding; use fewer --workers"})
             else:
                 answer = {"shape": found.images.shape, "times": found.times.tolist(), "duration": found.duration}
                 _write(out, answer, found.images.data.cast("B"))

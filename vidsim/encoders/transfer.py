@@ -26,26 +26,23 @@ def to_device(values: Any, device: torch.device | str) -> Tensor:
 
 
 class Fetched:
-    """Tensors on their way to the CPU.
+    """A tensor on its way to the CPU.
 
     Parameters
     ----------
-    tensors : Tensor
-        On one device.
+    tensor : Tensor
+        On any device.
     """
 
-    def __init__(self, *tensors: Tensor) -> None:
-        queued = tensors[0].is_cuda
+    def __init__(self, tensor: Tensor) -> None:
         # copied: a view would keep all of its storage alive
-        self._copies = [
-            one.to("cpu", copy=True, memory_format=torch.contiguous_format, non_blocking=queued) for one in tensors
-        ]
-        self._done = torch.cuda.Event() if queued else None
+        self._copy = tensor.to("cpu", copy=True, memory_format=torch.contiguous_format, non_blocking=tensor.is_cuda)
+        self._done = torch.cuda.Event() if tensor.is_cuda else None
         if self._done is not None:
-            self._done.record(torch.cuda.current_stream(tensors[0].device))
+            self._done.record(torch.cuda.current_stream(tensor.device))
 
-    def wait(self) -> list[Tensor]:
-        """Return them, once they are there."""
+    def wait(self) -> Tensor:
+        """Return it, once it is there."""
         if self._done is not None:
             self._done.synchronize()
-        return self._copies
+        return self._copy

@@ -24,7 +24,7 @@ from vidsim.encoders.base import Encoder, EncoderCard
 from vidsim.encoders.decoding import PREPARATIONS, DecodingProcesses
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.errors import UnusableFile, VidsimError
-from vidsim.extract.encode import encode
+from vidsim.extract.encode import batch_size_for, encode
 from vidsim.extract.plan import Plan, caption_entry, file_entry, plan, used_captions
 from vidsim.extract.spec import FeatureSpec
 from vidsim.extract.writer import Writer
@@ -131,8 +131,7 @@ def extract(
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     batch_size : int, optional
-        Stimuli per forward pass, at least 1. By default 64 for captions, 8 on a GPU, and 1 on a CPU, where more is
-        slower (measured with TimeSformer: 2.4 s a clip alone, 2.8 s among eight) and takes more memory.
+        Stimuli per forward pass, at least 1; by default as `batch_size_for` says.
     workers : int
         Decoding threads, at least 1; beside a GPU each has a process of its own, from three on.
     retry : bool
@@ -185,7 +184,7 @@ def extract(
     if todo.todo:
         where = catalog.resolve_device(device)
         encoder = encoder or catalog.load(resolved, device=where)
-        size = batch_size or (64 if card.modality == "text" else 1 if where == "cpu" else 8)
+        size = batch_size or batch_size_for(card.modality, where)
         create = partial(
             store.create,
             card.name,
@@ -335,14 +334,30 @@ def _captioned(stimuli: Sequence[Stimulus], spec: FeatureSpec) -> Iterator[Item 
 def _decoded(
     stimuli: Sequence[Stimulus], encoder: Encoder, spec: FeatureSpec, batch_size: int, workers: int, device: str
 ) -> Iterator[Item | Failure]:
+    import torch
+
+    # one batch in the model, one ready, and one clip in each thread: memory does not grow with the number of clips
+    ahead = 2 * batch_size + workers
+    waiting = iter(stimuli)
+    threads = torch.get_num_threads()
     with _reading(encoder, spec, workers, device) as read:
-        yield from _decoded_by(read, stimuli, encoder, spec, batch_size, workers)
+        job = partial(_outcome, encoder=encoder, read=read, spec=spec)
+        pool = ThreadPoolExecutor(workers, "decode", initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            pending: deque[Future[Item | Failure]] = deque(pool.submit(job, s) for s in islice(waiting, ahead))
+            while pending:
+                outcome = pending.popleft().result()
+                pending.extend(pool.submit(job, s) for s in islice(waiting, 1))
+                yield outcome
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)  # the decoding threads have set what later threads begin with
 
 
 @contextmanager
 def _reading(encoder: Encoder, spec: FeatureSpec, workers: int, device: str) -> Generator[Callable[[Path], Frames]]:
     """Choose how clips are decoded: in these threads, or where a GPU would wait for them in processes of their own."""
-    sampling, preprocess = encoder.card.sampling, getattr(getattr(encoder, "base", encoder), "preprocess", None)
+    sampling, preprocess = encoder.card.sampling, getattr(encoder, "preprocess", None)
     several = device != "cpu" and workers > FEW
     assert sampling is not None, f"{encoder.card.name} takes frames but its card has no sampling"
     if several and isinstance(preprocess, Preprocess) and type(preprocess) in PREPARATIONS.values():
@@ -353,50 +368,26 @@ def _reading(encoder: Encoder, spec: FeatureSpec, workers: int, device: str) -> 
     yield lambda path: reader.decode(path, sampling.times, encoder.prepare)
 
 
-def _decoded_by(
-    read: Callable[[Path], Frames],
-    stimuli: Sequence[Stimulus],
-    encoder: Encoder,
-    spec: FeatureSpec,
-    batch_size: int,
-    workers: int,
-) -> Iterator[Item | Failure]:
-    import torch
-
-    def job(stimulus: Stimulus) -> Item | Failure:
-        try:
-            return _prepare(stimulus, encoder, read, spec)
-        except UnusableFile as error:
-            try:
-                entry = file_entry(stimulus)
-                entry = replace(entry, content=content_hash(Path(entry.path)))
-            except UnusableFile:
-                entry = Entry(stimulus.id, stimulus.path.as_posix() if stimulus.path else stimulus.id, "")
-            return Failure(
-                path=entry.path,
-                id=entry.id,
-                content=entry.content,
-                size=entry.size,
-                mtime_ns=entry.mtime_ns,
-                scope=spec.decoder,
-                kind=error.kind,
-                reason=error.reason,
-            )
-
-    # one batch in the model, one ready, and one clip in each thread: memory does not grow with the number of clips
-    ahead = 2 * batch_size + workers
-    waiting = iter(stimuli)
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers, "decode", initializer=torch.set_num_threads, initargs=(1,))
+def _outcome(stimulus: Stimulus, encoder: Encoder, read: Callable[[Path], Frames], spec: FeatureSpec) -> Item | Failure:
+    """Prepare a clip, or say why it cannot be used."""
     try:
-        pending: deque[Future[Item | Failure]] = deque(pool.submit(job, s) for s in islice(waiting, ahead))
-        while pending:
-            outcome = pending.popleft().result()
-            pending.extend(pool.submit(job, s) for s in islice(waiting, 1))
-            yield outcome
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # the decoding threads have set what later threads begin with
+        return _prepare(stimulus, encoder, read, spec)
+    except UnusableFile as error:
+        try:
+            entry = file_entry(stimulus)
+            entry = replace(entry, content=content_hash(Path(entry.path)))
+        except UnusableFile:
+            entry = Entry(stimulus.id, stimulus.path.as_posix() if stimulus.path else stimulus.id, "")
+        return Failure(
+            path=entry.path,
+            id=entry.id,
+            content=entry.content,
+            size=entry.size,
+            mtime_ns=entry.mtime_ns,
+            scope=spec.decoder,
+            kind=error.kind,
+            reason=error.reason,
+        )
 
 
 def _prepare(stimulus: Stimulus, encoder: Encoder, read: Callable[[Path], Frames], spec: FeatureSpec) -> Item:
