@@ -1,6 +1,12 @@
+import shlex
+import subprocess
+import sys
+
+import pytest
 import typer
 
 from vidsim.cli.app import VERBS, build, outline
+from vidsim.store import Store
 
 
 def test_the_outline_says_of_every_verb_what_the_verb_says_itself():
@@ -35,3 +41,12 @@ def test_a_name_that_begins_with_a_dash_goes_behind_two(vidsim, tmp_path):
     assert status == 2
     assert err == ("vidsim: No such option: -Y; a name that begins with - goes behind --; see: vidsim search --help\n")
     assert "no index in" in vidsim("search", "--root", tmp_path, "--", "-Yw 1.mp4")[2]
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-"])
+def test_closed_streams_stop_nothing(closed, clips, tmp_path):
+    verb = f"index {shlex.quote(str(clips))} --encoder motion-energy --root {shlex.quote(str(tmp_path))}"
+    code = "from vidsim.cli import main; main()"
+    done = subprocess.run(["sh", "-c", f"{sys.executable} -c '{code}' {verb} {closed}"], check=False)
+    assert done.returncode == 0
+    assert len(Store(tmp_path)["motion-energy"]["energy"]) == 6

@@ -103,6 +103,11 @@ def _options(
     logging.getLogger("vidsim").setLevel(levels[min(verbose, 2)])
 
 
+def _nowhere() -> io.TextIOWrapper:
+    """Stand in for a standard stream that the caller has closed, as some job schedulers do."""
+    return io.TextIOWrapper(io.FileIO(os.devnull, "w"))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line: one line on stderr and exit status 2 for every problem a user can mend.
 
@@ -118,6 +123,8 @@ def main(arguments: list[str] | None = None) -> None:
     """
     # OpenMP threads that spin while they wait take the cores from the decoding threads; read when torch is imported
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name is printed whatever the terminal's encoding
