@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float, Float32, Int8, Int32
 from numpy import ndarray
 
 from vidsim.errors import VidsimError
@@ -30,6 +30,7 @@ MATRIX_VERSION = 1
 """Raised whenever a seed comes to mean another matrix."""
 
 ROWS_AT_ONCE = 64  # keeps the random bits of a step in the processor's cache
+ROWS_WIDENED = 512
 MOST_FEATURES = 2**31 - 1
 
 
@@ -81,7 +82,7 @@ class SparseProjection:
     ----------
     indices : array of shape (n_components, k)
         Features drawn by each row, k = round(sqrt(n_features)), by stratum.
-    signs : array of shape (n_components, k)
+    signs : array of shape (n_components, k), int8
         Sign of each entry, +1 or -1.
     scale : float
         Size of an entry: sqrt(n_features / k) / sqrt(n_components).
@@ -139,8 +140,13 @@ class SparseProjection:
             columns = torch.empty(features.shape[::-1], dtype=torch.float32, device=features.device)
             columns.copy_(features.T)
             indices, signs = self._on(features.device)
-            sums = embedding_bag(indices, columns, mode="sum", per_sample_weights=signs)
-            return sums.mul_(self.scale).T.contiguous()
+            # signs are kept as bytes; on the CPU, widening a few rows at a time keeps memory at a byte a sign
+            at_once = ROWS_WIDENED if features.device.type == "cpu" else self.n_components
+            sums = [
+                embedding_bag(drawn, columns, mode="sum", per_sample_weights=sign.float())
+                for drawn, sign in zip(indices.split(at_once), signs.split(at_once), strict=True)
+            ]
+            return torch.cat(sums).mul_(self.scale).T.contiguous()
 
     def transform(self, features: Float[ndarray, "b d"]) -> Float32[ndarray, "b k"]:
         """Project a batch of numpy rows; see ``project``.
@@ -204,7 +210,7 @@ def projection(n_features: int, n_components: int = 4732, seed: int = 0) -> Spar
     return SparseProjection(n_features, n_components, seed) if n_features > n_components else None
 
 
-def _draw(n_features: int, rows: int, seed: int) -> tuple[Int32[ndarray, "n k"], Float32[ndarray, "n k"]]:
+def _draw(n_features: int, rows: int, seed: int) -> tuple[Int32[ndarray, "n k"], Int8[ndarray, "n k"]]:
     """Draw features and signs of all rows from 32-bit words: one to place the strata, then one for each entry."""
     k = round(math.sqrt(n_features))
     edges = np.arange(k + 1, dtype=np.uint64) * np.uint64(n_features) // np.uint64(k)
@@ -212,14 +218,14 @@ def _draw(n_features: int, rows: int, seed: int) -> tuple[Int32[ndarray, "n k"],
     d = np.uint32(n_features)
     words = np.random.Philox(key=np.array([seed, n_features], np.uint64))
     indices = np.empty((rows, k), np.uint32)
-    signs = np.empty((rows, k), np.float32)
+    signs = np.empty((rows, k), np.int8)
     for first in range(0, rows, ROWS_AT_ONCE):
         chunk = slice(first, min(first + ROWS_AT_ONCE, rows))
         n = (chunk.stop - first) * (k + 1)
         raw = words.random_raw((n + 1) // 2).astype("<u8", copy=False).view("<u4")[:n].reshape(-1, k + 1)
         shift = (raw[:, :1].astype(np.uint64) * np.uint64(n_features) >> np.uint64(32)).astype(np.uint32)
         bits = raw[:, 1:]
-        np.subtract((bits & np.uint32(1)) * np.uint32(2), 1.0, out=signs[chunk], casting="unsafe")
+        np.subtract((bits & np.uint32(1)) * np.uint32(2), np.uint32(1), out=signs[chunk], casting="unsafe")
         within = ((bits >> np.uint32(1)).astype(np.uint64) * widths >> np.uint64(31)).astype(np.uint32)
         placed = within + starts + shift
         # modulo n_features: where nothing is to be taken away, the unsigned difference wraps to a large number
