@@ -9,9 +9,10 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from io import BufferedReader, FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -106,12 +107,9 @@ class DecodingProcesses:
         import torch
 
         images = torch.empty(answer["shape"], dtype=torch.uint8, pin_memory=self._pinned)
-        left = images.numpy().data.cast("B")
-        while left:
-            count = process.stdout.readinto(left)  # pyright: ignore[reportAttributeAccessIssue]  # unbuffered
-            if not count:
-                raise self._ended(process, path)
-            left = left[count:]
+        pixels = images.numpy().data.cast("B")
+        if process.stdout.readinto(pixels) < len(pixels):  # pyright: ignore[reportAttributeAccessIssue]  # buffered
+            raise self._ended(process, path)
         return Frames(images, np.asarray(answer["times"]), answer["duration"])
 
     def _process(self) -> subprocess.Popen[bytes]:
@@ -127,6 +125,8 @@ class DecodingProcesses:
             )
             assert process.stdin is not None
             _widen(process.stdout)
+            # a line is read at once: read byte by byte, it lets another thread run at each
+            process.stdout = BufferedReader(cast("FileIO", process.stdout))
             self._all.append(process)
             self._own.process = process
             with suppress(BrokenPipeError):  # then the file's own line finds it broken too

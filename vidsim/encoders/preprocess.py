@@ -285,7 +285,8 @@ def _crop(image: UInt8[ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[ndarra
             widths[axis] = (before, want - have - before)
             image = np.pad(image, widths)
         else:
-            image = image.take(range((have - want) // 2, (have - want) // 2 + want), axis=axis)
+            start = (have - want) // 2
+            image = image[start : start + want] if axis == 0 else image[:, start : start + want]
     return image
 
 
