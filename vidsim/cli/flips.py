@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vidsim.cli.judgments.source import ContextName, load_split
 from vidsim.cli.options import Captions, root_of
 from vidsim.cli.spaces import Similarity, find_space
+from vidsim.cli.stored import is_path, stimuli_of
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -123,7 +124,6 @@ def find_look(found: "Comparison", source: str, root: str, n: int, *, images: bo
 def _stimuli(source: str, root: str, spaces: tuple[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """Find the first caption of stimuli, and their files: in the set judged, else where a space was made from."""
     from vidsim.data.judgments.read import read
-    from vidsim.data.stimuli import StimulusSet
     from vidsim.errors import NoStore
     from vidsim.store import Store
 
@@ -131,13 +131,9 @@ def _stimuli(source: str, root: str, spaces: tuple[str, str]) -> tuple[dict[str,
         store = Store(root_of(root))
     except NoStore:
         store = None
-    stored = store is not None and not source.startswith((".", "/", "~")) and source in store.judgments
+    stored = store is not None and not is_path(source) and source in store.judgments
     paths: dict[str, str] = {}
-    if store is None or not stored:
-        stimuli = read(Path(source).expanduser()).stimuli
-    else:
-        table = store.stimuli.get(source)
-        stimuli = None if table is None else StimulusSet.from_arrow(table, source)
+    stimuli = stimuli_of(store, source) if store is not None and stored else read(Path(source).expanduser()).stimuli
     for name in spaces if store is not None else ():
         encoder = name.partition(":")[0]
         for table in store.tables(encoder) if store is not None and encoder in store else ():

@@ -11,6 +11,7 @@ from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption,
 from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root, root_of
 from vidsim.cli.output import check_out, write_out
 from vidsim.cli.spaces import CaptionsOption, Similarity, SimilarityOption, find_space
+from vidsim.cli.stored import is_path, stimuli_of
 from vidsim.errors import VidsimError
 from vidsim.report.text import span
 
@@ -171,7 +172,7 @@ def _changed(changes: "tuple[Change, ...]") -> list[dict[str, Any]]:
 
 def _human(source: str, root: str, split: str | None, context: str, seed: int) -> "tuple[RSM, float | None]":
     """Find people's similarities and, where there are trials, how reliable these are."""
-    stored = None if source.startswith((".", "/", "~")) else _stored_matrix(source, root, split)
+    stored = None if is_path(source) else _stored_matrix(source, root, split)
     if stored is not None:
         return stored, None
     from vidsim.analysis.reliability import reliability
@@ -187,7 +188,6 @@ def _human(source: str, root: str, split: str | None, context: str, seed: int) -
 
 
 def _stored_matrix(name: str, root: str, split: str | None) -> "RSM | None":
-    from vidsim.data.stimuli import StimulusSet
     from vidsim.errors import NoStore
     from vidsim.rsm import RSM
     from vidsim.store import Store
@@ -202,8 +202,7 @@ def _stored_matrix(name: str, root: str, split: str | None) -> "RSM | None":
     human = RSM.from_table(table)
     if split is None:
         return human
-    stimuli = store.stimuli.get(name)
-    ids = split_ids(None if stimuli is None else StimulusSet.from_arrow(stimuli, name), split, name)
+    ids = split_ids(stimuli_of(store, name), split, name)
     return human.take([stimulus for stimulus in ids if stimulus in human.position])
 
 

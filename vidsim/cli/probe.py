@@ -11,6 +11,7 @@ from vidsim.cli import show
 from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root, root_of
 from vidsim.cli.output import check_out, write_out
 from vidsim.cli.spaces import CaptionsOption, find_space
+from vidsim.cli.stored import is_path, stimuli_of
 from vidsim.cli.words import names_of
 from vidsim.errors import VidsimError
 
@@ -134,23 +135,22 @@ def find_ratings(source: str, root: str) -> "Ratings":
         If there are no such stimuli, or they have no ratings.
     """
     from vidsim.data.ratings import Ratings, read_ratings
-    from vidsim.data.stimuli import StimulusSet
     from vidsim.errors import NoStore
     from vidsim.store import Store
 
     path = Path(source).expanduser()
     found = None
-    if not source.startswith((".", "/", "~")):
+    if not is_path(source):
         try:
-            stored = Store(root_of(root)).stimuli
-            table = stored.get(source)
-            if table is None and not path.exists():
-                _ = stored[source]  # says which there are
+            store = Store(root_of(root))
+            stimuli = stimuli_of(store, source)
+            if stimuli is None and not path.exists():
+                _ = store.stimuli[source]  # says which there are
         except NoStore as error:
             if not path.exists():
                 raise VidsimError(f"no file {source!r}, and {error}") from None
-            table = None
-        found = None if table is None else Ratings.of(StimulusSet.from_arrow(table, source))
+            stimuli = None
+        found = None if stimuli is None else Ratings.of(stimuli)
     found = found or read_ratings(path)
     if not found.attributes:
         raise VidsimError(f"the stimuli of {source!r} have no ratings; expected columns of numbers, such as intimacy")

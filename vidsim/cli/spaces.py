@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidsim.cli.options import Captions, root_of
+from vidsim.cli.stored import is_path
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def find_space(name: str, root: str, captions: str = "mean") -> Space:
     from vidsim.store.missing import nearest
 
     path = Path(name).expanduser()
-    if name.startswith((".", "/", "~")):
+    if is_path(name):
         return Space(name, read_space(path))
     is_file = path.suffix.lower() in SPACE_SUFFIXES and path.is_file()
     try:

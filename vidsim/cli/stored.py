@@ -1,4 +1,4 @@
-"""Stimulus sets of the store, by name."""
+"""Names that a user types: what is a path, and the stimulus sets of the store."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,20 @@ from vidsim.errors import NoStore
 
 if TYPE_CHECKING:
     from vidsim.data.stimuli import StimulusSet
+    from vidsim.store import Store
+
+
+def is_path(name: str) -> bool:
+    """Tell a path, as ``./name`` always is, from what may be a name in the store."""
+    return name.startswith((".", "/", "~"))
+
+
+def stimuli_of(store: "Store", name: str) -> "StimulusSet | None":
+    """Read the stimulus set of that name, if the store has one."""
+    from vidsim.data.stimuli import StimulusSet
+
+    table = store.stimuli.get(name)
+    return None if table is None else StimulusSet.from_arrow(table, name)
 
 
 def stored_stimuli(name: str, root: str) -> "StimulusSet":

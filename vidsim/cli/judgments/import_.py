@@ -23,6 +23,7 @@ from vidsim.cli.judgments.source import (
     rt_range_of,
 )
 from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
+from vidsim.cli.stored import is_path
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _stimuli(name: str, root: str) -> "StimulusSet":
 
     place = Path(name).expanduser()
     named = Store(root, create=True).stimuli
-    if not name.startswith((".", "/", "~")) and (name in named or not place.exists()):
+    if not is_path(name) and (name in named or not place.exists()):
         return StimulusSet.from_arrow(named[name], name)
     return from_source(place)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidsim.cli.options import columns_of, root_of
+from vidsim.cli.stored import is_path, stimuli_of
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -253,12 +254,11 @@ def _told(source: str, judgments: "Judgments") -> "Judgments":
 
 def _find(source: str, root: str, how: "Reading | None") -> "tuple[Judgments, StimulusSet | None]":
     from vidsim.data.judgments.judgments import Judgments
-    from vidsim.data.stimuli import StimulusSet
     from vidsim.errors import NoStore
 
     path = Path(source).expanduser()
     named = None
-    if how is None and not source.startswith((".", "/", "~")):
+    if how is None and not is_path(source):
         from vidsim.store import Store
 
         try:
@@ -271,8 +271,7 @@ def _find(source: str, root: str, how: "Reading | None") -> "tuple[Judgments, St
             if named is None and not path.exists():
                 _ = store.judgments[source]  # says which there are
             if named is not None:
-                stimuli = store.stimuli.get(source)
-                return Judgments.from_table(named), None if stimuli is None else StimulusSet.from_arrow(stimuli, source)
+                return Judgments.from_table(named), stimuli_of(store, source)
     from vidsim.data.judgments.read import read
 
     found = read(path) if how is None else read(path, how)
