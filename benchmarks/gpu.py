@@ -36,7 +36,7 @@ from train import Silent, Slices, load
 
 from vidsim.adapt.recipe import Recipe, read_recipe
 from vidsim.adapt.trainer import Trainer
-from vidsim.data.stimuli import from_folder
+from vidsim.data.sources import from_folder
 from vidsim.data.video import decoder
 from vidsim.encoders import catalog
 from vidsim.encoders.decoding import DecodingProcesses

@@ -53,7 +53,7 @@ def throughput(folder: Path, checkpoint: Path, batch_size: int, repeats: int) ->
     """Return clips per second of the bare forward and of extraction, repeat by repeat."""
     import torch
 
-    from vidsim.data.stimuli import from_folder
+    from vidsim.data.sources import from_folder
     from vidsim.data.video import decoder
     from vidsim.encoders import catalog
     from vidsim.extract import extract

@@ -138,7 +138,7 @@ def test_every_local_link_leads_somewhere():
 
 
 def test_the_list_of_suffixes_is_the_real_one():
-    from vidsim.data.stimuli import VIDEO_SUFFIXES
+    from vidsim.data.sources import VIDEO_SUFFIXES
 
     (listed,) = re.findall(r"known by suffix \(`([^`]+)`\)", README)
     assert set(listed.split()) == VIDEO_SUFFIXES

@@ -15,7 +15,8 @@ import torch
 
 from vidsim.adapt.frames import STALE, FrameCache
 from vidsim.data.pyav import PyAV
-from vidsim.data.stimuli import Stimulus, StimulusSet, from_folder
+from vidsim.data.sources import from_folder
+from vidsim.data.stimuli import Stimulus, StimulusSet
 from vidsim.data.video import decoder
 from vidsim.encoders import catalog
 from vidsim.encoders.base import Sampling

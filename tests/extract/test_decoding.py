@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vidsim.data.stimuli import from_folder
+from vidsim.data.sources import from_folder
 from vidsim.encoders import catalog
 from vidsim.encoders.decoding import DecodingProcesses
 from vidsim.encoders.preprocess import Preprocess

@@ -174,7 +174,7 @@ def run(
     from vidsim.cli.encoders import find_card, resolve
     from vidsim.cli.heap import map_large_blocks
     from vidsim.cli.progress import Bar
-    from vidsim.data import stimuli as sources
+    from vidsim.data import sources
     from vidsim.encoders import catalog
 
     place = root_of(root)
@@ -232,7 +232,7 @@ def _stimuli(
     source: Path | None, name: str | None, root: str, *, all_files: bool, columns: dict[str, str]
 ) -> "StimulusSet":
     """Find the stimuli: those of a source, of a named set, or of a named set that have files in the source."""
-    from vidsim.data import stimuli as sources
+    from vidsim.data import sources
 
     if source is None and name is None:
         raise VidsimError("nothing to encode: give a folder, a video or a table, or --stimuli NAME")

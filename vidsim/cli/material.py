@@ -154,7 +154,7 @@ def find_material(
 
 def _located(stimuli: "StimulusSet", source: Path | None) -> "StimulusSet":
     """Find the videos of all stimuli."""
-    from vidsim.data.stimuli import from_source
+    from vidsim.data.sources import from_source
 
     if source is None:
         return stimuli

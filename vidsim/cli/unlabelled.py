@@ -35,7 +35,7 @@ def find_unlabelled(source: str, root: str, judged: Collection[str], *, captions
     VidsimError
         If there is no such source, or nothing is left of it.
     """
-    from vidsim.data.stimuli import from_source
+    from vidsim.data.sources import from_source
     from vidsim.store import NotStored
 
     try:

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from vidsim.data.stimuli import COLUMNS, TABLE_SUFFIXES, StimulusSet
+from vidsim.data.sources import COLUMNS, TABLE_SUFFIXES
+from vidsim.data.stimuli import StimulusSet
 from vidsim.errors import VidsimError
 
 SOCIAL = ("intimacy", "valence", "arousal", "dominance", "communication")

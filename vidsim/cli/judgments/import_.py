@@ -123,7 +123,8 @@ def _with_stimuli(found: "Imported", name: str, path: Path, root: str) -> "Impor
 
 def _stimuli(name: str, root: str) -> "StimulusSet":
     """Find stimuli: a name in the store comes first, ``./name`` is always a file or folder."""
-    from vidsim.data.stimuli import StimulusSet, from_source
+    from vidsim.data.sources import from_source
+    from vidsim.data.stimuli import StimulusSet
     from vidsim.store import Store
 
     place = Path(name).expanduser()
