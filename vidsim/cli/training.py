@@ -1,4 +1,4 @@
-"""How a training run goes, on stderr: a line an epoch, and where a person watches, a bar within it."""
+"""How a training run goes, on stderr: a line an epoch; within it a bar where a person watches, else a line a minute."""
 
 import sys
 import time
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SCORES = ("rho", "two_way", "three_way")
 """Validation scores that are told."""
 
+OFTEN = 60.0
+"""Seconds after which a log hears of a run again, in the middle of a long epoch."""
+
 
 class Lines:
     """Tell losses, validation scores, speed and the time that is left.
@@ -30,15 +33,19 @@ class Lines:
         Stimuli forwarded in an epoch.
     ceiling : float
         Rho that a perfect model would have, told beside rho; NaN where it is not known.
+    processes : int
+        Processes that share an epoch's steps.
     quiet : bool
         Tell nothing, as all processes but the first do.
     """
 
-    def __init__(self, *, forwards: int, ceiling: float = float("nan"), quiet: bool = False) -> None:
-        self._forwards, self._ceiling, self._quiet = forwards, ceiling, quiet
+    def __init__(
+        self, *, forwards: int, ceiling: float = float("nan"), processes: int = 1, quiet: bool = False
+    ) -> None:
+        self._forwards, self._ceiling, self._processes, self._quiet = forwards, ceiling, processes, quiet
         self._bar: Progress | None = None
         self._epochs = self._steps = self._done = 0
-        self._start = 0.0
+        self._start = self._told = 0.0
         self._began = 0
 
     def __enter__(self) -> "Lines":
@@ -65,7 +72,7 @@ class Lines:
             Epochs that are done already.
         """
         self._epochs, self._steps, self._done, self._began = epochs, steps, done, done
-        self._start = time.monotonic()
+        self._start = self._told = time.monotonic()
         if self._quiet:
             return
         again = f", from epoch {done + 1} on" if done else ""
@@ -86,18 +93,28 @@ class Lines:
             self._bar.start()
 
     def step(self, number: int, losses: Mapping[str, float]) -> None:
-        """Move the bar.
+        """Move the bar, or tell a log that the run goes on.
 
         Parameters
         ----------
         number : int
-            Step within the epoch, from 0 on.
+            Step of this process within the epoch, from 0 on.
         losses : mapping of str to float
             Of the step.
         """
+        now = time.monotonic()
+        if self._quiet or (self._bar is None and now - self._told < OFTEN):
+            return
+        told = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        step = min((number + 1) * self._processes, self._steps)
+        made = (self._done - self._began) * self._steps + step
+        left = _span((now - self._start) / made * ((self._epochs - self._began) * self._steps - made))
         if self._bar is not None:
-            told = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
-            self._bar.update(self._bar.task_ids[0], completed=number + 1, losses=told)
+            self._bar.update(self._bar.task_ids[0], completed=step, losses=f"{told}, {left} left")
+            return
+        self._told = now
+        where = f"epoch {self._done + 1}/{self._epochs}, step {step:,}/{self._steps:,}"
+        typer.echo(f"{where}: {told}, {left} left", err=True)
 
     def epoch(self, row: Mapping[str, Any], best: int) -> None:
         """Tell an epoch.
@@ -112,7 +129,8 @@ class Lines:
         self._done += 1
         if self._quiet:
             return
-        spent = time.monotonic() - self._start
+        self._told = time.monotonic()
+        spent = self._told - self._start
         left = spent / (self._done - self._began) * (self._epochs - self._done)
         told = [f"{name} {value:.4f}" for name, value in row["losses"].items()]
         for name in (name for name in SCORES if row.get(name) is not None):
@@ -174,9 +192,10 @@ def watch(trainer: "Trainer", *, ceiling: float, tensorboard: Path | None) -> "G
         For the run.
     """
     forwards, first = trainer.batches.counts().forwards, trainer.accelerator.is_main_process
+    processes = trainer.accelerator.num_processes
     with ExitStack() as stack:
         watchers: list[Watcher] = [
-            stack.enter_context(Lines(forwards=forwards, ceiling=ceiling, quiet=not first)),
+            stack.enter_context(Lines(forwards=forwards, ceiling=ceiling, processes=processes, quiet=not first)),
         ]
         if tensorboard is not None and first:
             from vidsim.adapt.schedule import learning_rate
@@ -186,7 +205,7 @@ def watch(trainer: "Trainer", *, ceiling: float, tensorboard: Path | None) -> "G
                 tensorboard.expanduser(),
                 forwards=forwards,
                 rate=partial(learning_rate, trainer.recipe.optimiser),
-                processes=trainer.accelerator.num_processes,
+                processes=processes,
             )
             watchers.append(stack.enter_context(log))
         yield Watchers(watchers)
