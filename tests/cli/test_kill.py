@@ -1,4 +1,6 @@
 import json
+import multiprocessing
+import os
 import random
 import signal
 import subprocess
@@ -8,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from vidsim.cli import main
 from vidsim.errors import VidsimError
 from vidsim.store import Store
 
@@ -29,30 +32,49 @@ def index(folder, root):
     return [*COMMAND, "index", str(folder), "--encoder", "motion-energy", "--json", "--root", str(root)]
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(30, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_the_store_ends_as_if_nothing_had_happened(many, tmp_path, kills):
+def run(arguments, answer):
+    """Run vidsim in this process; the forkserver has imported most of what takes time, so that kills fall into work."""
+    with answer.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+    sys.argv = ["vidsim", *arguments]
+    main()
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_store_ends_as_if_nothing_had_happened(many, tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["vidsim.cli", "torch", "pyarrow.dataset", "lance_namespace"])
+    answer = tmp_path / "answer.json"
+
+    def started(root):
+        process = context.Process(target=run, args=(index(many, root)[len(COMMAND) :], answer))
+        process.start()
+        return process
+
+    started(tmp_path / "first").join()  # the server is up
     start = time.monotonic()
-    subprocess.run(index(many, tmp_path / "whole"), check=True, capture_output=True)
+    started(tmp_path / "whole").join()
     length = time.monotonic() - start
     whole = Store(tmp_path / "whole")["motion-energy"]
-    moments = random.Random(kills)
+    moments = random.Random(0)
     killed = finished = 0
-    while killed < kills or not finished:
+    while killed < 30 or not finished:
         root = tmp_path / f"killed {finished}"
-        process = subprocess.Popen(index(many, root), stdout=subprocess.PIPE, text=True)
-        try:
-            # later than the last kill asked for, the run may finish
-            out, _ = process.communicate(timeout=moments.uniform(0.1, 1.0) * length if killed < kills else 60)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+        process = started(root)
+        # later than the last kill asked for, the run may finish
+        process.join(moments.uniform(0.1, 1.0) * length if killed < 30 else 60)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        if process.exitcode == -signal.SIGKILL:
             killed += 1
             if (root / "store").exists():
                 assert_no_doubles(root)
             continue
         finished += 1
-        assert process.returncode == 0
-        assert (json.loads(out)["stimuli"], json.loads(out)["failures"]) == (90, 1)
+        assert process.exitcode == 0
+        out = json.loads(answer.read_text())
+        assert (out["stimuli"], out["failures"]) == (90, 1)
         resumed = Store(root)["motion-energy"]
         assert list(whole) == list(resumed)
         for layer in whole:

@@ -159,9 +159,11 @@ def test_the_odd_one_among_three_must_be_said(tmp_path):
     header = ["stim1", "stim2", "stim3"]
     with pytest.raises(VidsimError, match="no column says which stimulus was chosen"):
         table(tmp_path, ["x", "y", "z"], header=header)
+    with pytest.raises(VidsimError, match="no column says which stimulus was chosen"):
+        table(tmp_path, ["x", "y", "z"], header=header, order="choice-column")
     assert trials(table(tmp_path, ["x", "y", "z"], header=header, order="odd-last")) == [("x", "y", "z")]
     assert trials(table(tmp_path, ["x", "y", "z"], header=header, order="odd-first")) == [("y", "z", "x")]
-    with pytest.raises(VidsimError, match="comparisons is for arrays"):
+    with pytest.raises(VidsimError, match=r"csv' is a table; --order comparisons is for arrays"):
         table(tmp_path, ["x", "y", "z"], header=header, order="comparisons")
 
 

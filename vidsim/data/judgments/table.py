@@ -92,13 +92,13 @@ def read_table(
         if missing:
             raise VidsimError(f"{show(path)}: no column {missing[0]!r}{_hint(missing[0], source.header)}")
         shown = [cells[name] for name in SHOWN]
-        if not told:
+        if told == ["comparisons"]:
+            raise VidsimError(f"{show(path)} is a table; --order comparisons is for arrays (.npy, .txt)")
+        if not told or (told == ["choice-column"] and not {"choice", "choice_position"} & set(cells)):
             raise VidsimError(
                 f"{show(path)}: no column says which stimulus was chosen as odd; the columns are {listed}; "
                 "--columns choice=NAME names it, or --order odd-last or odd-first if it is one of the three"
             )
-        if told[0] == "comparisons":
-            raise VidsimError("--order comparisons is for arrays (.npy, .txt), not for tables")
         if "choice_position" in cells:
             choice = _by_position(shown, cells["choice_position"])
         else:
