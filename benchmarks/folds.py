@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from linear import METRICS, measure
+from linear import METRICS, measure, show
 
 from vidsim.adapt.material import Material
 from vidsim.adapt.recipe import read_recipe
@@ -76,23 +76,14 @@ def main() -> None:
             with TemporaryDirectory() as folder:
                 trainer.run(Path(folder, "adapter"), Path(folder, "state"), "fold", curve)
             curves.append(curve.rows)
-    show(np.array(base), np.array(curves), options.folds)
+    print(f"{len(base)} folds; gain over the encoder as it is +- standard error over {options.folds} folds")
+    epochs = {f"epoch {epoch}": np.array(rows) for epoch, rows in enumerate(zip(*curves, strict=True))}
+    show({"as it is": np.array(base)} | epochs, options.folds)
 
 
 def as_it_is(trainer: Trainer, held: list[str]) -> Embeddings:
     """Embed by the encoder without its head, before anything is trained: LoRA's matrices begin at nothing."""
     return trainer.material.embed(trainer.encoder, None, trainer.layer, held)
-
-
-def show(base: np.ndarray, curves: np.ndarray, folds: int) -> None:
-    """Print means over folds, and gains over the encoder as it is with their standard error."""
-    print(f"{len(base)} folds; gain over the encoder as it is +- standard error over {folds} folds")
-    tables = {"as it is": base} | {f"epoch {epoch}": curves[:, epoch] for epoch in range(curves.shape[1])}
-    for name, table in tables.items():
-        gain = table - base
-        error = gain.std(axis=0, ddof=1) / np.sqrt(folds)
-        for metric, mean, more, se in zip(METRICS, table.mean(axis=0), gain.mean(axis=0), error, strict=True):
-            print(f"  {name:10} {metric:26} {mean:.3f} ({more:+.3f} +- {se:.3f})")
 
 
 if __name__ == "__main__":

@@ -62,6 +62,16 @@ def measure(made: Embeddings, trials: Triplets) -> list[float]:
     return [rho * abs(rho), split["rho"] * abs(split["rho"]), split["two_way"], split["three_way"]]
 
 
+def show(tables: dict[str, np.ndarray], folds: int) -> None:
+    """Print means of `METRICS` over folds, and gains over the first table with their standard error."""
+    base = next(iter(tables.values()))
+    for name, table in tables.items():
+        gain = table - base
+        error = gain.std(axis=0, ddof=1) / np.sqrt(folds)
+        for metric, mean, more, se in zip(METRICS, table.mean(axis=0), gain.mean(axis=0), error, strict=True):
+            print(f"  {name:24} {metric:26} {mean:.3f} ({more:+.3f} +- {se:.3f})")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("release", type=Path)
@@ -79,13 +89,7 @@ def main() -> None:
             for name, method in METHODS.items():
                 rows[name].append(measure(method(known, Triplets(inside.ids, inside.rows), held), trials))
     print(f"{len(ids)} clips, {options.folds} folds, {options.seeds} seeds; gain +- standard error over folds")
-    base = np.array(rows["as they are"])
-    for name, found in rows.items():
-        table = np.array(found)
-        gain = table - base
-        error = gain.std(axis=0, ddof=1) / np.sqrt(options.folds)
-        for metric, mean, more, se in zip(METRICS, table.mean(axis=0), gain.mean(axis=0), error, strict=True):
-            print(f"  {name:24} {metric:26} {mean:.3f} ({more:+.3f} +- {se:.3f})")
+    show({name: np.array(found) for name, found in rows.items()}, options.folds)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ MATRIX_VERSION = 1
 """Raised whenever a seed comes to mean another matrix."""
 
 ROWS_AT_ONCE = 64  # keeps the random bits of a step in the processor's cache
-ROWS_WIDENED = 512
+ROWS_WIDENED = 512  # signs of so many rows are widened to float32 at a time
 MOST_FEATURES = 2**31 - 1
 
 
