@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers.activations import GELUActivation
 
 from vidsim.encoders import catalog
 from vidsim.errors import VidsimError
@@ -108,6 +109,16 @@ def test_reduction_happens_on_every_layer_and_sees_pooled_features(publish, clip
     found = encoder.encode(clips(made.card, 2), made.card.layers, first_three)
     assert seen == [(layer, (2, 32)) for layer in made.card.layers]
     assert {vectors.shape for vectors in found.values()} == {(2, 3)}
+
+
+def test_gelu_takes_no_memory_of_its_own(publish):
+    made = publish("timesformer-base")
+    encoder = catalog.load(catalog.resolve(made.card, checkpoint=str(made.folder)), device="cpu")
+    acts = [module for module in encoder.model.modules() if isinstance(module, GELUActivation)]
+    assert len(acts) == 2  # one a block
+    with torch.inference_mode():
+        given = torch.ones(3)
+        assert all(act(given) is given for act in acts)
 
 
 def test_frames_are_prepared_as_the_processor_says(publish):

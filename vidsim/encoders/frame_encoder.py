@@ -11,6 +11,7 @@ from vidsim.encoders.activations import collect, find_modules, pool
 from vidsim.encoders.base import EncoderCard, Reduce
 from vidsim.encoders.checkpoint import Resolved
 from vidsim.encoders.fused_attention import fuse_attention
+from vidsim.encoders.gelu import gelu_in_place
 from vidsim.encoders.leaves import leaf_vectors
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.encoders.short_side import ShortSide
@@ -165,6 +166,7 @@ class FrameEncoder(FramedEncoder):
         )
         find_modules(model, card.layers)
         fuse_attention(model)
+        gelu_in_place(model)
         self.model = model.to(device)
 
     def forward(self, pixels: Float[Tensor, "b ..."]) -> Any:
