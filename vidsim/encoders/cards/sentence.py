@@ -55,7 +55,8 @@ ROBERTA = "Liu et al. 2019, arXiv:1907.11692"
 XLM_R = "Conneau et al. 2019, arXiv:1911.02116"
 
 # revision=None: no commit of that repository could be confirmed, so its main branch is followed; which commit it was
-# is stored with the embeddings, and so is the hash of the weights
+# is stored with the embeddings, and so is the hash of the weights. Those of distiluse-base-multilingual-cased-v1 and
+# all-MiniLM-L6-v1 have one witness each: the name of a snapshot in the hub's cache, in somebody's public code
 ROWS = (
     _sentence(
         "paraphrase-multilingual-mpnet-base-v2",
@@ -87,7 +88,7 @@ ROWS = (
     _sentence(
         "distiluse-base-multilingual-cased-v1",
         "sentence-transformers/distiluse-base-multilingual-cased-v1",
-        None,
+        "ae9f5e096840ab325a30464d284f293fbea761a8",
         parameters=135_127_808,
         architecture=DISTILBERT,
         depth=6,
@@ -157,7 +158,7 @@ ROWS = (
     _sentence(
         "all-MiniLM-L6-v1",
         "sentence-transformers/all-MiniLM-L6-v1",
-        None,
+        "d8ccfb53d087c448cf4f48efed6ea98a01d7e47a",
         parameters=22_713_216,
         depth=6,
         width=384,
