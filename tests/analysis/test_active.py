@@ -9,11 +9,11 @@ from scipy.stats import spearmanr
 
 from vidsim.analysis import active
 from vidsim.analysis.active import (
-    entropy,
     fit_temperature,
     judged_counts,
     next_triplets,
     odd_probabilities,
+    uncertainty_of,
 )
 from vidsim.analysis.ordinal.embedding import fit
 from vidsim.embeddings import Embeddings
@@ -106,11 +106,11 @@ def test_a_batch_covers_more_pairs_than_chance():
         after = judged_counts(rsm, Triplets(rsm.ids, np.concatenate([rows, batch.astype(np.int32)])))
         new[weight] = ((before == 0) & (after > 0)).sum()
         if weight == 1.0:
-            uncertain = entropy(odd_probabilities(rsm, batch, 0.2)).min()
+            uncertain = uncertainty_of(odd_probabilities(rsm, batch, 0.2)).min()
     assert new[0.0] > 0.97 * 360  # three new pairs each, but for a few
     assert new[0.25] > 1.2 * new[None]
     assert new[1.0] < new[0.25]
-    assert uncertain > np.percentile(entropy(odd_probabilities(rsm, random_rows(40, 500, 3), 0.2)), 95)
+    assert uncertain > np.percentile(uncertainty_of(odd_probabilities(rsm, random_rows(40, 500, 3), 0.2)), 95)
 
 
 def test_thin_pairs_are_among_the_candidates_of_many_stimuli():
@@ -152,11 +152,11 @@ def test_probabilities_are_a_softmax():
     ]
     found = odd_probabilities(rsm, rows, 0.4)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
-    np.testing.assert_allclose(entropy(found), [scipys_entropy(p, base=3) for p in expected], rtol=1e-12)
+    np.testing.assert_allclose(uncertainty_of(found), [scipys_entropy(p, base=3) for p in expected], rtol=1e-12)
     np.testing.assert_allclose(odd_probabilities(rsm, rows, float("inf")), 1 / 3)
     sure = odd_probabilities(rsm, rows, 1e-300)
     assert (sure.max(axis=1) == 1).all()
-    assert (entropy(sure) == 0).all()
+    assert (uncertainty_of(sure) == 0).all()
 
 
 def test_unknown_similarities_are_uncertain():

@@ -61,8 +61,8 @@ def odd_probabilities(rsm: RSM, rows: Int[ndarray, "t 3"], temperature: float) -
     return choice.odd_probabilities(scaled, 1.0)
 
 
-def entropy(probabilities: Float[ndarray, "t 3"]) -> Float[ndarray, " t"]:
-    """Compute the entropy of three probabilities as a share of the most there can be, log 3: from 0 to 1.
+def uncertainty_of(probabilities: Float[ndarray, "t 3"]) -> Float[ndarray, " t"]:
+    """Compute the entropy of three probabilities as a share of the most there can be, ln 3: from 0 to 1.
 
     Parameters
     ----------
@@ -76,11 +76,10 @@ def entropy(probabilities: Float[ndarray, "t 3"]) -> Float[ndarray, " t"]:
 
     Examples
     --------
-    >>> entropy(np.array([[1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])).round(6)
+    >>> uncertainty_of(np.array([[1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])).round(6)
     array([0., 1.])
     """
-    logs = np.log(probabilities, out=np.zeros_like(probabilities), where=probabilities > 0)
-    return 0 - (probabilities * logs).sum(axis=1) / np.log(3)
+    return choice.entropy(probabilities) / np.log(3)
 
 
 def fit_temperature(rsm: RSM, triplets: Triplets, *, seed: int = 0) -> float:
@@ -208,7 +207,7 @@ def next_triplets(
     counts = judged_counts(rsm, judged)
     rows = _candidates(size, taken, counts, max(pool, n), n, rng)
     heat = fit_temperature(rsm, judged, seed=seed) if temperature is None else temperature
-    uncertainty = entropy(odd_probabilities(rsm, rows, heat))
+    uncertainty = uncertainty_of(odd_probabilities(rsm, rows, heat))
     i, j, k = rows.T
     pairs = np.stack([pair_index(i, j, size), pair_index(i, k, size), pair_index(j, k, size)], axis=1)
     chosen = _greedy(pairs, uncertainty_weight * uncertainty, 1 - uncertainty_weight, counts, n)

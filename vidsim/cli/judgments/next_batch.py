@@ -110,13 +110,19 @@ def choose(
     import numpy as np
     import pyarrow as pa
 
-    from vidsim.analysis.active import entropy, fit_temperature, judged_counts, next_triplets, odd_probabilities
+    from vidsim.analysis.active import (
+        fit_temperature,
+        judged_counts,
+        next_triplets,
+        odd_probabilities,
+        uncertainty_of,
+    )
     from vidsim.analysis.quality import plain
 
     heat = fit_temperature(rsm, judged, seed=seed) if temperature is None else temperature
     rows = next_triplets(rsm, judged, number, temperature=heat, uncertainty_weight=uncertainty_weight, seed=seed)
     predicted = odd_probabilities(rsm, rows, heat)
-    uncertainty = entropy(predicted)
+    uncertainty = uncertainty_of(predicted)
     pairs = _pairs(rows, len(rsm))
     before = judged_counts(rsm, judged)
     names = np.array(rsm.ids, object)
