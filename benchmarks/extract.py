@@ -7,7 +7,8 @@ layer) and `vidsim extract --pooling flatten`. Each run is a process of its own;
 
     python benchmarks/extract.py FOLDER_OF_VIDEOS
 
-`--layers` measures vidsim alone: the peak memory of one layer, of all blocks and of all modules.
+`--layers` measures vidsim alone: the peak memory of one layer, of all blocks and of all modules. `--vidsim` takes the
+command of another environment, such as a user's: libraries import what they find installed.
 """
 
 import argparse
@@ -27,9 +28,9 @@ NAIVE = Path(__file__).with_name("naive.py")
 CLIPS, FRAMES, SIDE = 32, 75, (240, 320)
 
 
-def vidsim(clips: Path, weights: Path, root: Path, *options: str) -> list[str]:
+def vidsim(command: Path, clips: Path, weights: Path, root: Path, *options: str) -> list[str]:
     return [
-        *(str(Path(sys.executable).with_name("vidsim")), "extract", str(clips), "--encoder", "timesformer-base"),
+        *(str(command), "extract", str(clips), "--encoder", "timesformer-base"),
         *("--checkpoint", str(weights), "--root", str(root), "--device", "cpu", *options),
     ]
 
@@ -50,11 +51,11 @@ def agree(root: Path, out: Path) -> float:
     return float(pearsonr(pdist(ours.take(sorted(ours.ids)).matrix), pdist(theirs)).statistic)
 
 
-def compare(clips: Path, weights: Path, work: Path, repeats: int) -> None:
+def compare(command: Path, clips: Path, weights: Path, work: Path, repeats: int) -> None:
     taken: dict[str, list[tuple[float, float]]] = {"vidsim": [], "usual script": []}
     for _ in range(repeats):
         root, out = work / "root", work / "out"
-        taken["vidsim"].append(measured(vidsim(clips, weights, root, "--pooling", "flatten"))[:2])
+        taken["vidsim"].append(measured(vidsim(command, clips, weights, root, "--pooling", "flatten"))[:2])
         taken["usual script"].append(measured(naive(clips, weights, out))[:2])
         correlation = agree(root, out)
         shutil.rmtree(root)
@@ -69,11 +70,11 @@ def compare(clips: Path, weights: Path, work: Path, repeats: int) -> None:
     print(f"  distances between clips in the last block correlate {correlation:.4f}")
 
 
-def layers(clips: Path, weights: Path, work: Path) -> None:
+def layers(command: Path, clips: Path, weights: Path, work: Path) -> None:
     ways = {"one layer": ("--layers", "layernorm"), "13 layers": (), "all modules": ("--all-modules",)}
     for name, options in ways.items():
         root = work / "root"
-        seconds, memory, _ = measured(vidsim(clips, weights, root, "--pooling", "flatten", *options))
+        seconds, memory, _ = measured(vidsim(command, clips, weights, root, "--pooling", "flatten", *options))
         print(f"  {name:12} {seconds:7.1f} s, peak {memory:7,.0f} MB")
         shutil.rmtree(root)
 
@@ -84,14 +85,15 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=CLIPS)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--layers", action="store_true")
+    parser.add_argument("--vidsim", type=Path, default=Path(sys.executable).with_name("vidsim"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         clips, weights = Path(work, "clips"), timesformer(Path(work, "checkpoint"))
         make(arguments.folder, clips, arguments.clips, frames=FRAMES, height=SIDE[0], width=SIDE[1])
         if arguments.layers:
-            layers(clips, weights, Path(work))
+            layers(arguments.vidsim, clips, weights, Path(work))
         else:
-            compare(clips, weights, Path(work), arguments.repeats)
+            compare(arguments.vidsim, clips, weights, Path(work), arguments.repeats)
 
 
 if __name__ == "__main__":

@@ -31,13 +31,14 @@ def stuff(name, card):
 def train(rank, port, made, folder, results):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    trained = {}
+    trained, curves = {}, {}
     for name, told in RECIPES.items():
         run = trainer(made, told, stuff=stuff(name, made.card))
         assert run.accelerator.num_processes == 2
-        run.run(folder / "adapters" / name, folder / f"{name}.safetensors", name, Quiet())
+        made_of = run.run(folder / "adapters" / name, folder / f"{name}.safetensors", name, Quiet())
+        curves[name] = [row["losses"] for row in made_of.curve[1:]]
         trained[name] = {key: value.detach().numpy() for key, value in run.weights.items()}
-    results.put((rank, trained))
+    results.put((rank, (trained, curves)))
     torch.distributed.destroy_process_group()
 
 
@@ -47,6 +48,7 @@ def one_process(name, made):
     run = trainer(made, told, stuff=stuff(name, made.card))
     model, settings, ids = Trained(run._tower(), run.attached).train(), told.optimiser, run.material.fit.ids
     optimiser = torch.optim.AdamW(run.weights.values(), settings.learning_rate, weight_decay=settings.weight_decay)
+    seen = {}
     for epoch in range(settings.epochs):
         rngs = [np.random.default_rng([run.seed, epoch, rank]) for rank in (0, 1)]
         steps = list(run.batches.epoch(epoch))
@@ -56,7 +58,11 @@ def one_process(name, made):
                 vectors = model([ids[i] for i in (*step.stimuli, *step.fixed)], rng)
                 moving = len(step.stimuli)
                 vectors = torch.cat([vectors[:moving], vectors[moving:].detach()])
-                losses.append(run._objective(vectors, step, epoch, run._retained(step, vectors, model, rng))[0])
+                kept = run._retention and run._retention.of(step, vectors, lambda ids: model(ids, None), rng)
+                loss, parts = run._objective(vectors, step, epoch, kept)
+                losses.append(loss)
+                for part, value in parts.items():
+                    seen.setdefault((epoch, part), []).append(float(value))
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(
                     settings, 2 * number + epoch * len(run.batches), settings.epochs * len(run.batches)
@@ -66,7 +72,8 @@ def one_process(name, made):
             if settings.clip:
                 torch.nn.utils.clip_grad_norm_(run.weights.values(), settings.clip)
             optimiser.step()
-    return {key: value.detach().numpy() for key, value in run.weights.items()}
+    means = {key: np.mean(values) for key, values in seen.items()}
+    return {key: value.detach().numpy() for key, value in run.weights.items()}, means
 
 
 @pytest.mark.slow
@@ -90,9 +97,11 @@ def test_two_processes_train_as_one_does_with_the_mean_of_their_gradients(publis
             key: value.detach().numpy().copy()
             for key, value in trainer(made, told, stuff=stuff(name, made.card)).weights.items()
         }
-        expected = one_process(name, made)
+        expected, means = one_process(name, made)
         assert max(np.abs(expected[key] - before[key]).max() for key in expected) > 0.01
-        for trained in answers.values():
+        for trained, curves in answers.values():
+            told_of = {(epoch, part): value for epoch, row in enumerate(curves[name]) for part, value in row.items()}
+            assert told_of == pytest.approx(means, abs=1e-4)
             for key, value in expected.items():
                 np.testing.assert_allclose(trained[name][key], value, atol=2e-5, err_msg=f"{name}: {key}")
     assert sorted(path.name for path in Path(tmp_path, "adapters").iterdir()) == sorted(RECIPES)

@@ -253,7 +253,7 @@ def test_the_description_has_every_key_with_its_legal_values_and_place_in_the_pa
     assert found["`loss.margin`"][:2] == ["a number, at least 0", "`0.2`"]
     assert "(Eq. 3)" in found["`loss.margin`"][2]
     assert found["`adapter.alpha`"][1] == "`2 * rank`"
-    assert found["`run.seeds`"][:2] == ["a list of whole numbers, each at least 0", "`[0]`"]
+    assert found["`run.seeds`"][:2] == ["a list of whole numbers, each at least 0 and below 4294967296", "`[0]`"]
     assert found["`batches.sampler`"][:2] == ["'trials' or 'stimuli'", '`"trials"`']
     assert all(meaning.endswith(".") and len(meaning) > 20 for *_, meaning in found.values())
 

@@ -4,15 +4,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tiny_trainer import Quiet, material, recipe, trainer, trials, unlabelled
 
+from vidsim.adapt import adapter
 from vidsim.adapt.batches.sampler import make_batches
 from vidsim.adapt.head import Head
 from vidsim.adapt.manifest import read_manifest, resolve_adapter
 from vidsim.adapt.material import Material
 from vidsim.adapt.penalty import fit_any
 from vidsim.adapt.schedule import learning_rate
+from vidsim.adapt.trainer import _precision
 from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog
 from vidsim.errors import VidsimError
@@ -157,25 +161,119 @@ def test_the_state_of_another_run_is_refused(named, tmp_path):
         trainer(named, recipe()).run(tmp_path / "mine", tmp_path / "state", "mine", Quiet())
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_what_was_best(named, tmp_path, monkeypatch):
-    run, watcher = trainer(named, recipe()), Quiet()
+def unvalidated(made, **sections):
+    stuff = material(made.card)
+    told = recipe(run={"precision": "float32", "validation": 0}, **sections)
+    return trainer(made, told, stuff=Material(stuff.fit, None, frames=stuff.frames))
+
+
+@pytest.mark.parametrize("broken_at", [2, 6])
+def test_a_loss_that_is_no_number_stops_and_leaves_what_was_best(broken_at, named, tmp_path, monkeypatch):
+    run, watcher = unvalidated(named), Quiet()
     plain, calls = run._objective, []
 
     def broken(embeddings, step, epoch, base):
         calls.append(step)
         loss, parts = plain(embeddings, step, epoch, base)
-        return (loss * float("nan") if len(calls) == 6 else loss), parts
+        return (loss * float("nan") if len(calls) == broken_at else loss), parts
 
     monkeypatch.setattr(run, "_objective", broken)
     with pytest.raises(VidsimError) as caught:
         run.run(tmp_path / "mine", tmp_path / "state", "mine", watcher)
     said = str(caught.value)
-    assert said.startswith("the loss is nan in step 2 of epoch 2, with stimuli 'clip ")
-    named_clips = {f"'{run.material.fit.ids[i]}'" for i in calls[5].stimuli}
+    assert said.startswith(f"the loss is nan in step 2 of epoch {1 + broken_at // 4}, with stimuli 'clip ")
+    named_clips = {f"'{run.material.fit.ids[i]}'" for i in calls[broken_at - 1].stimuli}
     assert all(name in said for name in named_clips)
+    assert not (tmp_path / "state").exists()
+    if broken_at < 4:
+        assert said.endswith("no epoch was better than the beginning, so there is no adapter")
+        assert not (tmp_path / "mine").exists()
+        return
+    assert said.endswith(
+        "'mine' is epoch 1, the best until then: the same command again measures it and writes its card"
+    )
+    unvalidated(named, optimiser={"learning_rate": 0.01, "epochs": 1}).run(
+        tmp_path / "one", tmp_path / "other", "one", Quiet()
+    )
+    expected, found = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("one", "mine"))
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+def test_weights_that_are_no_numbers_are_never_kept(named, tmp_path, monkeypatch):
+    run = unvalidated(named, optimiser={"learning_rate": 0.01, "epochs": 1})
+    plain = run._objective
+
+    def broken(embeddings, step, epoch, base):
+        loss, parts = plain(embeddings, step, epoch, base)
+        loss.register_hook(lambda gradient: gradient * float("nan"))  # the loss itself is a number
+        return loss, parts
+
+    monkeypatch.setattr(run, "_objective", broken)
+    run.batches._steps = 1  # the update that breaks is the last: no loss comes behind it
+    with pytest.raises(VidsimError, match="weights are not finite behind epoch 1"):
+        run.run(tmp_path / "mine", tmp_path / "state", "mine", Quiet())
+    assert not (tmp_path / "mine").exists()
+
+
+def test_memory_that_does_not_suffice_is_told_with_what_helps(named, tmp_path, monkeypatch):
+    run = unvalidated(named)
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    monkeypatch.setattr(run, "_objective", full)
+    with pytest.raises(VidsimError, match=r"out of memory on cpu; set run\.checkpointing = true"):
+        run.run(tmp_path / "mine", tmp_path / "state", "mine", Quiet())
+
+
+def test_a_disk_that_is_full_at_the_end_keeps_what_was_trained(named, tmp_path, monkeypatch):
+    told = {"optimiser": {"learning_rate": 0.01, "epochs": 1}}
+    run = unvalidated(named, **told)
+
+    def full(*_):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(adapter, "save_file", full)
+    with pytest.raises(VidsimError, match=r"adapter cannot be written to '.*mine': .*No space left"):
+        run.run(tmp_path / "mine", tmp_path / "state", "mine", Quiet())
+    assert not (tmp_path / "mine").exists()
+    monkeypatch.undo()
     again = Quiet()
-    trainer(named, recipe()).run(tmp_path / "mine", tmp_path / "state", "mine", again)
+    unvalidated(named, **told).run(tmp_path / "mine", tmp_path / "state", "mine", again)
     assert again.done == 1
+
+
+def test_a_state_of_another_precision_is_refused(named, tmp_path, monkeypatch):
+    run = trainer(named, recipe())
+    first = run._fingerprint()
+    monkeypatch.setattr(type(run.accelerator), "mixed_precision", "bf16")
+    assert run._fingerprint() != first
+
+
+def test_more_processes_than_steps_are_refused(named, monkeypatch):
+    monkeypatch.setattr(Accelerator, "num_processes", 5)
+    with pytest.raises(VidsimError, match="5 processes would share the 4 steps of an epoch"):
+        trainer(named, recipe())
+
+
+def test_bfloat16_is_chosen_only_where_the_hardware_has_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **given: asked.append(given) or False)
+    assert _precision(recipe(run={"precision": "auto"}), "cuda:1") == "no"
+    assert asked == [{"including_emulation": False}]
+
+
+def test_the_gpu_that_was_named_is_the_one(named, monkeypatch):
+    class Chosen(Exception):
+        pass
+
+    def choose(device):
+        raise Chosen(device)
+
+    monkeypatch.setattr(catalog, "resolve_device", lambda _: "cuda:1")
+    monkeypatch.setattr(torch.cuda, "set_device", choose)
+    with pytest.raises(Chosen, match="cuda:1"):
+        trainer(named, recipe())
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_a_run(named, tmp_path, monkeypatch):

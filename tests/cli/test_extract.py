@@ -105,3 +105,10 @@ def test_a_model_without_weights_computes_in_one_precision(vidsim, clips, tmp_pa
     assert status == 2
     assert err == "vidsim: motion-energy has no weights and computes in float32 alone, not in bfloat16\n"
     assert not list((tmp_path / "root" / "store").glob("motion*"))
+
+
+@pytest.mark.parametrize("layers", ["", " ", "energy,"])
+def test_a_layer_without_a_name_is_one_line(layers, vidsim, clips, tmp_path):
+    status, _, err = vidsim("extract", clips, "-e", "motion-energy", "--layers", layers, "--root", tmp_path / "root")
+    assert status == 2
+    assert err.startswith("vidsim: motion-energy has no layer ''; it has energy.sf0 to combined")

@@ -1,7 +1,9 @@
 import json
 
 import pytest
-from tiny_study import ready, refused, run, study
+from tiny_study import ready, refused, run, same, study, weights
+
+from vidsim.cli import trained
 
 __all__ = ["ready", "study"]
 
@@ -27,6 +29,14 @@ def test_of_several_seeds_those_that_are_done_are_not_trained_again(vidsim, read
     status, _, err = run(vidsim, "--seeds", "0,1", "--force")
     assert status == 0
     assert "mine.seed-0: seed 0" in err
+    for path in (folders / "mine").iterdir():  # as if it had been killed before the last card
+        if path.name == "README.md":
+            path.unlink()
+    status, _, err = run(vidsim, "--seeds", "0,1")
+    assert status == 0
+    assert "seed-0: seed" not in err
+    assert "seed-1: seed" not in err
+    assert "mine" in (folders / "mine" / "README.md").read_text()
     # another run's is not taken for one's own
     for path in (folders / "mine").iterdir():
         path.unlink()
@@ -34,3 +44,31 @@ def test_of_several_seeds_those_that_are_done_are_not_trained_again(vidsim, read
     assert "an adapter 'mine.seed-0' is there already, of another run" in refused(
         vidsim, "--seeds", "0,1", "--epochs", 1
     )
+
+
+def test_killed_before_its_card_is_written_the_same_command_does_the_rest_alone(vidsim, ready, monkeypatch):
+    def unplugged(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trained, "evaluate_runs", unplugged)
+        run(vidsim)
+    folder = ready / "indexes" / "adapters" / "mine"
+    left = weights(folder)
+    assert not (folder / "README.md").exists()
+    assert "an adapter 'mine' is there already, of another run" in refused(vidsim, "--epochs", 1)
+    assert "an adapter 'mine' is there already, of another run" in refused(vidsim, "--epochs", 1, "--restart")
+    status, out, err = run(vidsim)
+    assert (status, err) == (0, "")  # nothing is trained
+    assert "mine: " in out
+    assert (folder / "README.md").exists()
+    assert (folder / "curve.png").exists()
+    assert same(weights(folder), left)
+    assert "is in 'indexes' already" in refused(vidsim)
+
+
+def test_restart_replaces_no_adapter_of_another_run(vidsim, ready):
+    assert run(vidsim, "--epochs", 1, name="mine.seed-0")[0] == 0
+    before = weights(ready / "indexes" / "adapters" / "mine.seed-0")
+    assert "'mine.seed-0' is there already, of another run" in refused(vidsim, "--seeds", "0,1", "--restart")
+    assert same(weights(ready / "indexes" / "adapters" / "mine.seed-0"), before)

@@ -101,6 +101,19 @@ def test_drafts_that_killed_runs_have_left_are_removed_and_never_listed(vidsim, 
     assert sorted(path.name for path in folders.iterdir()) == [".draft-young", "mine"]
 
 
+def test_a_linear_transform_alone_is_what_the_recipe_of_that_name_fits(vidsim, ready):
+    status, out, err = run(vidsim, "--method", "linear", "--json")
+    assert status == 0, err
+    status, _, err = run(vidsim, recipe="all-minilm-l6-v2-linear", name="named")
+    assert status == 0, err
+    one, other = (ready / "indexes" / "adapters" / name for name in ("mine", "named"))
+    assert (one / "head.safetensors").read_bytes() == (other / "head.safetensors").read_bytes()
+    assert not (one / WEIGHTS).exists()
+    answer = json.loads(out)
+    assert answer["runs"][0]["scores"] == pytest.approx(answer["baselines"]["linear"]["scores"], abs=1e-5)
+    assert "they chose" not in (one / "README.md").read_text()
+
+
 def test_without_validation_the_last_epoch_is_kept_and_nothing_claimed(vidsim, ready):
     (ready / "all.toml").write_text(RECIPE + "[run]\nvalidation = 0\n")
     status, out, err = run(vidsim, recipe="all.toml")
@@ -119,6 +132,14 @@ class TestRefusals:
     def test_encoders_without_targets(self, encoder, vidsim, ready):
         (ready / "quick.toml").write_text(RECIPE.replace(BASE, encoder))
         assert refused(vidsim).startswith(f"vidsim: {encoder} has no LoRA targets")
+
+    @pytest.mark.parametrize("encoder", ["xclip-base-patch32", "Qwen3-VL-2B-Instruct"])
+    def test_encoders_of_frames_and_text(self, encoder, vidsim, ready):
+        (ready / "quick.toml").write_text(RECIPE.replace(BASE, encoder))
+        assert "which cannot be trained yet; expected a transformer that takes frames or captions" in refused(vidsim)
+
+    def test_epochs_of_a_linear_transform(self, vidsim, ready):
+        assert "--epochs has no effect with --method linear" in refused(vidsim, "--method", "linear", "--epochs", 2)
 
     def test_unknown_encoders(self, vidsim, ready):
         (ready / "quick.toml").write_text(RECIPE.replace(BASE, "all-MiniLM-L6-v3"))
@@ -151,7 +172,7 @@ class TestRefusals:
     def test_names(self, name, told, vidsim, ready):
         assert told in refused(vidsim, name=name)
 
-    @pytest.mark.parametrize("seeds", ["", "a", "0,,1", "1,1", "-1", "0.5", "0 1"])
+    @pytest.mark.parametrize("seeds", ["", "a", "0,,1", "1,1", "-1", "0.5", "0 1", "4294967296"])
     def test_seeds(self, seeds, vidsim, ready):
         assert refused(vidsim, "--seeds", seeds).startswith(f"vidsim: --seeds {seeds!r}: expected different whole")
 
@@ -197,7 +218,7 @@ def test_killed_in_mid_run_the_same_command_ends_as_if_nothing_had_happened(vids
     assert not (folders / "cut").exists()
     assert refused(vidsim, "--seeds", 1, name="cut").endswith("drop it and start over: --restart\n")
     again = subprocess.run(commanded("--name", "cut"), check=True, capture_output=True, text=True)
-    assert re.search(r"cut: seed 0, 4 epochs of 3 steps, from epoch [2-4] on", again.stderr)
+    assert re.search(r"cut: seed 0, 4 epochs of 3 steps, 36 forward passes, .* from epoch [2-4] on", again.stderr)
     assert not state.exists()
     assert same(weights(folders / "cut"), weights(folders / "whole"))
     whole, cut = (read_manifest(folders / name).curve for name in ("whole", "cut"))

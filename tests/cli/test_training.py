@@ -1,7 +1,10 @@
 import pytest
 
+from vidsim.adapt.batches import Counts
 from vidsim.cli import training
 from vidsim.cli.training import Lines
+
+COUNTS = Counts(steps=400, rsa_steps=2, forwards=400, trials=1200, pairs=36)
 
 
 @pytest.fixture
@@ -20,9 +23,10 @@ def told(capsys):
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_log_hears_of_a_long_epoch_once_a_minute(capsys, clock, processes):
-    lines = Lines(forwards=400, processes=processes)
+    lines = Lines(counts=COUNTS, processes=processes)
     lines.begin("mine", 3, epochs=2, steps=400, done=0)
-    assert told(capsys) == ["mine: seed 3, 2 epochs of 400 steps"]
+    holds = "400 forward passes, 1,200 trials and 36 judged pairs each"
+    assert told(capsys) == [f"mine: seed 3, 2 epochs of 400 steps, {holds}"]
     for number in range(400 // processes):  # 1 second a step
         clock[0] += processes
         lines.step(number, {"triplet": 0.25, "rsa": -0.5})
@@ -39,7 +43,7 @@ def test_a_log_hears_of_a_long_epoch_once_a_minute(capsys, clock, processes):
 
 
 def test_a_run_that_goes_on_reckons_with_what_it_made_itself(capsys, clock):
-    lines = Lines(forwards=400)
+    lines = Lines(counts=COUNTS)
     lines.begin("mine", 0, epochs=5, steps=100, done=3)
     clock[0] += 100
     lines.step(49, {"soft": 1.0})
@@ -47,7 +51,7 @@ def test_a_run_that_goes_on_reckons_with_what_it_made_itself(capsys, clock):
 
 
 def test_other_processes_say_nothing(capsys, clock):
-    lines = Lines(forwards=400, quiet=True)
+    lines = Lines(counts=COUNTS, quiet=True)
     lines.begin("mine", 0, epochs=5, steps=100, done=0)
     clock[0] += 100
     lines.step(49, {"soft": 1.0})

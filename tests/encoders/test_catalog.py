@@ -8,6 +8,7 @@ import torch
 import transformers
 
 from vidsim.encoders import catalog
+from vidsim.encoders.base import Sampling
 from vidsim.errors import VidsimError
 from vidsim.report.paper import table2
 
@@ -264,6 +265,11 @@ def test_layers_come_back_once_and_in_order_of_depth():
 def test_unknown_poolings_are_refused(pooling):
     with pytest.raises(VidsimError, match="expected one of cls, mean, flatten"):
         catalog.resolve("timesformer-base", pooling=pooling)
+
+
+def test_several_windows_need_a_rate():
+    with pytest.raises(VidsimError, match="2 windows have no rate; expected fps"):
+        Sampling(frames=8, windows=2)
 
 
 def test_sentence_encoders_have_one_pooling():

@@ -96,6 +96,36 @@ def test_broken_files_are_named(publish):
     assert "cannot be loaded as TimesformerModel" in fails(again)
 
 
+@pytest.mark.parametrize("content", ["[1]", "null", '"x"', "[" * 100_000])
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors.index.json"])
+def test_json_of_another_form_is_told(name, content, publish):
+    made = publish("dino-vitb16")
+    if name == "model.safetensors.index.json":
+        (made.folder / "model.safetensors").unlink()
+    (made.folder / name).write_text(content)
+    assert f"{name}' " in (message := fails(made))
+    assert message.endswith("download it again")
+    assert len(message) < 300
+
+
+@pytest.mark.parametrize(
+    "places", [{}, {"weight_map": None}, {"weight_map": ["a"]}, {"weight_map": {"a": 1, "b": "c"}}]
+)
+def test_an_index_without_files_is_told(places, publish):
+    made = publish("dino-vitb16")
+    (made.folder / "model.safetensors").unlink()
+    (made.folder / "model.safetensors.index.json").write_text(json.dumps(places))
+    assert "model.safetensors.index.json' has no weight_map from weights to files; download it again" in fails(made)
+
+
+@pytest.mark.parametrize("modules", [None, {}, {"path": ""}, ["a"], [1], [{"path": ""}, None]])
+def test_modules_of_another_form_are_told(modules, publish):
+    folder = publish("dino-vitb16").folder
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(VidsimError, match=r"modules\.json' holds .*; expected a list.*; download it again"):
+        catalog.resolve("all-mpnet-base-v2", checkpoint=str(folder))
+
+
 @pytest.mark.parametrize("name", ["timesformer-base", "clip-vit-b-32"])
 def test_pickles_of_plain_tensors_are_converted_once(name, publish, clips, caches):
     made = publish(name)

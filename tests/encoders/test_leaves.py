@@ -40,11 +40,16 @@ def noise(card):
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.manual_seed(1))
 
 
+def kept(output):
+    """Copy an output: what comes behind may overwrite it."""
+    return output.clone() if isinstance(output, torch.Tensor) else output
+
+
 def outputs_of(encoder, stimulus):
     """Keep whole what every module without modules gives for one stimulus, and how often."""
     seen = {}
     handles = [
-        module.register_forward_hook(lambda _m, _i, output, name=name: seen.setdefault(name, []).append(output))
+        module.register_forward_hook(lambda _m, _i, output, name=name: seen.setdefault(name, []).append(kept(output)))
         for name, module in encoder.model.named_modules()
         if not list(module.children())
     ]

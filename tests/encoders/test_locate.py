@@ -95,6 +95,17 @@ def test_half_a_download_does_not_count(missing, cache):
     assert find_copy(card) is None
 
 
+@pytest.mark.parametrize("name", ["xclip-base-patch32", "Qwen3-VL-2B-Instruct"])
+def test_half_a_download_lacks_the_tokenizer(name, cache):
+    # another program may have fetched weights and processor to look at frames alone
+    card = catalog.card(name)
+    folder = cached(cache, card, COMMIT, *FILES)
+    branch(folder)
+    assert find_copy(card, "main") is None
+    (folder / "tokenizer.json").write_text("{}")
+    assert find_copy(card, "main") == ("hub", folder)
+
+
 def test_another_revision_does_not_count(cache):
     card = catalog.card("timesformer-base")
     cached(cache, card, COMMIT, *FILES)
@@ -154,6 +165,14 @@ def test_the_cache_is_the_clients(environment, monkeypatch):
 def test_a_missing_folder_is_told():
     with pytest.raises(VidsimError, match="no folder '/nowhere/at/all'"):
         catalog.resolve("timesformer-base", checkpoint="/nowhere/at/all")
+
+
+def test_a_home_folder_that_is_not_known_is_told(monkeypatch):
+    with pytest.raises(VidsimError, match=r"^'~nobody-here/x' begins with a home folder that is not known here; write"):
+        catalog.resolve("timesformer-base", checkpoint="~nobody-here/x")
+    monkeypatch.setenv("HF_HUB_CACHE", "~nobody-here/x")
+    with pytest.raises(VidsimError, match="'~nobody-here/x' begins with a home folder"):
+        find_copy(catalog.card("timesformer-base"))
 
 
 def in_hub_cache(made, cache, revision=COMMIT):

@@ -88,7 +88,9 @@ def test_old_files_say_pixels_and_silent_ones_take_the_class_defaults():
         ({"size": {"height": 2, "width": 2}}, "fewest pixels None, most pixels None"),
         ({"patch_size": 0}, "patch_size 0"),
         ({"merge_size": "2"}, "merge_size '2'"),
-        ({"image_mean": 0.5}, "image_mean 0.5; expected three numbers"),
+        ({"image_mean": [0.5, 0.5]}, r"image_mean \[0.5, 0.5\]; expected three numbers"),
+        ({"image_std": [0.5, 0.0, 0.5]}, "expected three numbers above 0"),
+        ({"rescale_factor": "x"}, "rescale_factor 'x'; expected a number above 0"),
     ],
 )
 def test_files_that_ask_for_something_else_are_refused(change, message):
@@ -96,8 +98,11 @@ def test_files_that_ask_for_something_else_are_refused(change, message):
         Patches.from_config({**QWEN3, **change})
 
 
-def test_the_architecture_says_how_the_file_is_read():
-    assert isinstance(read_steps(QWEN3, "Qwen3VLForConditionalGeneration"), Patches)
+@pytest.mark.parametrize("architecture", ["Qwen3VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration"])
+def test_what_the_model_takes_in_says_how_the_file_is_read(architecture):
+    assert isinstance(read_steps(QWEN3, architecture, "video+text"), Patches)
     clip = {"image_processor_type": "CLIPImageProcessor"}
-    assert isinstance(read_steps(clip, "CLIPVisionModel"), Preprocess)
-    assert read_steps(QWEN3, "Qwen3VLForConditionalGeneration").provenance["most"] == 16777216
+    assert isinstance(read_steps(clip, "CLIPVisionModel", "image"), Preprocess)
+    assert read_steps(QWEN3, architecture, "video+text").provenance["most"] == 16777216
+    with pytest.raises(VidsimError, match="class 'CLIPImageProcessor' is not known; expected Qwen2VLImageProcessor"):
+        read_steps(clip, architecture, "video+text")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from published import clip as tiny_clip
 from safetensors.torch import load_file, save_file
 
 from vidsim.encoders import catalog
@@ -321,6 +322,27 @@ def test_a_broken_layer_behind_the_transformer_is_refused(change, message, publi
     with pytest.raises(VidsimError, match=message) as told:
         made.load()
     assert "\n" not in str(told.value)
+
+
+def test_an_unknown_module_is_refused(publish):
+    made = publish("bert, cls")
+    path = made.folder / "modules.json"
+    path.write_text(path.read_text().replace(".Pooling", ".NoModule"))
+    with pytest.raises(VidsimError, match=r"cannot be loaded as a sentence-transformers pipeline: .*NoModule") as told:
+        made.load()
+    assert "\n" not in str(told.value)
+
+
+def test_a_pipeline_of_images_and_texts_is_refused(publish):
+    made = publish("bert, cls")
+    model, state, processor = tiny_clip()
+    (made.folder / "config.json").write_text(json.dumps(model.config.to_dict(), default=str))
+    (made.folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    save_file(state, made.folder / "model.safetensors", metadata={"format": "pt"})
+    modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.CLIPModel"}]
+    (made.folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(VidsimError, match=r"expects blocks 2, the checkpoint in .* has None"):
+        made.load()
 
 
 def rewrite(dense, state):

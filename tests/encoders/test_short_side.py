@@ -73,7 +73,7 @@ def test_values_are_centred_on_the_zoos_grey():
 
 def test_the_card_stands_in_for_a_configuration():
     card = catalog.card("x3d-xs")
-    read = read_steps(preprocess_config(card), card.architecture)
+    read = read_steps(preprocess_config(card), card.architecture, card.modality)
     assert read == steps(182)
     assert read.size == (182, 182)
     assert read.provenance["resizer"] == "torch, without antialiasing"

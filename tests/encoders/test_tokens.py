@@ -48,13 +48,39 @@ def test_templates_stand_in_one_of_three_files(folder):
     assert read_chat_template(folder) == "plain"
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("chat_template.jinja", b"\xff\xfe", r"chat_template\.jinja' cannot be read as UTF-8"),
+        ("chat_template.json", b"[]", r"chat_template\.json' holds \[\]; expected an object"),
+        ("chat_template.json", b'{"chat_template": ["plain"]}', "no chat template in"),
+        ("chat_template.json", b'{"chat_template": [{"name": ["default"]}]}', "no chat template in"),
+    ],
+)
+def test_a_damaged_template_is_one_line(name, content, told, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(VidsimError, match=told) as error:
+        read_chat_template(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def test_a_turn_is_rendered_without_an_answer():
     turn = [{"type": "image"}, {"type": "text", "text": "a {{ dog }}"}]
     frame = "<|vision_start|><|image_pad|><|vision_end|>"
     assert render(TEMPLATE, turn) == f"<|im_start|>user\n{frame}a {{{{ dog }}}}<|im_end|>\n"
 
 
-@pytest.mark.parametrize("template", ["{% if %}", "{{ raise_exception('no pictures') }}"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% if %}",
+        "{{ raise_exception('no pictures') }}",
+        "{{ 'user: ' + messages[0].content }}",  # written for text alone
+        "{{ messages[0].content | xmlattr }}",
+        "{{ 1 / 0 }}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+    ],
+)
 def test_a_template_that_fails_is_one_line(template):
     with pytest.raises(VidsimError, match="chat template takes no turn of frames and a caption") as told:
         render(template, [{"type": "image"}])

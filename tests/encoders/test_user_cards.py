@@ -1,3 +1,4 @@
+import json
 import sys
 from dataclasses import replace
 
@@ -146,6 +147,73 @@ def test_a_video_cnn_says_how_its_frames_are_normalised(cards):
         catalog.cards()
 
 
+SENTENCE = """
+name = "s"
+family = "sentence"
+checkpoint = "me/s"
+width = 64
+layers = { pattern = "0.model.encoder.layer.{i}", depth = 3 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("card", "wrong", "legal"),
+    [
+        (SENTENCE, "cls", "mean"),
+        (SENTENCE, "flatten", "mean"),
+        ('name = "q"\nlike = "qwen3-vl"\ncheckpoint = "me/q"\n', "flatten", "mean"),
+        (CNN.replace('pooling = "mean"\n', ""), "cls", "mean, flatten"),
+    ],
+)
+def test_a_family_has_its_poolings(card, wrong, legal, cards):
+    write(cards, f'pooling = "{wrong}"\n{card}')
+    with pytest.raises(VidsimError, match=f"mine.toml: pooling expected one of {legal}, '{wrong}' came"):
+        catalog.cards()
+    write(cards, f'pooling = "mean"\n{card}')
+    assert list(catalog.cards().values())[-1].pooling == "mean"
+
+
+@pytest.mark.parametrize(("prefix", "legal"), [("", True), ("options = { prefix_tokens = 0 }", False)])
+def test_cls_of_video_text_is_its_token_in_front(prefix, legal, cards):
+    write(cards, f'name = "x"\nlike = "xclip"\ncheckpoint = "me/x"\npooling = "cls"\n{prefix}')
+    if legal:
+        assert catalog.card("x").pooling == "cls"
+        return
+    with pytest.raises(VidsimError, match="pooling 'cls' takes a token in front of the patches"):
+        catalog.cards()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("width = 192\n", "", None),
+        ("width = 192\n", "width = 0\n", None),
+        ('"https://example.org/zoo/mine.pyth"', '"/"', "options.file expected the name of the file that '/' is"),
+        (
+            "trained_size = 160",
+            'file = "../a.pyth"',
+            r"options.file expected the name of the file that .*, '\.\./a.pyth'",
+        ),
+        ('architecture = "X3D"\n', "", "architecture is missing; expected a network of the zoo, such as "),
+        ("size = 182", 'size = 182\nrevision = "main"', "revision is a commit of the hub, and 'https.*' is not there"),
+    ],
+)
+def test_cards_of_video_cnns(old, new, told, cards):
+    assert CNN.count(old) == 1
+    write(cards, CNN.replace(old, new))
+    if told is None:
+        assert catalog.card("my-x3d").width == 0
+        return
+    with pytest.raises(VidsimError, match=told):
+        catalog.cards()
+
+
+def test_a_card_folder_of_nobody_is_told(monkeypatch):
+    monkeypatch.setenv("VIDSIM_CARDS", "~nosuchuser/cards")
+    with pytest.raises(VidsimError, match="'~nosuchuser/cards' begins with a home folder that is not known here"):
+        catalog.cards()
+
+
 def test_layers_by_name(cards):
     listed = 'layers = ["encoder.layer.1", "encoder.layer.0"]\ndefault_layer = "encoder.layer.0"'
     write(cards, WHOLE.replace('layers = { pattern = "encoder.layer.{i}", depth = 2 }', listed))
@@ -218,6 +286,25 @@ def test_folders_of_cards(tmp_path, monkeypatch):
         ("frames = 16", "frames = true", "frames expected a whole number above 0, True came"),
         ("frames = 16", "frames = 0", "frames expected a whole number above 0, 0 came"),
         ("frames = 16", "frames = 16\nwindows = 3", "windows expected a divisor of 16 frames, 3 came"),
+        ("frames = 16", "frames = 16\nwindows = 2", "windows 2 came without fps, .*; expected both"),
+        ("width = 32", "width = 0", "width expected the features of a token, above 0; 0 came"),
+        (
+            'checkpoint = "me/videomae-of-mine"',
+            'checkpoint = "./weights"',
+            "revision is a commit of the hub, and '.*weights' is not there; leave it out",
+        ),
+        (
+            'checkpoint = "me/videomae-of-mine"',
+            'checkpoint = "~nosuchuser/weights"',
+            "checkpoint expected a path that can be followed, '~nosuchuser/weights' came",
+        ),
+        ("prefix_tokens = 0", "init = { heads = 3 }", "options.init.heads is not for the class of the model"),
+        ("prefix_tokens = 0", "init = { folder = 'x' }", "options.init.folder is not for the class of the model"),
+        ("prefix_tokens = 0", "prepared = 1", "options.prepared expected a table, 1 came"),
+        ("prefix_tokens = 0", "prepared = { mean = 0.5 }", "options.prepared.mean expected a list of three numbers"),
+        ("prefix_tokens = 0", "prepared = { mean = [0, nan, 0] }", "options.prepared.mean expected a list of three"),
+        ("prefix_tokens = 0", "prepared = { resample = 6 }", "options.prepared.resample expected a Pillow filter"),
+        ("prefix_tokens = 0", "prepared = { mode = 6 }", "options.prepared.mode is not known; expected one of mean, "),
         ("frames = 16", "frames = 16\nfps = nan", "fps expected a number above 0, nan came"),
         ("size = 32", "", "size is missing; expected the height and width of a frame in pixels"),
         ("width = 32", "", "width is missing; expected the features of a token"),
@@ -324,12 +411,71 @@ def test_a_card_loads_a_checkpoint_as_a_built_in_one_does(cards, publish, clips)
         catalog.resolve("my-videomae", revision="main")
 
 
+def test_options_that_shape_embeddings_are_told_apart(cards, publish):
+    publish("videomae-base-finetuned-kinetics").folder.rename(cards / "weights")
+    card = WHOLE.replace("me/videomae-of-mine", "./weights").replace('revision = "012345', '# "')
+
+    def identity(old="", new=""):
+        write(cards, card.replace(old, new))
+        return catalog.resolve("my-videomae").identity
+
+    usual = identity()
+    assert usual["card"] == {"architecture": "VideoMAEModel", "prefix_tokens": 0}
+    assert json.loads(json.dumps(usual)) == usual
+    for new in ("prefix_tokens = 1", "init = { a = [1] }", "forward = { skip = true }", "trained_size = 56"):
+        other = identity("prefix_tokens = 0", new)
+        assert {key for key in usual if usual[key] != other[key]} == {"card"}
+        assert json.loads(json.dumps(other)) == other
+    changes = (('"fc_norm."]', '"fc_norm."], unused = ["pooler"]'), ('["classifier.", ', "["))
+    changes = (*changes, ("prefix_tokens = 0", "prefix_tokens = 0, prepared = { resample = 2 }"))
+    for old, new in changes:
+        assert identity(old, new) == usual
+
+
+def test_built_in_cards_have_nothing_of_their_own(publish):
+    for name in catalog.CARDS:
+        assert catalog._own(catalog.card(name)) == {}
+    made = publish("timesformer-base")
+    keys = catalog.resolve(made.card, checkpoint=str(made.folder)).identity.keys()
+    assert sorted(keys) == sorted(
+        ["encoder", "family", "version", "checkpoint", "weights", "config", "sampling", "size", "preprocess", "pooling"]
+    )
+    assert catalog._own(replace(made.card, options={**made.card.options, "prefix_tokens": 2}))["prefix_tokens"] == 2
+
+
+@pytest.mark.parametrize("init", ["dtype = 'float16'", "config = 3", "nonsense = 1"])
+def test_arguments_that_the_class_does_not_take_are_one_line(init, cards, publish):
+    publish("videomae-base-finetuned-kinetics").folder.rename(cards / "weights")
+    card = WHOLE.replace("me/videomae-of-mine", "./weights").replace('revision = "012345', '# "')
+    write(cards, card.replace("prefix_tokens = 0", f"init = {{ {init} }}"))
+    with pytest.raises(VidsimError, match="weights' cannot be loaded as VideoMAEModel: ") as told:
+        catalog.load(catalog.resolve("my-videomae"), device="cpu")
+    assert "\n" not in str(told.value)
+
+
+def test_a_card_like_another_says_what_its_own_processor_does(cards, publish):
+    made = publish("videomae-base-finetuned-kinetics")
+    made.folder.rename(cards / "weights")
+    path = cards / "weights" / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "image_mean": [0.5, 0.5, 0.5]}))
+    like = 'name = "m"\nlike = "videomae"\ncheckpoint = "./weights"\nsize = 32\nwidth = 32\n'
+    like += 'layers = { pattern = "encoder.layer.{i}", depth = 2 }\ndefault_layer = "encoder.layer.1"\n'
+    like += f"parameters = {made.card.parameters}\n"
+    write(cards, like)
+    message = r"m expects frames prepared with mean 0\.485, .* has 0\.5, 0\.5, 0\.5; mend options\.prepared in its card"
+    with pytest.raises(VidsimError, match=message):
+        catalog.load(catalog.resolve("m"), device="cpu")
+    write(cards, f"{like}options = {{ prepared = {{ mean = [0.5, 0.5, 0.5] }} }}\n")
+    assert catalog.load(catalog.resolve("m"), device="cpu").preprocess.mean == (0.5, 0.5, 0.5)
+
+
 def test_an_architecture_that_is_none_is_told(cards, publish):
     publish("videomae-base-finetuned-kinetics").folder.rename(cards / "weights")
     for wrong in ("VideoMAEModle", "logging"):
-        write(cards, WHOLE.replace("me/videomae-of-mine", "./weights").replace("VideoMAEModel", wrong))
+        whole = WHOLE.replace("me/videomae-of-mine", "./weights").replace('revision = "012345', '# "')
+        write(cards, whole.replace("VideoMAEModel", wrong))
         with pytest.raises(VidsimError, match=f"transformers has no model '{wrong}'"):
-            catalog.load(catalog.resolve(replace(catalog.card("my-videomae"), revision=None)), device="cpu")
+            catalog.load(catalog.resolve("my-videomae"), device="cpu")
 
 
 PACKAGE = """
@@ -445,3 +591,45 @@ def test_a_family_that_is_not_there_is_named(family, message, package):
     (site / "somebodys" / "__init__.py").write_text(PACKAGE.replace("somebodys.colour:MeanColour", family))
     with pytest.raises(VidsimError, match=message):
         catalog.load(catalog.resolve("mean-colour"), device="cpu")
+
+
+def of_package(options=None):
+    return EncoderCard(
+        name="theirs",
+        family="somebodys.colour:MeanColour",
+        modality="image",
+        layers=("rgb",),
+        default_layer="rgb",
+        checkpoint="somebody/theirs",
+        sampling=Sampling(frames=2),
+        options=options or {},
+    )
+
+
+@pytest.mark.parametrize("modality", ["image", "video+text", "text"])
+@pytest.mark.parametrize("processor", [None, {"image_processor_type": "EvaImageProcessor"}, {"do_resize": False}])
+def test_a_family_of_a_package_reads_its_checkpoint_itself(processor, modality, publish):
+    folder = publish("clip-vit-b-32").folder
+    (folder / "preprocessor_config.json").unlink()
+    if processor is not None:
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    found = catalog.resolve(replace(of_package({"file": "x", "mean": 3}), modality=modality), checkpoint=str(folder))
+    said = processor if processor and modality != "text" else {}
+    assert (found.source, found.folder, dict(found.preprocess)) == ("folder", folder, said)
+    assert found.identity["preprocess"] == said
+    assert found.identity["card"] == {"file": "x", "mean": 3}
+
+
+def test_options_of_a_package_are_json(publish):
+    folder = publish("clip-vit-b-32").folder
+    options = {"rule": len, "sizes": (1, 2), "where": folder.parent}
+    identity = catalog.resolve(of_package(options), checkpoint=str(folder)).identity
+    assert identity["card"] == {"rule": "len", "sizes": [1, 2], "where": str(folder.parent)}
+    assert json.loads(json.dumps(identity)) == identity
+
+
+@pytest.mark.parametrize("version", ["1.2", "x", 1.5, True, None])
+def test_a_version_that_is_no_number_is_told(version):
+    with pytest.raises(VidsimError, match=r"theirs has version .* among its options; expected a whole number"):
+        catalog.resolve(replace(of_package({"version": version}), checkpoint=None))
+    assert catalog.resolve(replace(of_package({"version": 2}), checkpoint=None)).identity["version"] == 2

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from zoo_files import SIZE, write_zoo_file
 
 from vidsim.encoders import catalog
+from vidsim.encoders.base import Sampling
 from vidsim.encoders.video_cnn import build
 from vidsim.errors import VidsimError
 from vidsim.store import Store
@@ -229,6 +230,36 @@ def test_broken_safetensors_are_told(tmp_path):
 def test_an_architecture_that_is_not_known_is_told():
     with pytest.raises(VidsimError, match="no architecture 'R3D' for x3d-xs; expected X3D, C2D, I3D, Slow, SlowFast"):
         build(replace(catalog.card("x3d-xs"), architecture="R3D"))
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "size", "trained_size"),
+    [("x3d-xs", 4, 128, 160), ("slowfast-r50", 30, 256, 224), ("c2d-r50", 1, 256, 224), ("slow-r50", 8, 256, 16)],
+)
+def test_frames_that_do_not_fit_are_told_before_a_weight_is_read(name, frames, size, trained_size, tmp_path):
+    made = write_zoo_file(tmp_path, name)
+    options = {**catalog.card(name).options, "trained_size": trained_size}
+    card = replace(catalog.card(name), sampling=Sampling(frames=frames), size=size, options=options)
+    message = (
+        f"{name} cannot take {frames} frames of {size}x{size} pixels, trained on {trained_size}: .*; expected frames, "
+    )
+    with pytest.raises(VidsimError, match=message) as told:
+        catalog.load(catalog.resolve(card, checkpoint=str(made.path)), device="cpu")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("layers", "width", "remedy"),
+    [(("blocks.4",), 999, "expected width 192"), (("blocks.1", "blocks.4"), 192, "expected 0, as its layers differ")],
+)
+def test_a_width_that_its_layers_have_not_is_refused(layers, width, remedy, tmp_path):
+    made = write_zoo_file(tmp_path, "x3d-xs")
+    own = replace(made, card=replace(made.card, layers=layers, width=width))
+    with pytest.raises(
+        VidsimError, match=f"x3d-xs has width {width}, its layer {layers[0]} has .*; {remedy} in its card"
+    ):
+        loaded(own)
+    assert loaded(replace(own, card=replace(own.card, layers=("blocks.4",), width=192))).card.width == 192
 
 
 CANONICAL = {

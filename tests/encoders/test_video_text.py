@@ -322,3 +322,21 @@ def test_another_number_or_size_of_frames_is_refused(made, encoder, batch):
         encoder.encode(batch[:, :7], made.card.layers, whole)
     with pytest.raises(VidsimError, match="frames of 32x32 pixels, 24x32 came"):
         encoder.encode(batch[..., :24, :], made.card.layers, whole)
+
+
+def test_a_width_that_its_layers_have_not_is_refused(made):
+    with pytest.raises(VidsimError, match=r"has width 999, its layer vision_model.* has 32; expected 0, as its layers"):
+        loaded(replace(made, card=replace(made.card, width=999)))
+
+
+def test_a_class_without_clips_is_refused(made, tmp_path):
+    tiny = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    text = {**tiny, "vocab_size": 11, "max_position_embeddings": 7}
+    vision = {**tiny, "image_size": 32, "patch_size": 16}
+    model = transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=8))
+    model.save_pretrained(tmp_path / "clip")
+    processor = (made.folder / "preprocessor_config.json").read_text()
+    (tmp_path / "clip" / "preprocessor_config.json").write_text(processor)
+    card = replace(made.card, architecture="CLIPModel")
+    with pytest.raises(VidsimError, match=r"expects frames 8, the checkpoint in .* has None"):
+        catalog.load(catalog.resolve(card, checkpoint=str(tmp_path / "clip")), device="cpu")

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+import transformers
 from safetensors.torch import save_file
 from transformers.activations import GELUActivation
 
@@ -67,6 +70,16 @@ def test_the_predictor_of_vjepa_is_checked_and_left_out(publish, clips):
     save_file(state, made.folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(VidsimError, match=r"predictor\.layernorm\.weight is missing"):
         catalog.load(catalog.resolve(made.card, checkpoint=str(made.folder)), device="cpu")
+
+
+def test_parts_of_parts_are_left_out(publish, clips):
+    made = publish("vjepa2-vitl-fpc16-256-ssv2")
+    options = {**made.card.options, "unused": ("predictor.layernorm",)}
+    card = replace(made.card, parameters=0, options=options)
+    encoder = catalog.load(catalog.resolve(card, checkpoint=str(made.folder)), device="cpu")
+    assert encoder.model.predictor.layernorm is None
+    assert not [name for name in encoder.model.state_dict() if "predictor.layernorm" in name]
+    encoder.encode(clips(card, 1), card.layers, whole)
 
 
 def test_the_processor_of_vjepa_is_a_video_processor(publish):
@@ -166,3 +179,21 @@ def test_a_checkpoint_that_is_not_the_cards_is_refused_with_both(name, changes, 
     other = publish(name, **changes)
     with pytest.raises(VidsimError, match=message):
         catalog.load(catalog.resolve(right.card, checkpoint=str(other.folder)), device="cpu")
+
+
+@pytest.mark.parametrize("name", ["timesformer-base", "dinov3-vitb16"])
+def test_another_width_is_refused_with_both(name, publish):
+    made = publish(name)
+    with pytest.raises(VidsimError, match=f"{name} expects width 999, the checkpoint in .* has 32"):
+        catalog.load(catalog.resolve(replace(made.card, width=999), checkpoint=str(made.folder)), device="cpu")
+    catalog.load(catalog.resolve(replace(made.card, width=0), checkpoint=str(made.folder)), device="cpu")
+
+
+def test_a_class_without_such_frames_is_refused(tmp_path, publish):
+    card = replace(publish("clip-vit-b-32").card, architecture="ResNetModel", width=0)
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], layer_type="basic")
+    transformers.ResNetModel(config).save_pretrained(tmp_path / "resnet")
+    processor = (tmp_path / "clip-vit-b-32" / "preprocessor_config.json").read_text()
+    (tmp_path / "resnet" / "preprocessor_config.json").write_text(processor)
+    with pytest.raises(VidsimError, match=r"expects image size 32, the checkpoint in .* has None"):
+        catalog.load(catalog.resolve(card, checkpoint=str(tmp_path / "resnet")), device="cpu")

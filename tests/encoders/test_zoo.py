@@ -5,11 +5,15 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from safetensors.torch import save_file
 from zoo_files import write_zoo_file
 
 from vidsim.encoders import catalog
 from vidsim.encoders.zoo import fetched_file, find_file, how_to_get, in_zoo, locate_file
 from vidsim.errors import CheckpointUnavailable, VidsimError
+
+PAGES = {"login": b"\n<!DOCTYPE html>\n<html>Please log in</html>", "error": b'{"error": "expired"}', "nothing": b""}
+"""What comes with status 200 where a checkpoint was asked for."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,12 +38,12 @@ def zoo(tmp_path):
             if Zoo.answers == "forbidden":
                 self.send_error(403)
                 return
-            body = Zoo.made.path.read_bytes()
+            body = PAGES.get(Zoo.answers, Zoo.made.path.read_bytes())
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("ETag", '"abc"')
             self.end_headers()
-            self.wfile.write(body if Zoo.answers == "whole" else body[: len(body) // 2])
+            self.wfile.write(body[: len(body) // 2] if Zoo.answers == "half" else body)
 
         def log_message(self, *_):
             pass
@@ -81,6 +85,9 @@ def test_a_file_is_fetched_once_and_noted(zoo, caches):
     [
         ("forbidden", r"127\.0\.0\.1 answers \(HTTP Error 403"),
         ("half", r"cannot be reached \(.*it sent .* of .* bytes"),
+        ("login", r"127\.0\.0\.1 answers \(with no checkpoint: it begins '\\n<!DOCTYPE html>.*the page of a login\?\)"),
+        ("error", r"127\.0\.0\.1 answers \(with no checkpoint: it begins '\{\"error\": \"expired\"\}'"),
+        ("nothing", r"127\.0\.0\.1 answers \(with an empty file\)"),
     ],
 )
 def test_a_broken_download_leaves_nothing_and_says_how_else(answers, told, zoo, caches):
@@ -110,6 +117,30 @@ def test_an_unreachable_zoo_is_one_line():
     ) as error:
         catalog.resolve(card)
     assert "\n" not in str(error.value)
+
+
+def test_an_address_with_other_letters_is_one_line():
+    card = replace(catalog.card("i3d-r50"), checkpoint="http://127.0.0.1:1/é.pyth")
+    with pytest.raises(CheckpointUnavailable, match="cannot be reached") as error:
+        catalog.resolve(card)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_in_safetensors_is_fetched_too(zoo):
+    save_file(zoo.made.state, zoo.made.path, metadata={"format": "pt"})
+    card = replace(zoo.card, checkpoint=zoo.card.checkpoint.replace(".pyth", ".safetensors"))
+    catalog.load(catalog.resolve(card), device="cpu")
+
+
+def test_addresses_that_differ_in_the_query_alone_have_each_their_file(caches):
+    row = catalog.card("x3d-xs")
+    cards = [replace(row, checkpoint=f"https://drive.org/uc?id={name}") for name in ("a", "b")]
+    places = [fetched_file(card) for card in (*cards, replace(row, checkpoint="https://drive.org/uc"))]
+    assert len(set(places)) == 3
+    assert places[2] == caches / "zoo" / "drive.org" / "uc"
+    places[0].parent.mkdir(parents=True)
+    places[0].touch()
+    assert [find_file(card) for card in cards] == [places[0], None]
 
 
 def test_a_file_that_has_changed_since_is_refused(zoo):
@@ -145,6 +176,31 @@ def test_a_file_or_its_folder_may_be_given(tmp_path):
         assert find_file(own) == made.path
         assert locate_file(own) == ("folder", made.path, None)
         assert catalog.resolve(own).identity["checkpoint"] is None
+
+
+@pytest.mark.parametrize("beside", ['{"epochs": 3}', "[]", '{"sha256": "0", "url": "x"}', "no JSON"])
+def test_what_lies_beside_a_file_of_ones_own_is_no_note(beside, tmp_path):
+    made = write_zoo_file(tmp_path / "mine", "x3d-xs")
+    made.path.with_name(f"{made.path.name}.json").write_text(beside)
+    assert catalog.resolve(made.card, checkpoint=str(made.path)).folder == made.path
+    assert catalog.resolve(replace(made.card, checkpoint=str(made.path))).folder == made.path
+
+
+@pytest.mark.parametrize("note", ["[]", '{"sha256": 3}', "no JSON"])
+def test_a_damaged_note_is_one_line(note, zoo):
+    path = catalog.resolve(zoo.card).folder
+    path.with_name(f"{path.name}.json").write_text(note)
+    with pytest.raises(VidsimError, match=r"X3D_XS\.pyth") as told:
+        catalog.resolve(zoo.card)
+    assert "\n" not in str(told.value)
+
+
+def test_a_home_folder_that_is_not_known_is_told(monkeypatch):
+    with pytest.raises(VidsimError, match=r"^'~nobody-here/x' begins with a home folder that is not known here; write"):
+        catalog.resolve("x3d-xs", checkpoint="~nobody-here/x")
+    monkeypatch.setenv("TORCH_HOME", "~nobody-here/x")
+    with pytest.raises(VidsimError, match="'~nobody-here/x' begins with a home folder"):
+        find_file(catalog.card("x3d-xs"))
 
 
 @pytest.mark.parametrize(
@@ -183,6 +239,13 @@ def test_a_file_that_its_own_card_names_and_that_is_not_there_is_told(tmp_path):
     )
     (tmp_path / "mine.pyth").mkdir()
     with pytest.raises(VidsimError, match=r"not there: '.*mine\.pyth' is a folder without X3D_XS\.pyth; mend its card"):
+        catalog.resolve(own)
+
+
+def test_the_root_of_the_disk_is_no_checkpoint():
+    card = catalog.card("x3d-xs")
+    own = replace(card, name="mine", checkpoint="/", options={**card.options, "file": ""})  # as a card file says it
+    with pytest.raises(VidsimError, match="the checkpoint of mine is not there: '/' is a folder; mend its card"):
         catalog.resolve(own)
 
 

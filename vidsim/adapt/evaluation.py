@@ -181,8 +181,8 @@ def over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, fl
     Returns
     -------
     dict of str to tuple of float
-        Mean, and low and high end of its 95 % interval: what other seeds would give on the same stimuli. Empty for
-        fewer than two seeds.
+        Mean, and low and high end of the 95 % interval of the mean over all seeds there are, on the same stimuli. One
+        more seed scatters about it sqrt(n + 1) times as widely. Empty for fewer than two seeds.
 
     Examples
     --------

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 PLURALS = {"a whole number": "whole numbers", "a number": "numbers", "a name": "names"}
 
-COUNTS = {2: "two", 3: "three"}
+COUNTS = {2: "two"}
 
 
 def legal(annotation: Any, metadata: Iterable[Any] = ()) -> str:
@@ -85,7 +85,8 @@ def _bounds(metadata: Iterable[Any]) -> str:
     for bound in flat:
         for name in ("ge", "gt", "le", "lt"):
             if getattr(bound, name, None) is not None:
-                found[name] = f"{getattr(bound, name):g}"
+                value = getattr(bound, name)
+                found[name] = str(value) if isinstance(value, int) else f"{value:g}"
     low = f"at least {found['ge']}" if "ge" in found else f"above {found['gt']}" if "gt" in found else ""
     high = f"at most {found['le']}" if "le" in found else f"below {found['lt']}" if "lt" in found else ""
     return " and ".join(filter(None, (low, high)))

@@ -1,14 +1,10 @@
-"""A linear transform of frozen embeddings, and the file that keeps it."""
+"""A linear transform of frozen embeddings."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
@@ -73,63 +69,3 @@ class LinearTransform:
                 "that the linear transform was fitted to"
             )
         return Embeddings(embeddings.ids, (embeddings.matrix - self.mean) @ self.weight)
-
-    def save(self, path: Path) -> None:
-        """Write the transform as safetensors; the file is replaced whole or not at all.
-
-        Parameters
-        ----------
-        path : Path
-            File to write.
-
-        Raises
-        ------
-        VidsimError
-            If it cannot be written.
-        """
-        tensors = {"mean": self.mean, "weight": self.weight}
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        try:
-            # the library writes memory as it lies, whatever the strides
-            save_file({name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}, partial)
-            partial.replace(path)
-        except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
-            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise VidsimError(f"cannot write {os.fspath(path)!r}: {why}; what was there is unchanged") from error
-
-    @staticmethod
-    def load(path: Path) -> "LinearTransform":
-        """Read a transform that `save` has written.
-
-        Parameters
-        ----------
-        path : Path
-            File to read.
-
-        Returns
-        -------
-        LinearTransform
-            Equal to the one saved.
-
-        Raises
-        ------
-        VidsimError
-            If the file cannot be read, or holds other tensors than float32 ``mean`` (d,) and ``weight`` (d, k).
-        """
-        try:
-            tensors = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise VidsimError(f"{os.fspath(path)!r} cannot be read as safetensors: {error}") from error
-        missing, surplus = sorted({"mean", "weight"} - set(tensors)), sorted(set(tensors) - {"mean", "weight"})
-        if missing or surplus:
-            what = f"lacks tensor {missing[0]!r}" if missing else f"has a surplus tensor {surplus[0]!r}"
-            raise VidsimError(f"{os.fspath(path)!r} {what}; expected 'mean' and 'weight' of a linear transform")
-        for name, dims in (("mean", 1), ("weight", 2)):
-            found = tensors[name]
-            if found.ndim != dims or found.dtype != np.float32:
-                raise VidsimError(
-                    f"{os.fspath(path)!r}: tensor {name!r} is {found.dtype} of shape {found.shape}; expected float32 "
-                    f"of {dims} dimension{'s' * (dims > 1)}"
-                )
-        return LinearTransform(tensors["mean"], tensors["weight"])

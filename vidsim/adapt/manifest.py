@@ -20,13 +20,15 @@ from vidsim.encoders.catalog import Resolved
 from vidsim.errors import VidsimError
 
 FORMAT = 1
-MANIFEST, WEIGHTS, CONFIG, HEAD, GOLDEN = (
+MANIFEST, WEIGHTS, HEAD, GOLDEN = (
     "vidsim.json",
     "adapter_model.safetensors",
-    "adapter_config.json",
     "head.safetensors",
     "golden.safetensors",
 )
+CURVE, CARD = "curve.png", "README.md"
+"""Files beside an adapter's weights that are for people; they shape no embedding. The card is written last."""
+
 HEAD_LAYER = "head"
 """Layer that is the output of an adapter's head."""
 

@@ -114,6 +114,35 @@ def read_recipe(source: str | Path) -> Recipe:
     return _Reader(_find(source)).recipe()
 
 
+def linear_alone(recipe: Recipe) -> Recipe:
+    """Return the recipe that fits a linear transform to the same encoder's embeddings, and trains nothing.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Names the encoder, the share of stimuli to validate with, and the seeds.
+
+    Returns
+    -------
+    Recipe
+        As ``all-minilm-l6-v2-linear`` for its encoder.
+
+    Examples
+    --------
+    >>> made = linear_alone(read_recipe("all-minilm-l6-v2-hybrid"))
+    >>> made == read_recipe("all-minilm-l6-v2-linear")
+    True
+    """
+    return Recipe(
+        encoder=recipe.encoder,
+        adapter=Adapter(rank=0, head="linear"),
+        loss=Loss(kind="soft"),
+        batches=Batches(sampler="stimuli"),
+        optimiser=Optimiser(epochs=0),
+        run=recipe.run.model_copy(update={"checkpointing": False, "compile": False}),
+    )
+
+
 def recipes() -> dict[str, Path]:
     """List the recipes that come with the package.
 

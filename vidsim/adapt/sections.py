@@ -9,6 +9,9 @@ from vidsim.adapt.legal import spell
 
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What generators are seeded with beside an epoch's number, in 64 bits together."""
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(ge=0)]
 
@@ -199,7 +202,7 @@ class Optimiser(Section):
 class Run(Section):
     """Everything else that a result depends on."""
 
-    seeds: tuple[Count, ...] = Field(
+    seeds: tuple[Seed, ...] = Field(
         default=(0,), description="One training run a seed: weights, order, dropout, captions."
     )
     validation: Share = Field(
@@ -207,7 +210,7 @@ class Run(Section):
         description="Share of the training stimuli, not of the trials, that is held out to choose the epoch (section "
         "3.3.1); 0 for none: the last epoch is kept.",
     )
-    split_seed: Count = Field(
+    split_seed: Seed = Field(
         default=42, description="Seed of that split, the same for all of seeds (the released code's)."
     )
     select: Literal["rho", "rho2", "two_way", "two_way_first", "three_way"] = Field(

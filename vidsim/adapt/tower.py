@@ -88,7 +88,7 @@ class TextTower:
         ids : sequence of str
             Stimuli.
         rng : Generator, optional
-            Draws a caption each; without it all of them are averaged, as where nothing is trained.
+            Draws a caption each; without it all of them are averaged whatever the rule, as where nothing is trained.
 
         Returns
         -------
@@ -99,7 +99,7 @@ class TextTower:
         chosen = [tuple(self._captions[name]) for name in ids]
         if rng is not None and rule == "draw":
             chosen = [(captions[int(rng.integers(len(captions)))],) for captions in chosen]
-        elif rule == "first":
+        elif rng is not None and rule == "first":
             chosen = [captions[:1] for captions in chosen]
         vectors = self._embed([text for captions in chosen for text in captions])
         device = vectors.device

@@ -3,9 +3,12 @@
 import hashlib
 import json
 import math
+import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -13,7 +16,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from jaxtyping import Float
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from vidsim.adapt import adapter
@@ -28,15 +33,16 @@ from vidsim.adapt.material import Material
 from vidsim.adapt.objective import Objective
 from vidsim.adapt.penalty import fit_any
 from vidsim.adapt.recipe import Recipe
+from vidsim.adapt.retention import Retention
 from vidsim.adapt.schedule import learning_rate
 from vidsim.adapt.scores import METRICS, scores
 from vidsim.adapt.state import State, optimiser_state, read_state, restore_optimiser
+from vidsim.adapt.tally import NotFinite, Tally
 from vidsim.adapt.tower import FRAMES, FrameTower, TextTower, Tower
 from vidsim.adapt.trainable import refuse_untrainable
 from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog
 from vidsim.encoders.sentence import SentenceEncoder
-from vidsim.encoders.transfer import Fetched
 from vidsim.errors import VidsimError
 from vidsim.extract.run import library_versions
 
@@ -86,16 +92,6 @@ class Trained(nn.Module):
         return vectors if self.head is None else self.head(vectors)
 
 
-@dataclass(frozen=True, eq=False)
-class _Made:
-    """A step that was made, and its losses on their way from the device: the whole, then the parts named."""
-
-    step: Step
-    number: int
-    names: tuple[str, ...]
-    losses: Fetched
-
-
 class Trainer:
     """Fine-tune an encoder on odd-one-out judgments (paper, section 3.3; METHODS, section 4).
 
@@ -135,11 +131,18 @@ class Trainer:
         self.layer = resolved.card.default_layer
         self.batches = make_batches(recipe, material.fit, seed)
         where = catalog.resolve_device(device)
+        if where.startswith("cuda:"):
+            torch.cuda.set_device(where)  # accelerate takes the current one; of several processes each has its own
         self.accelerator = Accelerator(mixed_precision=_precision(recipe, where), cpu=where == "cpu")
+        processes = self.accelerator.num_processes
+        if recipe.optimiser.epochs and len(self.batches) < processes:
+            raise VidsimError(
+                f"{processes} processes would share the {len(self.batches)} steps of an epoch; start no more processes "
+                "than that, or raise batches.steps"
+            )
         self.encoder = catalog.load(resolved, device="cpu" if where == "cpu" else str(self.accelerator.device))
         self._objective = Objective(recipe)
-        self._kept = material.unlabelled or material.fit.ids
-        self._base = self._embed_base()
+        self._retention = Retention(recipe, material, self._frozen) if recipe.loss.retention else None
         self.transform = transform
         torch.manual_seed(seed)
         self.attached = self._attach()
@@ -168,36 +171,71 @@ class Trainer:
         Raises
         ------
         VidsimError
-            If a loss is not finite (what was best until then is kept in the state), or the disk is full.
+            If a loss or a weight is not finite (the best epoch until then is left as the adapter), if memory does not
+            suffice, or the disk is full.
         """
         recipe, fingerprint = self.recipe, self._fingerprint()
         kept = read_state(state, fingerprint)
         model, optimiser = self._ready()
-        now = kept or State(curve=[self._measured(0, {}, 0.0)], best=self._copy())
+        with _enough_memory(self.accelerator.device):
+            now = kept or State(curve=[self._measured(0, {}, 0.0)], best=self._copy())
         if kept is not None:
             self.attached.fill(kept.weights, str(state))
             restore_optimiser(optimiser, self.weights, kept.optimiser)
         model, optimiser = self.accelerator.prepare(model, optimiser)
+        self._agree(now)
         watcher.begin(name, self.seed, recipe.optimiser.epochs, len(self.batches), now.epoch)
-        for epoch in range(now.epoch, recipe.optimiser.epochs):
+        try:
+            with _enough_memory(self.accelerator.device):
+                self._epochs(now, model, optimiser, watcher, state, fingerprint)
+        except NotFinite as error:
+            if not now.best_epoch:
+                raise VidsimError(f"{error}; no epoch was better than the beginning, so there is no adapter") from None
+            self._finish(folder, name, now, state)
+            raise VidsimError(
+                f"{error}; {name!r} is epoch {now.best_epoch}, the best until then: the same command again measures it "
+                "and writes its card"
+            ) from None
+        return self._finish(folder, name, now, state)
+
+    def _agree(self, now: State) -> None:
+        """Refuse to go on where processes have read different states: they would wait for each other."""
+        if len({*self._gather([now.epoch])}) > 1:
+            raise VidsimError(
+                "processes have found different states of this run; put the artefact root on a disk that all share"
+            )
+
+    def _gather(self, own: list[Any]) -> list[Any]:
+        """Join the lists of all processes."""
+        return gather_object(own) if self.accelerator.num_processes > 1 else own
+
+    def _epochs(self, now: State, model: Any, optimiser: Any, watcher: Watcher, state: Path, fingerprint: str) -> None:
+        """Run the epochs that are left, and write the state behind each."""
+        names = {id(value): key for key, value in self.weights.items()}
+        for epoch in range(now.epoch, self.recipe.optimiser.epochs):
             if self._patience_is_over(now):
                 break
             start = time.perf_counter()
             losses = self._epoch(epoch, model, optimiser, watcher)
+            if not all(bool(value.isfinite().all()) for value in self.weights.values()):
+                raise NotFinite(f"weights are not finite behind epoch {epoch + 1}; lower optimiser.learning_rate")
             row = self._measured(epoch + 1, losses, time.perf_counter() - start)
             now.curve.append(row)
             if self._better(row, now.curve[now.best_epoch]):
                 now.best_epoch, now.best = epoch + 1, self._copy()
             now.epoch, now.weights = epoch + 1, self._copy()
-            names = {id(value): key for key, value in self.weights.items()}
             now.optimiser = optimiser_state(getattr(optimiser, "optimizer", optimiser), names)
             if self.accelerator.is_main_process:
                 now.write(state, fingerprint)
             self.accelerator.wait_for_everyone()
             watcher.epoch(row, now.best_epoch)
+
+    def _finish(self, folder: Path, name: str, now: State, state: Path) -> Manifest:
+        """Leave the best epoch as the adapter, and drop the state."""
         self.attached.fill(now.best, str(state))
         manifest = self._leave(folder, name, now)
-        state.unlink(missing_ok=True)
+        if self.accelerator.is_main_process:
+            state.unlink(missing_ok=True)
         return manifest
 
     def embed(self, ids: Sequence[str]) -> Embeddings:
@@ -225,11 +263,13 @@ class Trainer:
             one.train(mode)
         return found
 
-    def _embed_base(self) -> Float[Tensor, "n d"] | None:
-        """Embed by the frozen model what the retention term keeps: unlabelled stimuli, or those to fit."""
-        if not self.recipe.loss.retention:
-            return None
-        return torch.from_numpy(self._embed(self._kept, None).matrix).to(self.accelerator.device)
+    def _frozen(self, ids: Sequence[str]) -> Float[Tensor, "n d"]:
+        return torch.from_numpy(self._embed(ids, None).matrix).to(self.accelerator.device)
+
+    def _whole(self, model: Any, ids: Sequence[str]) -> Float[Tensor, "n d"]:
+        """Embed with gradients, by all captions."""
+        with self.accelerator.autocast():
+            return model(ids, None).float()
 
     def _tower(self) -> Tower:
         if isinstance(self.encoder, SentenceEncoder):
@@ -269,17 +309,14 @@ class Trainer:
         torch.manual_seed((self.seed << 32) + (epoch << 8) + self.accelerator.process_index)  # dropout
         rng = np.random.default_rng([self.seed, epoch, self.accelerator.process_index])  # captions
         model.train()
-        seen: dict[str, list[float]] = {}
-        last: _Made | None = None
+        tally = Tally(self.material.fit.ids, epoch, watcher.step)
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         shared = len(self.batches) // world * world  # all processes make as many steps: they wait for each other
         for number, step in enumerate(islice(self.batches.epoch(epoch), rank, shared, world)):
             self._set_rate(optimiser, epoch * len(self.batches) + number * world)
-            loss, parts = self._step(step, epoch, model, optimiser, rng)
-            self._settle(last, epoch, seen, watcher)  # a step late: a GPU goes on meanwhile
-            last = _Made(step, number, tuple(parts), Fetched(torch.stack([loss, *parts.values()])))
-        self._settle(last, epoch, seen, watcher)
-        return {name: math.fsum(values) / len(values) for name, values in seen.items()}
+            tally.add(number, step, *self._step(step, epoch, model, optimiser, rng))
+        tally.settle()
+        return tally.means(self._gather)
 
     def _step(
         self, step: Step, epoch: int, model: Any, optimiser: Any, rng: np.random.Generator
@@ -292,44 +329,14 @@ class Trainer:
                     fixed = model([ids[i] for i in step.fixed], rng)
                 vectors = torch.cat([vectors, fixed])
         vectors = vectors.float()
-        loss, parts = self._objective(vectors, step, epoch, self._retained(step, vectors, model, rng))
+        kept = None if self._retention is None else self._retention.of(step, vectors, partial(self._whole, model), rng)
+        loss, parts = self._objective(vectors, step, epoch, kept)
         optimiser.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         if self.recipe.optimiser.clip:
             self.accelerator.clip_grad_norm_(self.weights.values(), self.recipe.optimiser.clip)
         optimiser.step()
         return loss.detach(), parts
-
-    def _settle(self, made: _Made | None, epoch: int, seen: dict[str, list[float]], watcher: Watcher) -> None:
-        """Take note of a step's losses, and stop if one is not finite."""
-        if made is None:
-            return
-        value, *parts = made.losses.wait().tolist()
-        if not math.isfinite(value):
-            ids = self.material.fit.ids
-            clips = ", ".join(repr(ids[i]) for i in dict.fromkeys(made.step.stimuli.tolist()))
-            raise VidsimError(
-                f"the loss is {value} in step {made.number + 1} of epoch {epoch + 1}, with stimuli {clips}; look "
-                "at these, or lower optimiser.learning_rate; what was best until then is kept"
-            )
-        losses = dict(zip(made.names, parts, strict=True))
-        for name, part in losses.items():
-            seen.setdefault(name, []).append(part)
-        watcher.step(made.number, losses)
-
-    def _retained(
-        self, step: Step, vectors: Float[Tensor, "n d"], model: Any, rng: np.random.Generator
-    ) -> tuple[Float[Tensor, "m d"], Float[Tensor, "m e"]] | None:
-        """Embed what is to stay as it was, now and by the frozen model."""
-        if self._base is None:
-            return None
-        if not self.material.unlabelled:
-            return vectors, self._base[np.concatenate([step.stimuli, step.fixed])]
-        some = min(self.recipe.loss.retention_stimuli, len(self._kept))
-        rows = rng.choice(len(self._kept), some, replace=False)
-        with self.accelerator.autocast():
-            now = model([self._kept[row] for row in rows], rng)
-        return now.float(), self._base[rows]
 
     def _set_rate(self, optimiser: Any, step: int) -> None:
         settings = self.recipe.optimiser
@@ -383,7 +390,9 @@ class Trainer:
     def _fingerprint(self) -> str:
         """Hash everything that the run depends on."""
         identity = self.resolved.identity
-        facts = [self.recipe.resolved(), self.seed, self.material.digest, identity, self.accelerator.num_processes]
+        process = self.accelerator
+        machine = [process.num_processes, process.mixed_precision, process.device.type]
+        facts = [self.recipe.resolved(), self.seed, self.material.digest, identity, machine]
         return hashlib.sha256(json.dumps([facts, dict(library_versions())], sort_keys=True).encode()).hexdigest()
 
     def _leave(self, folder: Path, name: str, state: State) -> Manifest:
@@ -408,7 +417,12 @@ class Trainer:
             else 0,
             files={},
             recipe=self.recipe.resolved(),
-            data={**self.material.facts, "hash": self.material.digest, "trials": len(self.material.fit)},
+            data={
+                **self.material.facts,
+                "hash": self.material.digest,
+                "trials": len(self.material.fit),
+                "epoch": asdict(self.batches.counts()),
+            },
             versions=library_versions(),
             seed=self.seed,
             parameters=sum(value.numel() for value in self.weights.values()),
@@ -416,18 +430,36 @@ class Trainer:
         )
         if not self.accelerator.is_main_process:
             return manifest
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with replaced(folder) as made:
-            adapter.save(self.attached, made, self.encoder, self.layer)
-            files = {path.name: hash_file(path) for path in sorted(made.iterdir()) if path.suffix != ".md"}
-            manifest = replace(manifest, files=files)
-            manifest.write(made)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with replaced(folder) as made:
+                adapter.save(self.attached, made, self.encoder, self.layer)
+                files = {path.name: hash_file(path) for path in sorted(made.iterdir()) if path.suffix != ".md"}
+                manifest = replace(manifest, files=files)
+                manifest.write(made)
+        except (OSError, SafetensorError) as error:
+            raise VidsimError(
+                f"the adapter cannot be written to {os.fspath(folder)!r}: {error}; make room and run the same command "
+                "again: what was trained is kept"
+            ) from error
         return manifest
+
+
+@contextmanager
+def _enough_memory(device: torch.device) -> Generator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise VidsimError(
+            f"out of memory on {device}; set run.checkpointing = true, or lower batches.stimuli, batches.trials or "
+            "batches.rsa_stimuli"
+        ) from error
 
 
 def _precision(recipe: Recipe, device: str) -> str:
     wanted = recipe.run.precision
     if wanted == "auto":
         # a CPU multiplies bfloat16 more slowly than float32, unless it has units for it
-        wanted = "bfloat16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+        native = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+        wanted = "bfloat16" if native else "float32"
     return "bf16" if wanted == "bfloat16" else "no"

@@ -217,7 +217,7 @@ def run(
             resolved,
             store,
             spec=spec,
-            layers=[name.strip() for name in layers.split(",")] if layers else None,
+            layers=[name.strip() for name in layers.split(",")] if layers is not None else None,
             all_modules=all_modules,
             device=device,
             batch_size=batch_size,

@@ -1,7 +1,7 @@
 """Several seeds in one command: which of them it had finished when it was cut off, and the best under one name."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from vidsim.adapt.recipe import Recipe
     from vidsim.adapt.trainer import Trainer
     from vidsim.encoders.catalog import Resolved
+
+
+ANOTHER = "an adapter {name!r} is there already, of another run; --force replaces it, or give another --name"
 
 
 def names_of(name: str, seeds: tuple[int, ...]) -> dict[int, str]:
@@ -48,7 +51,7 @@ def finished(
     *,
     force: bool,
 ) -> set[str]:
-    """Find the seeds that the same command has finished before it was interrupted.
+    """Find the seeds that the same command has trained before it was interrupted.
 
     Parameters
     ----------
@@ -63,7 +66,7 @@ def finished(
     material : Material
         On what.
     force : bool
-        Whether adapters that are there may be replaced. Those that are older than the one to replace are.
+        Whether adapters that are there may be replaced. Those of a command that came to its end are.
 
     Returns
     -------
@@ -73,35 +76,60 @@ def finished(
     Raises
     ------
     VidsimError
-        If another adapter has the name of a seed's, and may not be replaced.
+        If another adapter has the name of a seed's, or the name of all, and may not be replaced.
     """
     from vidsim.adapt.manifest import MANIFEST, read_manifest
     from vidsim.extract.run import library_versions
 
-    if len(names) == 1:
-        return set()
+    def of_this_run(made: "Manifest", seeds: Collection[int]) -> bool:
+        return (
+            made.seed in seeds
+            and (made.recipe, made.versions) == (recipe.resolved(), dict(library_versions()))
+            and made.data.get("hash") == material.digest
+            and all(made.base[what] == resolved.identity[what] for what in ("weights", "config", "preprocess"))
+        )
+
     found: set[str] = set()
-    identity = resolved.identity
     before = folder / MANIFEST
     for seed, name in names.items():
         own = folder.with_name(name)
         if not own.exists():
             continue
-        made = read_manifest(own) if (own / MANIFEST).is_file() else None
-        if made and before.is_file() and before.stat().st_mtime_ns >= (own / MANIFEST).stat().st_mtime_ns:
+        if (len(names) == 1 and not unfinished(own)) or _older(own / MANIFEST, before):
             continue
-        if (
-            made is not None
-            and (made.seed, made.recipe, made.versions) == (seed, recipe.resolved(), dict(library_versions()))
-            and made.data.get("hash") == material.digest
-            and all(made.base[what] == identity[what] for what in ("weights", "config", "preprocess"))
-        ):
+        made = read_manifest(own) if (own / MANIFEST).is_file() else None
+        if made is not None and of_this_run(made, {seed}):
             found.add(name)
         elif not force:
-            raise VidsimError(
-                f"an adapter {name!r} is there already, of another run; --force replaces it, or give another --name"
-            )
+            raise VidsimError(ANOTHER.format(name=name))
+    ours = before.is_file() and of_this_run(read_manifest(folder), names)
+    if len(names) > 1 and folder.exists() and not ours and not force:
+        raise VidsimError(ANOTHER.format(name=folder.name))
     return found
+
+
+def unfinished(folder: Path) -> bool:
+    """Tell whether the command that left an adapter was cut off: the model card is written last.
+
+    Parameters
+    ----------
+    folder : Path
+        The adapter's folder, which may be missing.
+
+    Returns
+    -------
+    bool
+        Whether there is an adapter without a card.
+    """
+    from vidsim.adapt.manifest import CARD, MANIFEST
+
+    return (folder / MANIFEST).is_file() and not (folder / CARD).is_file()
+
+
+def _older(own: Path, best: Path) -> bool:
+    """Tell whether a seed's adapter is of an earlier command, which came to its end."""
+    there = own.is_file() and best.is_file() and not unfinished(best.parent)
+    return there and best.stat().st_mtime_ns >= own.stat().st_mtime_ns
 
 
 def refill(trainer: "Trainer", folder: Path) -> "Manifest":
@@ -146,10 +174,10 @@ def keep_best(folder: Path, best: str) -> "Manifest":
         What the folder says.
     """
     from vidsim.adapt.drafts import replaced
-    from vidsim.adapt.manifest import read_manifest
+    from vidsim.adapt.manifest import CARD, read_manifest
 
     with replaced(folder) as made:
-        shutil.copytree(folder.with_name(best), made, dirs_exist_ok=True)
+        shutil.copytree(folder.with_name(best), made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(CARD))
         manifest = replace(read_manifest(made), name=folder.name)
         manifest.write(made)
     return manifest

@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -36,6 +36,13 @@ Unlabelled = Annotated[
 Participants = Annotated[
     Path | None, typer.Option("--participants", help="Use these people's judgments alone: a file with a name a line.")
 ]
+Method = Annotated[
+    Literal["recipe", "linear"],
+    typer.Option(
+        "--method",
+        help="recipe: as it says; linear: a linear transform of the recipe's encoder alone, which stays as it is.",
+    ),
+]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs, instead of the recipe's.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds, instead of the recipe's, such as 0,1,2.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Decoding threads; by default one per core, at most 16.")]
@@ -51,6 +58,7 @@ def train(
     recipe: RecipeName,
     judgments: JudgmentsOption,
     name: Name,
+    method: Method = "recipe",
     source: Source = None,
     unlabelled: Unlabelled = None,
     participants: Participants = None,
@@ -76,16 +84,17 @@ def train(
     from vidsim.adapt.trainable import refuse_untrainable
     from vidsim.cli.encoders import resolve
     from vidsim.cli.material import facts_of, find_judged, find_material
+    from vidsim.cli.seeds import unfinished
     from vidsim.cli.tensorboard import check_tensorboard
     from vidsim.encoders import catalog
 
     place = root_of(root)
-    told = _changed(read_recipe(recipe), epochs, seeds)
+    told = _changed(read_recipe(recipe), method, epochs, seeds)
     check_name(name)
     folder = adapters_of(place) / name
     check_tensorboard(tensorboard)
     remove_abandoned(folder.parent)
-    if folder.exists() and not force:
+    if folder.exists() and not unfinished(folder) and not force:
         raise VidsimError(f"an adapter {name!r} is in {place!r} already; --force replaces it, or give another --name")
     if unlabelled is not None and not told.loss.retention:
         raise VidsimError(f"--unlabelled {unlabelled!r} has no effect without loss.retention in the recipe")
@@ -105,7 +114,8 @@ def train(
     material = find_material(told, resolved, read, stimuli, source, place, workers_of(workers), unlabelled)
     material = replace(material, facts=facts_of(judgments, participants, read, material))
     names = names_of(name, told.run.seeds)
-    kept = set[str]() if restart else finished(folder, names, told, resolved, material, force=force)
+    done = finished(folder, names, told, resolved, material, force=force)
+    kept = set[str]() if restart else done
     held = material.validation
     ceiling = float("nan") if held is None else ceiling_of(held).rho
     runs: list[Run] = []
@@ -140,12 +150,18 @@ def train(
     show.emit(plain(answer)) if json else tell(answer, evaluation, place)
 
 
-def _changed(recipe: "Recipe", epochs: int | None, seeds: str | None) -> "Recipe":
+def _changed(recipe: "Recipe", method: str, epochs: int | None, seeds: str | None) -> "Recipe":
+    from vidsim.adapt.recipe import linear_alone
+
+    if method == "linear":
+        recipe = linear_alone(recipe)
+        if epochs is not None:
+            raise VidsimError("--epochs has no effect with --method linear, which fits at once; leave it out")
     if epochs is not None:
         recipe = recipe.model_copy(update={"optimiser": recipe.optimiser.model_copy(update={"epochs": epochs})})
     if seeds is not None:
         parts = [part.strip() for part in seeds.split(",")]
-        if not all(part.isdecimal() for part in parts) or len(set(parts)) < len(parts):
-            raise VidsimError(f"--seeds {seeds!r}: expected different whole numbers, such as 0,1,2")
+        if not all(part.isdecimal() and int(part) < 2**32 for part in parts) or len(set(parts)) < len(parts):
+            raise VidsimError(f"--seeds {seeds!r}: expected different whole numbers below 2^32, such as 0,1,2")
         recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update={"seeds": tuple(map(int, parts))})})
     return recipe

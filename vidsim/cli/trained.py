@@ -109,13 +109,14 @@ def write_cards(run: Run, curves: Sequence[Sequence[Mapping[str, Any]]], evaluat
     evaluation : Evaluation or None
         Its models are those that the card lists.
     """
+    from vidsim.adapt.manifest import CARD, CURVE
     from vidsim.cli.output import write_out
-    from vidsim.report.train import CARD, CURVE, curve_plot, model_card
+    from vidsim.report.train import curve_plot, model_card
 
     select = run.manifest.recipe.get("run", {}).get("select")
     files = {
         CURVE: curve_plot(curves, select, evaluation=evaluation),
-        CARD: model_card(run.manifest, evaluation).encode(),
+        CARD: model_card(run.manifest, evaluation).encode(),  # the last: `vidsim.cli.seeds.unfinished` looks for it
     }
     for name, content in files.items():
         write_out(run.folder / name, lambda file, content=content: file.write(content), force=True, option="the file")

@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from vidsim.adapt.batches import Counts
     from vidsim.adapt.trainer import Trainer, Watcher
 
 
@@ -29,8 +30,8 @@ class Lines:
 
     Parameters
     ----------
-    forwards : int
-        Stimuli forwarded in an epoch.
+    counts : Counts
+        What an epoch holds.
     ceiling : float
         Rho that a perfect model would have, told beside rho; NaN where it is not known.
     processes : int
@@ -40,9 +41,9 @@ class Lines:
     """
 
     def __init__(
-        self, *, forwards: int, ceiling: float = float("nan"), processes: int = 1, quiet: bool = False
+        self, *, counts: "Counts", ceiling: float = float("nan"), processes: int = 1, quiet: bool = False
     ) -> None:
-        self._forwards, self._ceiling, self._processes, self._quiet = forwards, ceiling, processes, quiet
+        self._counts, self._ceiling, self._processes, self._quiet = counts, ceiling, processes, quiet
         self._bar: Progress | None = None
         self._epochs = self._steps = self._done = 0
         self._start = self._told = 0.0
@@ -76,7 +77,9 @@ class Lines:
         if self._quiet:
             return
         again = f", from epoch {done + 1} on" if done else ""
-        typer.echo(f"{name}: seed {seed}, {epochs} epochs of {steps} steps{again}", err=True)
+        one = self._counts
+        holds = f"{one.forwards:,} forward passes, {one.trials:,} trials and {one.pairs:,} judged pairs each"
+        typer.echo(f"{name}: seed {seed}, {epochs} epochs of {steps} steps, {holds}{again}", err=True)
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -137,7 +140,7 @@ class Lines:
             perfect = f" (perfect: {self._ceiling:.3f})" if name == "rho" and self._ceiling == self._ceiling else ""
             told.append(f"validation {name} {row[name]:.3f}{perfect}")
         if row["seconds"]:
-            told.append(f"{self._forwards / row['seconds']:,.0f} stimuli/s")
+            told.append(f"{self._counts.forwards / row['seconds']:,.0f} stimuli/s")
         told += [f"{row['seconds']:.1f} s", f"{_span(left)} left" if left else "done"]
         mark = " (best)" if best == row["epoch"] else ""
         typer.echo(f"epoch {row['epoch']}/{self._epochs}: {', '.join(told)}{mark}", err=True)
@@ -191,11 +194,11 @@ def watch(trainer: "Trainer", *, ceiling: float, tensorboard: Path | None) -> "G
     Watcher
         For the run.
     """
-    forwards, first = trainer.batches.counts().forwards, trainer.accelerator.is_main_process
+    counts, first = trainer.batches.counts(), trainer.accelerator.is_main_process
     processes = trainer.accelerator.num_processes
     with ExitStack() as stack:
         watchers: list[Watcher] = [
-            stack.enter_context(Lines(forwards=forwards, ceiling=ceiling, processes=processes, quiet=not first)),
+            stack.enter_context(Lines(counts=counts, ceiling=ceiling, processes=processes, quiet=not first)),
         ]
         if tensorboard is not None and first:
             from vidsim.adapt.schedule import learning_rate
@@ -203,7 +206,7 @@ def watch(trainer: "Trainer", *, ceiling: float, tensorboard: Path | None) -> "G
 
             log = TensorBoard(
                 tensorboard.expanduser(),
-                forwards=forwards,
+                forwards=counts.forwards,
                 rate=partial(learning_rate, trainer.recipe.optimiser),
                 processes=processes,
             )

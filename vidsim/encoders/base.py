@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from vidsim.errors import VidsimError
+
 # listing models imports this file: numpy and jaxtyping would take most of its time
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -33,11 +35,22 @@ class Sampling:
         Frames per second inside a window.
     windows : int
         Number of windows; divides ``frames``.
+
+    Raises
+    ------
+    VidsimError
+        If there are several windows without a rate, which would be ignored.
     """
 
     frames: int
     fps: float | None = None
     windows: int = 1
+
+    def __post_init__(self) -> None:
+        if self.windows > 1 and self.fps is None:
+            raise VidsimError(
+                f"{self.windows} windows have no rate; expected fps, their frames per second, or 1 window"
+            )
 
     def times(self, duration: float) -> "Float[ndarray, ' frames']":
         """Return the moments to sample, in seconds from the clip's start.

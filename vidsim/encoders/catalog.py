@@ -1,5 +1,6 @@
 """The catalog: every encoder by name, found, hashed and loaded. Imports no torch, so that listing models is quick."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -58,6 +59,9 @@ ALIASES: Mapping[str, str] = {
     "qwen3-vl": "Qwen3-VL-2B-Instruct",
 }
 """Short names of encoders, in lower case."""
+
+NOT_SHAPING = frozenset({"heads", "unused", "file", "package", "processor", "prepared", "mean", "std", "version"})
+"""Options that leave embeddings as they are, or that an encoder's identity has in another place."""
 
 
 def cards() -> Mapping[str, EncoderCard]:
@@ -192,7 +196,7 @@ def resolve(
     if found.checkpoint is None:
         if checkpoint is not None or revision is not None:
             raise VidsimError(f"{found.name} has no weights; leave --checkpoint and --revision out")
-        return Resolved(card=found, version=version, pooling=rule)
+        return Resolved(card=found, version=version, pooling=rule, own=_own(found))
     alternatives = [row.name for row in CARDS.values() if row.checkpoint is None]
     source, folder, commit = locate(
         found, checkpoint=checkpoint, revision=revision, offline=offline, alternatives=alternatives
@@ -201,8 +205,11 @@ def resolve(
     if zoo.in_zoo(found):
         zoo.refuse_changed(folder, weights_hash)
         beside = zoo.preprocess_config(found)
-    else:
+    elif found.family in FAMILIES:
         beside = read_json(folder / needed_beside_weights(found))
+    else:  # the package knows what it does with frames, and may need no such file
+        processor = folder / found.options.get("processor", "preprocessor_config.json")
+        beside = read_json(processor) if processor.is_file() else {}
     return Resolved(
         card=found,
         version=version,
@@ -214,6 +221,8 @@ def resolve(
         weights_hash=weights_hash,
         config_hash=hash_config(folder),
         preprocess=beside if found.modality != "text" else {},
+        followed=found.family in FAMILIES,
+        own=_own(found),
     )
 
 
@@ -237,7 +246,10 @@ def load(resolved: Resolved, *, device: str = "auto") -> Encoder:
     VidsimError
         If the device is not there, or the checkpoint does not fit the card: every difference names both values.
     """
+    from vidsim.encoders.prepared import refuse_other_steps  # imports numpy, which listing models does not need
+
     where = resolve_device(device)
+    refuse_other_steps(resolved)
     family = _class(resolved.card)
     return family(resolved.card if resolved.card.checkpoint is None else resolved, where)
 
@@ -310,7 +322,26 @@ def _family(of: EncoderCard) -> tuple[str, str, int]:
             f"no family {of.family!r} for {of.name}; expected one of {', '.join(FAMILIES)}, "
             "or module:Class of a package"
         )
-    return module, name, int(of.options.get("version", 1))
+    version = of.options.get("version", 1)
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise VidsimError(f"{of.name} has version {version!r} among its options; expected a whole number")
+    return module, name, version
+
+
+def _own(of: EncoderCard) -> Mapping[str, Any]:
+    """Gather what shapes the embeddings of a card that is not built in, as JSON has it."""
+    own, built_in = _shaping(of), CARDS.get(of.name)
+    if built_in is not None and own == _shaping(built_in):
+        return {}
+    # what JSON cannot hold, of a package's card, goes by its name
+    return json.loads(json.dumps(own, default=lambda value: getattr(value, "__qualname__", str(value))))
+
+
+def _shaping(of: EncoderCard) -> dict[str, Any]:
+    # what another package makes of its options is not known here: all count
+    indifferent = NOT_SHAPING if of.family in FAMILIES else ()
+    found = {"architecture": of.architecture, **of.options}
+    return {key: value for key, value in found.items() if value is not None and key not in indifferent}
 
 
 def _class(of: EncoderCard) -> Any:
@@ -331,6 +362,6 @@ def _pooling(of: EncoderCard, wanted: str | None) -> Pooling:
     rules = [rule for rule in get_args(Pooling) if rule != "none"]
     if wanted not in rules:
         raise VidsimError(f"no pooling {wanted!r}; expected one of {', '.join(rules)}")
-    if wanted == "cls" and not of.options.get("prefix_tokens"):
+    if wanted == "cls" and not of.options.get("prefix_tokens", of.family == "video_text"):
         raise VidsimError(f"{of.name} has no CLS token to pool with; expected mean or flatten instead of 'cls'")
     return wanted  # pyright: ignore[reportReturnType]

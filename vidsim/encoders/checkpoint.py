@@ -54,6 +54,11 @@ class Resolved:
     preprocess : mapping
         The checkpoint's ``preprocessor_config.json``, or what the card says in its place; empty for text and models
         without weights.
+    followed : bool
+        Whether ``preprocess`` is followed here; the family of another package may read it in a way of its own.
+    own : mapping
+        What else in a card of the user's or a package's shapes embeddings, JSON-able; empty for built-in cards, whose
+        tables are older than this.
     """
 
     card: EncoderCard
@@ -66,6 +71,8 @@ class Resolved:
     weights_hash: str = "none"
     config_hash: str = "none"
     preprocess: Mapping[str, Any] = field(default_factory=dict)
+    followed: bool = True
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -73,7 +80,10 @@ class Resolved:
         from vidsim.encoders.patches import read_steps  # imports numpy, which listing models does not need
 
         card = self.card
-        sampling = card.sampling
+        sampling, steps = card.sampling, dict(self.preprocess)
+        if steps and self.followed:
+            # the steps, not the spelling: processors are saved again under other names
+            steps = dict(read_steps(steps, card.architecture, card.modality).provenance)
         return {
             "encoder": card.name,
             "family": card.family,
@@ -86,11 +96,9 @@ class Resolved:
             if sampling is None
             else {"frames": sampling.frames, "fps": sampling.fps, "windows": sampling.windows},
             "size": card.size,
-            # the steps, not the spelling: processors are saved again under other names
-            "preprocess": dict(read_steps(self.preprocess, card.architecture).provenance)
-            if card.modality != "text" and self.preprocess
-            else {},
+            "preprocess": steps,
             "pooling": self.pooling,
+            **({"card": dict(self.own)} if self.own else {}),
         }
 
     @property
@@ -117,7 +125,10 @@ def needed_beside_weights(card: EncoderCard) -> str:
     -------
     str
         The pipeline of a sentence encoder (the tokenizer, where it has none); else the frame processor's configuration.
+        Of another package's family nothing is known: the model's own configuration.
     """
+    if ":" in card.family:
+        return "config.json"
     if card.modality == "text":
         return "tokenizer.json" if card.options.get("plain") else "modules.json"
     return card.options.get("processor", "preprocessor_config.json")
@@ -180,16 +191,42 @@ def parts_of(folder: Path) -> tuple[Path, ...]:
     Raises
     ------
     VidsimError
-        If there is neither ``modules.json`` nor ``config.json``, or a module lies outside the folder.
+        If there is neither ``modules.json`` nor ``config.json``, one of them has another form, or a module lies outside
+        the folder.
     """
     if not (folder / "modules.json").is_file():
         read_json(folder / "config.json")
         return (folder,)
-    parts = [folder / str(module.get("path", "")) for module in read_json(folder / "modules.json")]
+    parts = [folder / str(module.get("path", "")) for module in read_modules(folder)]
     outside = [part for part in parts if not Path(os.path.normpath(part)).is_relative_to(os.path.normpath(folder))]
     if outside:
         raise VidsimError(f"{os.fspath(folder / 'modules.json')!r} names a module outside its folder: {outside[0]}")
     return tuple(dict.fromkeys(parts))
+
+
+def read_modules(folder: Path) -> list[dict[str, Any]]:
+    """Read the modules of a pipeline of sentence-transformers.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder with ``modules.json``.
+
+    Returns
+    -------
+    list of dict
+        What the file says of each module.
+
+    Raises
+    ------
+    VidsimError
+        If the file is missing, or is no list of objects.
+    """
+    path = folder / "modules.json"
+    modules = read_json(path)
+    if not all(isinstance(module, dict) for module in modules):
+        raise VidsimError(f"{os.fspath(path)!r} holds more than modules; expected a list of objects; download it again")
+    return modules
 
 
 def hash_weights(folder: Path) -> str:
@@ -251,21 +288,26 @@ def read_json(path: Path) -> Any:
     Returns
     -------
     object
-        Its content.
+        Its content: of ``modules.json`` a list, else a dict.
 
     Raises
     ------
     VidsimError
-        If the file is missing or is not JSON.
+        If the file is missing, is not JSON, or holds something else.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise VidsimError(
             f"no {path.name} in {os.fspath(path.parent)!r}; a checkpoint folder holds the files of its hub repository"
         ) from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise VidsimError(f"{os.fspath(path)!r} cannot be read as JSON: {error}; download it again") from error
+    kind, expected = (list, "a list") if path.name == "modules.json" else (dict, "an object")
+    if not isinstance(content, kind):
+        begins = json.dumps(content)[:30]
+        raise VidsimError(f"{os.fspath(path)!r} holds {begins}; expected {expected}; download it again")
+    return content
 
 
 def cache_folder() -> Path:
@@ -286,7 +328,10 @@ def _config(part: Path) -> Mapping[str, Any]:
 
 
 def _shards(index: Path, pattern: str) -> list[Path]:
-    paths = [index.parent / name for name in sorted(set(read_json(index).get("weight_map", {}).values()))]
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise VidsimError(f"{os.fspath(index)!r} has no weight_map from weights to files; download it again")
+    paths = [index.parent / name for name in sorted(set(places.values()))]
     for path in paths:
         if path.parent != index.parent or not path.match(pattern) or not path.is_file():
             raise VidsimError(f"{os.fspath(index)!r} names {path.name!r}, which is not there; download it again")

@@ -1,6 +1,7 @@
 """Frame encoders: what models that take decoded frames have in common."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from jaxtyping import Float, UInt8
@@ -125,6 +126,29 @@ class FramedEncoder:
         raise NotImplementedError
 
 
+def check_width(card: EncoderCard, found: Mapping[str, int]) -> None:
+    """Refuse a width that a card does not have: what is trained on top of its layers is made by it.
+
+    Parameters
+    ----------
+    card : EncoderCard
+        Row of the catalog; with a width of 0 its layers may differ.
+    found : mapping of str to int
+        Features of each layer.
+
+    Raises
+    ------
+    VidsimError
+        If a layer has another width; both are told.
+    """
+    for layer, width in found.items():
+        if card.width not in {0, width}:
+            remedy = f"expected width {width}" if len(set(found.values())) == 1 else "expected 0, as its layers differ"
+            raise VidsimError(
+                f"{card.name} has width {card.width}, its layer {layer} has {width}; {remedy} in its card"
+            )
+
+
 class FrameEncoder(FramedEncoder):
     """Load a checkpoint of the transformers library that fits its card, and encode clips with it.
 
@@ -152,17 +176,23 @@ class FrameEncoder(FramedEncoder):
         )
         for part in options.get("unused", ()):
             find_modules(model, [part])
-            setattr(model, part, None)
-        config = model.config
+            parent, _, name = part.rpartition(".")
+            setattr(model.get_submodule(parent), name, None)
+        # None, and so refused with both values, where a class of the user's choice has no such thing
+        said = partial(getattr, model.config)
         frames_field, size_field = FIELDS.get(card.architecture, ("num_frames", "image_size"))
-        frames = {"frames": (card.sampling.frames, getattr(config, frames_field))} if card.modality == "video" else {}
+        facts: dict[str, tuple[object, object]] = {}
+        if card.modality == "video":
+            facts["frames"] = (card.sampling.frames, said(frames_field, None))
+        if card.width:
+            facts["width"] = (card.width, said("hidden_size", card.width))
         check_fit(
             model,
             resolved,
-            **frames,
-            image_size=(options.get("trained_size", card.size), getattr(config, size_field)),
+            **facts,
+            image_size=(options.get("trained_size", card.size), said(size_field, None)),
             frames_prepared_at=((card.size, card.size), preprocess.size),
-            blocks=(len([name for name in card.layers if name[-1].isdigit()]), config.num_hidden_layers),
+            blocks=(len([name for name in card.layers if name[-1].isdigit()]), said("num_hidden_layers", None)),
         )
         find_modules(model, card.layers)
         fuse_attention(model)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidsim.encoders.base import EncoderCard
 from vidsim.encoders.checkpoint import Source, needed_beside_weights, weights_of
-from vidsim.encoders.zoo import NO_ROOM, find_file, has_own_place, in_zoo, locate_file, who_works
+from vidsim.encoders.zoo import NO_ROOM, expand, find_file, has_own_place, in_zoo, locate_file, who_works
 from vidsim.errors import CheckpointUnavailable, VidsimError
 
 HUB_TIMEOUT = 5.0
@@ -20,6 +20,9 @@ SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 
 OTHER_RUNTIMES = ("onnx/*", "openvino/*")
 """Folders of a hub repository that hold the same weights for other runtimes."""
+
+WITH_TEXT = frozenset({"video_text", "vision_language"})
+"""Families that read frames and texts, with the checkpoint's own tokenizer."""
 
 COMMIT = re.compile("[0-9a-f]{40}")
 
@@ -64,7 +67,7 @@ def locate(
     if in_zoo(card):
         return locate_file(card, checkpoint=checkpoint, revision=revision, offline=offline, alternatives=alternatives)
     if checkpoint is not None:
-        folder = Path(checkpoint).expanduser()
+        folder = expand(checkpoint)
         if not folder.is_dir():
             raise VidsimError(
                 f"no folder {checkpoint!r}; --checkpoint expects the folder with {card.checkpoint}'s files"
@@ -137,7 +140,7 @@ def hub_cache() -> Path:
 
 
 def _expand(place: str) -> Path:
-    return Path(os.path.expandvars(place)).expanduser()
+    return expand(os.path.expandvars(place))
 
 
 def _in_folder(folder: Path, revision: str | None, why: str) -> tuple[Source, Path, str | None]:
@@ -160,7 +163,8 @@ def _complete(card: EncoderCard, folder: Path) -> bool:
         weights_of(folder)
     except (VidsimError, OSError):
         return False
-    return (folder / needed_beside_weights(card)).is_file()
+    needed = [needed_beside_weights(card), *(["tokenizer.json"] if card.family in WITH_TEXT else [])]
+    return all((folder / name).is_file() for name in needed)
 
 
 def _repository(card: EncoderCard) -> Path:

@@ -12,15 +12,13 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from vidsim.encoders.preprocess import CLIP_MEAN, CLIP_STD, HARMLESS, Preprocess
+from vidsim.encoders.base import Modality
+from vidsim.encoders.preprocess import CLIP_MEAN, CLIP_STD, HARMLESS, Preprocess, read_colours, read_factor
 from vidsim.encoders.short_side import PROCESSOR, ShortSide
 from vidsim.errors import UnusableFile, VidsimError
 
 if TYPE_CHECKING:
     import torch
-
-ARCHITECTURES = frozenset({"Qwen3VLForConditionalGeneration"})
-"""Models that take patches of frames of any size."""
 
 CLASSES = frozenset({"Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast", "Qwen2VLImageProcessorPil"})
 """Processors that are followed; all do the same."""
@@ -128,9 +126,9 @@ class Patches:
             least=least,
             most=most,
             resample=known["resample"],
-            factor=float(known["rescale_factor"]),
-            mean=_rgb(known["image_mean"], "image_mean"),
-            std=_rgb(known["image_std"], "image_std"),
+            factor=read_factor(known["rescale_factor"]),
+            mean=read_colours(known["image_mean"], "image_mean"),
+            std=read_colours(known["image_std"], "image_std", above=0.0),
         )
 
     @property
@@ -245,7 +243,7 @@ class Patches:
         return height * width // (self.patch * self.merge) ** 2
 
 
-def read_steps(config: Mapping[str, object], architecture: str | None) -> Preprocess | Patches:
+def read_steps(config: Mapping[str, object], architecture: str | None, modality: Modality) -> Preprocess | Patches:
     """Read a checkpoint's ``preprocessor_config.json`` as its model wants it read.
 
     Parameters
@@ -254,22 +252,16 @@ def read_steps(config: Mapping[str, object], architecture: str | None) -> Prepro
         The parsed file.
     architecture : str, optional
         The model's class.
+    modality : {"video", "image", "text", "video+text"}
+        What the model takes in: one that reads beside the frames takes patches of them.
 
     Returns
     -------
     Preprocess or Patches
         The steps.
     """
-    if architecture in ARCHITECTURES:
+    if modality == "video+text":
         return Patches.from_config(config)
     if config.get("video_processor_type") == PROCESSOR:
         return ShortSide.from_card(config)
     return Preprocess.from_config(config, architecture)
-
-
-def _rgb(value: object, key: str) -> tuple[float, float, float]:
-    match value:
-        case [int() | float() as red, int() | float() as green, int() | float() as blue]:
-            return float(red), float(green), float(blue)
-        case _:
-            raise VidsimError(f"preprocessor config has {key} {value!r}; expected three numbers")

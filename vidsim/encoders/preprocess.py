@@ -3,9 +3,10 @@
 Reading a configuration imports no torch: the steps are part of an encoder's identity.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -112,6 +113,9 @@ ARCHITECTURES: Mapping[str, str] = {
 SUFFIXES = ("VideoProcessor", "FeatureExtractor", "ImageProcessorFast", "ImageProcessorPil", "ImageProcessor")
 """What names of processor classes end in, old and new."""
 
+LARGEST = sys.float_info.max
+"""JSON knows larger numbers, and infinite ones."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocess:
@@ -195,17 +199,17 @@ class Preprocess:
             known["size"] = _vjepa2_size(known)
         if known["offset"] and not known["do_rescale"]:
             raise VidsimError("preprocessor config has an offset without do_rescale; expected both, or neither")
-        mean = _rgb(known["image_mean"], "image_mean") if known["do_normalize"] else (0.0, 0.0, 0.0)
+        mean = read_colours(known["image_mean"], "image_mean") if known["do_normalize"] else (0.0, 0.0, 0.0)
         square = bool(config.get("default_to_square", "shortest_edge" not in cast("Any", family.get("size", {}))))
-        shortest_edge, exact = _resized(known["size"], square) if known["do_resize"] else (None, None)
+        shortest_edge, exact = _resized(known["size"], square, "size") if known["do_resize"] else (None, None)
         return cls(
             shortest_edge=shortest_edge,
             exact=exact,
             resample=_whole(known.get("resample", 2), "resample"),
-            crop=_resized(known.get("crop_size"), True)[1] if known["do_center_crop"] else None,
-            factor=float(cast("Any", known["rescale_factor"])) if known["do_rescale"] else 1.0,
+            crop=_resized(known.get("crop_size"), True, "crop_size")[1] if known["do_center_crop"] else None,
+            factor=read_factor(known["rescale_factor"]) if known["do_rescale"] else 1.0,
             mean=(mean[0] + 1, mean[1] + 1, mean[2] + 1) if known["offset"] else mean,
-            std=_rgb(known["image_std"], "image_std") if known["do_normalize"] else (1.0, 1.0, 1.0),
+            std=read_colours(known["image_std"], "image_std", above=0.0) if known["do_normalize"] else (1.0, 1.0, 1.0),
         )
 
     @property
@@ -311,31 +315,34 @@ def _family(config: Mapping[str, object], architecture: str | None) -> Mapping[s
 
 def _vjepa2_size(known: Mapping[str, object]) -> Mapping[str, int]:
     """Follow V-JEPA 2's processor, which sets the size by the crop, whatever its file says."""
-    _, crop = _resized(known["crop_size"], True)
+    _, crop = _resized(known["crop_size"], True, "crop_size")
     if crop is None:
         raise VidsimError(f"preprocessor config has crop_size {known['crop_size']!r}; expected a height and a width")
     return {"shortest_edge": int(crop[0] * 256 / 224)}
 
 
-def _resized(size: object, square: bool) -> tuple[int | None, tuple[int, int] | None]:
+def _resized(size: object, square: bool, key: str) -> tuple[int | None, tuple[int, int] | None]:
     """Read a size: a number, a pair, or one of the two mappings; return (shortest edge, None) or (None, (h, w))."""
+    edge: int | None = None
+    sides: tuple[int, int] | None = None
     match size:
-        case bool():
-            pass
         case int() if square:
-            return None, (size, size)
+            sides = (size, size)
         case int():
-            return size, None
+            edge = size
         case [int() as height, int() as width]:
-            return None, (height, width)
+            sides = (height, width)
         case {"height": int() as height, "width": int() as width, **rest} if not any(rest.values()):
-            return None, (height, width)
-        case {"shortest_edge": int() as edge, **rest} if not any(rest.values()):
-            return edge, None
+            sides = (height, width)
+        case {"shortest_edge": int() as shortest, **rest} if not any(rest.values()):
+            edge = shortest
         case _:
             pass
+    # True is an int as well
+    if all(not isinstance(pixels, bool) and pixels > 0 for pixels in sides or (edge or 0,)):
+        return edge, sides
     raise VidsimError(
-        f"preprocessor config has size {size!r}; expected a number of pixels, {{'shortest_edge': n}} or "
+        f"preprocessor config has {key} {size!r}; expected a number of pixels above 0, {{'shortest_edge': n}} or "
         "{'height': n, 'width': n}"
     )
 
@@ -346,13 +353,61 @@ def _whole(value: object, key: str) -> int:
     raise VidsimError(f"preprocessor config has {key} {value!r}; expected a Pillow filter from 0 to 5")
 
 
-def _rgb(value: object, key: str) -> tuple[float, float, float]:
-    if isinstance(value, int | float):
-        return float(value), float(value), float(value)
+def read_factor(value: object) -> float:
+    """Read what a processor multiplies the values of 0 to 255 with.
+
+    Parameters
+    ----------
+    value : object
+        What its file says.
+
+    Returns
+    -------
+    float
+        The number.
+
+    Raises
+    ------
+    VidsimError
+        If it is no number above 0.
+    """
+    if _is_number(value, 0.0):
+        return float(value)
+    raise VidsimError(f"preprocessor config has rescale_factor {value!r}; expected a number above 0, such as 1/255")
+
+
+def read_colours(value: object, key: str, *, above: float = -LARGEST) -> tuple[float, float, float]:
+    """Read what a processor says for red, green and blue: three numbers, or one for all.
+
+    Parameters
+    ----------
+    value : object
+        What its file says.
+    key : str
+        Under which name.
+    above : float
+        What the numbers must exceed.
+
+    Returns
+    -------
+    tuple of float
+        Red, green, blue.
+
+    Raises
+    ------
+    VidsimError
+        If these are no such numbers.
+    """
     match value:
-        case [int() | float() as red, int() | float() as green, int() | float() as blue]:
-            return float(red), float(green), float(blue)
+        case [red, green, blue]:
+            pass
         case _:
-            raise VidsimError(
-                f"preprocessor config has {key} {value!r}; expected three numbers, for red, green and blue"
-            )
+            red = green = blue = value
+    if _is_number(red, above) and _is_number(green, above) and _is_number(blue, above):
+        return float(red), float(green), float(blue)
+    numbers = "three numbers" if above < 0 else f"three numbers above {above:g}"
+    raise VidsimError(f"preprocessor config has {key} {value!r}; expected {numbers}, for red, green and blue")
+
+
+def _is_number(value: object, above: float) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and above < value < LARGEST

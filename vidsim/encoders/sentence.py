@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from safetensors import SafetensorError
 from torch import Tensor
 
 from vidsim.encoders.activations import collect, find_modules
 from vidsim.encoders.base import EncoderCard, Reduce
-from vidsim.encoders.checkpoint import Resolved, read_json
+from vidsim.encoders.checkpoint import Resolved, read_json, read_modules
 from vidsim.encoders.weights import check_fit, load_strictly, quiet_transformers, safe_folder
 from vidsim.errors import VidsimError
 
@@ -72,7 +71,7 @@ class SentenceEncoder:
                     trust_remote_code=False,
                     model_kwargs={"dtype": torch.float32},
                 )
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        except Exception as error:  # what its files ask for is built by many modules, which fail in their own ways
             said = " ".join(str(error).split()) or type(error).__name__
             raise VidsimError(
                 f"{os.fspath(folder)!r} cannot be loaded as a sentence-transformers pipeline: {said}"
@@ -82,8 +81,8 @@ class SentenceEncoder:
         check_fit(
             self.model,
             resolved,
-            blocks=(len([name for name in card.layers if name[-1].isdigit()]), self._config().num_hidden_layers),
-            width=(card.width, self._config().hidden_size),
+            blocks=(len([name for name in card.layers if name[-1].isdigit()]), self._size("num_hidden_layers")),
+            width=(card.width, self._size("hidden_size")),
             width_of_the_embedding=(embedding_width, self.model.get_embedding_dimension()),
         )
         find_modules(self.model, card.layers[:-1])
@@ -190,8 +189,9 @@ class SentenceEncoder:
             found[PIPELINE] = output[PIPELINE].to("cpu", torch.float32).numpy()
         return found
 
-    def _config(self) -> Any:
-        return self.model[0].model.config
+    def _size(self, name: str) -> int | None:
+        # a pipeline may begin with something else than one transformer, such as CLIP
+        return getattr(getattr(getattr(self.model[0], "model", None), "config", None), name, None)
 
     def _limit_length(self) -> None:
         # old tokenizers name no length, and RoBERTa counts positions from behind its padding's number: a long text
@@ -199,11 +199,12 @@ class SentenceEncoder:
         tables = [module for module in self.model.modules() if hasattr(module, "position_embeddings")]
         first = max((int(getattr(table, "padding_idx", -1)) + 1 for table in tables), default=0)
         tokenizer = self.model.tokenizer
-        tokenizer.model_max_length = min(tokenizer.model_max_length, self._config().max_position_embeddings - first)
+        if positions := self._size("max_position_embeddings"):  # none, where they are relative
+            tokenizer.model_max_length = min(tokenizer.model_max_length, positions - first)
 
 
 def _transformer_folder(folder: Path) -> Path:
-    modules = read_json(folder / "modules.json")
+    modules = read_modules(folder)
     # the type of a module is the path of a class to import: only the library's own are
     types = [str(module.get("type")) for module in modules]
     odd = [name for name in types if not name.startswith("sentence_transformers.")]
@@ -218,4 +219,4 @@ def _transformer_folder(folder: Path) -> Path:
             activation = str(read_json(config).get("activation_function", "torch."))
             if not activation.startswith("torch."):  # the library would go on with another one
                 raise VidsimError(f"{os.fspath(config)!r} names {activation}; expected an activation of torch.nn")
-    return folder / modules[0].get("path", "")
+    return folder / str(modules[0].get("path", ""))

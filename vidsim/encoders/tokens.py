@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
 from tokenizers import Tokenizer
 
 from vidsim.encoders.checkpoint import read_json
@@ -66,16 +65,20 @@ def read_chat_template(folder: Path) -> str:
     Raises
     ------
     VidsimError
-        If there is none.
+        If there is none, or it cannot be read.
     """
     plain = folder / "chat_template.jinja"
     if plain.is_file():
-        return plain.read_text("utf-8")
+        try:
+            return plain.read_text("utf-8")
+        except (OSError, ValueError) as error:
+            raise VidsimError(f"{os.fspath(plain)!r} cannot be read as UTF-8: {error}; download it again") from error
     for name in ("chat_template.json", "tokenizer_config.json"):
         if (folder / name).is_file():
             template = read_json(folder / name).get("chat_template")
             if isinstance(template, list):  # several, by name
-                template = {entry.get("name"): entry.get("template") for entry in template}.get("default")
+                entries = [entry for entry in template if isinstance(entry, dict) and entry.get("name") == "default"]
+                template = entries[0].get("template") if entries else None
             if isinstance(template, str):
                 return template
     raise VidsimError(
@@ -108,7 +111,7 @@ def render(template: str, content: Sequence[Mapping[str, Any]]) -> str:
     turn = [{"role": "user", "content": [dict(part) for part in content]}]
     try:
         prompts, _ = render_jinja_template([turn], chat_template=template, add_generation_prompt=False)
-    except TemplateError as error:
+    except Exception as error:  # a template is a program, and fails in any way
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise VidsimError(f"the checkpoint's chat template takes no turn of frames and a caption: {line}") from error
     return prompts[0]

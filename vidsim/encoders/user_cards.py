@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn, get_args
 
 from vidsim.encoders.base import EncoderCard, Pooling, Sampling
+from vidsim.encoders.zoo import expand
 from vidsim.errors import VidsimError
 
 GROUP = "vidsim.encoders"
@@ -21,11 +22,13 @@ GROUP = "vidsim.encoders"
 TEXT, WHOLE, NUMBER, NAMES = "a string", "a whole number above 0", "a number above 0", "a list of strings"
 COUNT, LEVEL = "a whole number, 0 or above", "a number, 0 or above"
 TRUTH, TABLE, THREE = "true or false", "a table", "a list of three whole numbers above 0"
+COLOURS, FILTER = "a list of three numbers, for red, green and blue", "a Pillow filter from 0 to 5"
 
 KEYS: Mapping[str, str] = {
     **dict.fromkeys(("name", "like", "family", "checkpoint", "revision", "architecture", "default_layer"), TEXT),
     **dict.fromkeys(("pooling", "licence", "source"), TEXT),
-    **dict.fromkeys(("frames", "windows", "size", "width", "parameters"), WHOLE),
+    **dict.fromkeys(("frames", "windows", "size", "parameters"), WHOLE),
+    "width": COUNT,
     "fps": NUMBER,
     "lora_targets": NAMES,
     "layers": "a list of strings, or a table of pattern, depth and last",
@@ -43,6 +46,7 @@ OPTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "init": (TABLE, _FRAMES),
     "forward": (TABLE, _FRAMES),
     "processor": (TEXT, _PROCESSED),
+    "prepared": (TABLE, _PROCESSED),
     "trained_size": (WHOLE, (*_FRAMES, "video_cnn")),
     "file": (TEXT, ("video_cnn",)),
     "mean": (LEVEL, ("video_cnn",)),
@@ -54,6 +58,13 @@ OPTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """Options of a card: what each expects, and the families that ask for it."""
 
 IN_LAYERS: Mapping[str, str] = {"pattern": TEXT, "depth": WHOLE, "last": NAMES}
+IN_PREPARED: Mapping[str, str] = {"mean": COLOURS, "std": COLOURS, "factor": NUMBER, "resample": FILTER}
+
+OF_LOADING = ("architecture", "folder", "heads", "optional")
+"""Arguments of the function that makes a class of transformers, which are none of the class."""
+
+UNEVEN = ("video_cnn", "video_text")
+"""Families whose layers differ in width."""
 
 CHECKS: Mapping[str, Callable[[Any], bool]] = {
     TEXT: lambda value: isinstance(value, str) and bool(value.strip()),
@@ -64,6 +75,8 @@ CHECKS: Mapping[str, Callable[[Any], bool]] = {
     LEVEL: lambda value: not isinstance(value, bool) and (value == 0 or CHECKS[NUMBER](value)),
     TRUTH: lambda value: isinstance(value, bool),
     TABLE: lambda value: isinstance(value, dict),
+    COLOURS: lambda value: isinstance(value, list | tuple) and len(value) == 3 and all(map(_is_number, value)),
+    FILTER: lambda value: isinstance(value, int) and not isinstance(value, bool) and value in range(6),
     THREE: lambda value: isinstance(value, list) and len(value) == 3 and all(map(CHECKS[WHOLE], value)),
     KEYS["layers"]: lambda value: bool(value) and (isinstance(value, dict) or CHECKS[NAMES](value)),
 }
@@ -119,8 +132,8 @@ def card_folders() -> tuple[Path, ...]:
         ``XDG_CONFIG_HOME`` or ``~/.config``.
     """
     if places := os.environ.get("VIDSIM_CARDS"):
-        return tuple(Path(place).expanduser() for place in places.split(os.pathsep) if place)
-    return (Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "vidsim" / "cards",)
+        return tuple(expand(place) for place in places.split(os.pathsep) if place)
+    return (expand(os.environ.get("XDG_CONFIG_HOME") or "~/.config") / "vidsim" / "cards",)
 
 
 def card_files() -> list[Path]:
@@ -207,8 +220,9 @@ class _Reader:
         default = self.given.get("default_layer") or (like.default_layer if like else layers[-1])
         if default not in layers:
             self._fail("default_layer", f"expected one of the layers ({layers[0]} to {layers[-1]}), {default!r} came")
-        default_pooling = like.pooling if like else "mean" if text else None
-        pooling = self._one_of("pooling", [rule for rule in get_args(Pooling) if rule != "none"], default_pooling)
+        rules = self._rules(family)
+        pooling = self._one_of("pooling", rules, like.pooling if like else rules[0] if len(rules) == 1 else None)
+        what = "a network of the zoo" if family == "video_cnn" else "a class of the upstream library"
         return EncoderCard(
             name=name,
             family=family,
@@ -216,10 +230,10 @@ class _Reader:
             layers=layers,
             default_layer=default,
             checkpoint=checkpoint,
-            revision=self.given.get("revision"),
+            revision=self._revision(checkpoint),
             sampling=None if text else self._sampling(like),
             size=self._size(family, like),
-            width=self._given("width", like.width if like else None, "expected the features of a token"),
+            width=self._width(family, like),
             pooling=pooling,  # pyright: ignore[reportArgumentType]
             parameters=self.given.get("parameters", like.parameters if like else 0),
             licence=self.given.get("licence", ""),
@@ -227,7 +241,7 @@ class _Reader:
             architecture=self._given(
                 "architecture",
                 like.architecture if like else self.families[family].architecture if text else None,
-                f"expected a class of the upstream library, such as {self.families[family].architecture}",
+                f"expected {what}, such as {self.families[family].architecture}",
             ),
             extra=self.families[family].extra,
             source=self.given.get("source", os.fspath(self.path)),
@@ -278,6 +292,8 @@ class _Reader:
         fps = self.given.get("fps", usual.fps if usual else None)
         if frames % windows:
             self._fail("windows", f"expected a divisor of {frames} frames, {windows} came")
+        if windows > 1 and fps is None:
+            self._fail("windows", f"{windows} came without fps, the frames per second inside a window; expected both")
         return Sampling(frames=frames, fps=None if fps is None else float(fps), windows=windows)
 
     def _size(self, family: str, like: EncoderCard | None) -> int | None:
@@ -285,12 +301,35 @@ class _Reader:
             return None
         return self._given("size", like.size if like else None, "expected the height and width of a frame in pixels")
 
+    def _width(self, family: str, like: EncoderCard | None) -> int:
+        width = self._given(
+            "width", like.width if like else 0 if family in UNEVEN else None, "expected the features of a token"
+        )
+        if width == 0 and family not in UNEVEN:
+            self._fail("width", "expected the features of a token, above 0; 0 came")
+        return width
+
+    def _rules(self, family: str) -> list[str]:
+        """List the poolings that a family knows; of those that read, only the mean over tokens."""
+        if "text" in self.families[family].modality:
+            return ["mean"]
+        return ["mean", "flatten"] if family == "video_cnn" else [rule for rule in get_args(Pooling) if rule != "none"]
+
+    def _revision(self, checkpoint: str) -> str | None:
+        revision = self.given.get("revision")
+        if revision is not None and (Path(checkpoint).is_absolute() or "://" in checkpoint):
+            self._fail("revision", f"is a commit of the hub, and {checkpoint!r} is not there; leave it out")
+        return revision
+
     def _checkpoint(self, family: str) -> str:
         one_file = "file" in self.families[family].options
         expected = "an address (https://) of one file" if one_file else "org/name of the hub"
         checkpoint = self._given("checkpoint", None, f"expected {expected}, or a folder such as ./weights")
         if checkpoint.startswith((".", "~", "/")) or Path(checkpoint).is_absolute():
-            return os.fspath((self.path.parent / Path(checkpoint).expanduser()).resolve())
+            try:
+                return os.fspath((self.path.parent / Path(checkpoint).expanduser()).resolve())
+            except RuntimeError as error:  # a home folder of nobody here
+                self._fail("checkpoint", f"expected a path that can be followed, {checkpoint!r} came ({error})")
         right = ADDRESS.fullmatch(checkpoint) if one_file else HUB_ID.fullmatch(checkpoint)
         if not right or (not one_file and re.search(r"--|\.\.", checkpoint)):  # the hub has no such names
             self._fail("checkpoint", f"expected {expected}, or a folder such as ./weights; {checkpoint!r} came")
@@ -298,8 +337,12 @@ class _Reader:
 
     def _file(self, family: str, checkpoint: str) -> dict[str, str]:
         # a card that is like another would else take the other's file for its own, where torch.hub has fetched it
+        if "file" not in self.families[family].options:
+            return {}
         name = self.given.get("options", {}).get("file") or Path(checkpoint).name
-        return {"file": name} if "file" in self.families[family].options else {}
+        if name in {"", ".."} or Path(name).name != name:
+            self._fail("options.file", f"expected the name of the file that {checkpoint!r} is or holds, {name!r} came")
+        return {"file": name}
 
     def _options(self, family: str, like: EncoderCard | None, pooling: str) -> dict[str, Any]:
         found = {key: value for key, value in (like.options if like else {}).items() if key != "package"}
@@ -310,10 +353,14 @@ class _Reader:
             if not CHECKS[legal[key]](value):
                 self._fail(f"options.{key}", f"expected {legal[key]}, {value!r} came")
             found[key] = tuple(value) if isinstance(value, list) else value
+        self._check(self.given.get("options", {}).get("prepared", {}), IN_PREPARED, "options.prepared.")
+        for key in found.get("init", {}):
+            if key in OF_LOADING:
+                self._fail(f"options.init.{key}", "is not for the class of the model; expected an argument of that")
         for key in ("mean", "std"):  # elsewhere the checkpoint's processor says them
             if key in legal and key not in found:
                 self._fail(f"options.{key}", f"is missing; expected {legal[key]}")
-        if pooling == "cls" and family in _FRAMES and not found.get("prefix_tokens"):
+        if pooling == "cls" and not found.get("prefix_tokens", family == "video_text"):
             self._fail("pooling", "'cls' takes a token in front of the patches; expected options.prefix_tokens above 0")
         return found
 
@@ -333,6 +380,10 @@ class _Reader:
 
     def _fail(self, key: str, what: str) -> NoReturn:
         raise VidsimError(f"{os.fspath(self.path)}: {key} {what}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
 def _from_packages() -> list[tuple[str, EncoderCard]]:

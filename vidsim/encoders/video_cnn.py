@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidsim.encoders.activations import find_modules, pool_maps
+from vidsim.encoders.activations import capture, pool_maps
 from vidsim.encoders.base import EncoderCard
 from vidsim.encoders.checkpoint import Resolved
-from vidsim.encoders.frame_encoder import FramedEncoder
+from vidsim.encoders.frame_encoder import FramedEncoder, check_width
 from vidsim.encoders.leaves import leaf_vectors
 from vidsim.encoders.resnet3d import resnet3d
 from vidsim.encoders.short_side import ShortSide
@@ -51,7 +51,7 @@ class VideoCNN(FramedEncoder):
         super().__init__(resolved, device, ShortSide.from_card(resolved.preprocess))
         with torch.device("meta"):
             model = build(card)
-        find_modules(model, card.layers)
+        check_width(card, widths(model, card))
         fill_strictly(model, resolved)
         check_fit(model, resolved)
         self.model = model.to(device)
@@ -118,3 +118,44 @@ def build(card: EncoderCard) -> nn.Module:
     # the size of the training crops; on the larger test crops the head slides, as in the published evaluation
     size = card.options.get("trained_size", card.size)
     return builder(card.sampling.frames, size, **card.options.get("init", {}))
+
+
+def widths(model: nn.Module, card: EncoderCard) -> dict[str, int]:
+    """Run a card's network on nothing, to see whether its frames come through, and how wide its layers are.
+
+    Parameters
+    ----------
+    model : Module
+        The network, on the meta device.
+    card : EncoderCard
+        Its card.
+
+    Returns
+    -------
+    dict of str to int
+        Features of every layer.
+
+    Raises
+    ------
+    VidsimError
+        If it has no such layer, or frames of the card's number and size do not fit it.
+    """
+    assert card.sampling is not None
+    assert card.size is not None
+    found: dict[str, int] = {}
+
+    def sink(layer: str, output: Any) -> None:
+        found[layer] = sum(maps.shape[1] for maps in (output if isinstance(output, list) else [output]))
+
+    clip = torch.empty(1, 3, card.sampling.frames, card.size, card.size, device="meta")
+    try:
+        with torch.no_grad(), capture(model.eval(), card.layers, sink):
+            model(clip)
+    except RuntimeError as error:
+        frames, trained = card.sampling.frames, card.options.get("trained_size", card.size)
+        raise VidsimError(
+            f"{card.name} cannot take {frames} frames of {card.size}x{card.size} pixels, trained on {trained}: "
+            f"{str(error).splitlines()[0]}; expected frames, size and options.trained_size in its card that fit "
+            f"{card.architecture}"
+        ) from error
+    return found

@@ -11,7 +11,7 @@ adapted ones.
 """
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Float, UInt8
@@ -23,7 +23,7 @@ from torch.nn.functional import normalize
 from vidsim.encoders.activations import collect, find_modules, pool
 from vidsim.encoders.base import Reduce
 from vidsim.encoders.checkpoint import Resolved
-from vidsim.encoders.frame_encoder import FramedEncoder
+from vidsim.encoders.frame_encoder import FramedEncoder, check_width
 from vidsim.encoders.leaves import leaf_vectors
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.encoders.tokens import read_tokenizer
@@ -62,16 +62,19 @@ class VideoText(FramedEncoder):
         super().__init__(resolved, device, preprocess)
         refuse_other_model(card.architecture, resolved.folder)
         model = load_strictly(card.architecture, safe_folder(resolved))
-        vision = model.config.vision_config
+        # None, and so refused with both values, where a class of the user's choice has no such thing
+        said = partial(getattr, getattr(model.config, "vision_config", None))
         numbered = [name for name in card.layers if name[-1].isdigit()]
         check_fit(
             model,
             resolved,
-            frames=(card.sampling.frames, vision.num_frames),
-            image_size=(card.size, vision.image_size),
+            frames=(card.sampling.frames, said("num_frames", None)),
+            image_size=(card.size, said("image_size", None)),
             frames_prepared_at=((card.size, card.size), preprocess.size),
-            blocks=(len(numbered), vision.num_hidden_layers + vision.mit_num_hidden_layers),
+            blocks=(len(numbered), said("num_hidden_layers", 0) + said("mit_num_hidden_layers", 0)),
         )
+        tower, joint = model.config.vision_config.hidden_size, model.config.projection_dim
+        check_width(card, {name: tower if name.startswith("vision_model.") else joint for name in card.layers})
         find_modules(model, [name for name in card.layers if name != JOINT])
         self.model = model.to(device)
 

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -68,9 +67,11 @@ def load_strictly(
                 ignore_mismatched_sizes=True,  # they are told, and refused below with both shapes
                 **init,
             )
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise VidsimError(f"{where!r} cannot be loaded as {architecture}: {lines[0]}") from error
+        except Exception as error:  # what config.json asks for is code of the library, which fails in its own ways
+            said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+            raise VidsimError(
+                f"{where!r} cannot be loaded as {architecture}: {said}; expected config.json and weights as published"
+            ) from error
     _refuse_misfit(
         where,
         architecture,
@@ -133,7 +134,9 @@ def refuse_other_model(architecture: str, folder: Path) -> None:
     VidsimError
         If the configuration names another model.
     """
-    expected = _class(architecture).config_class.model_type
+    expected = getattr(getattr(_class(architecture), "config_class", None), "model_type", None)
+    if not expected:
+        raise VidsimError(f"{architecture} of transformers is no class of one model; expected one such as XCLIPModel")
     found = read_json(folder / "config.json").get("model_type")
     if found != expected:
         raise VidsimError(
@@ -173,7 +176,7 @@ def safe_folder(resolved: Resolved) -> Path:
         with tempfile.TemporaryDirectory(prefix="draft-", dir=made.parent, ignore_cleanup_errors=True) as draft:
             _convert(folder, Path(draft))
             Path(draft).rename(made)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors has its own error for a full disk
         if not made.is_dir():  # else another process was quicker
             raise VidsimError(
                 f"{os.fspath(folder)!r} cannot be converted to safetensors under {os.fspath(made.parent)!r}: {error}; "
@@ -206,17 +209,21 @@ def read_pickle(path: Path, part: str | None = None) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles that are then refused
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except Exception as error:  # a damaged pickle misleads its reader into any of them
         raise VidsimError(
             f"{os.fspath(path)!r} is not a pickle of plain tensors and may run code, so it is not loaded; "
-            f"expected {'model.safetensors, or a state dict' if part is None else f'named tensors under {part}'}"
+            f"expected {'model.safetensors, or a state dict' if part is None else f'named tensors under {part}'}; "
+            "if it was one, it is damaged: fetch it again"
         ) from error
     if part is not None:
         if not isinstance(state, dict) or part not in state:
             keys = ", ".join(map(str, list(state)[:3])) if isinstance(state, dict) else type(state).__name__
             raise VidsimError(f"{os.fspath(path)!r} holds {keys}; expected a checkpoint of the zoo, with {part}")
         state = state[part]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
+        for name, value in state.items()
+    ):
         raise VidsimError(f"{os.fspath(path)!r} holds more than named tensors; expected a plain state dict")
     return state
 
@@ -267,8 +274,13 @@ def quiet_transformers() -> Generator[None]:
 
 
 def _class(architecture: str) -> Any:
-    found = getattr(transformers, architecture, None)
-    if not hasattr(found, "from_pretrained"):  # the card is a user's
+    try:
+        found = getattr(transformers, architecture, None)
+        known = hasattr(found, "from_pretrained")
+    except ImportError as error:  # a class that needs a package which is not here
+        said = " ".join(str(error).split())
+        raise VidsimError(f"transformers cannot give {architecture}: {said}") from error
+    if not known:  # the card is a user's
         raise VidsimError(f"transformers has no model {architecture!r}; expected one such as VideoMAEModel")
     return found
 

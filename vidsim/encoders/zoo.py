@@ -21,11 +21,18 @@ log = logging.getLogger(__name__)
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 """Troubles of the disk, which are not the network's."""
 
+BEGINNINGS = (b"PK\x03\x04", b"\x80")
+"""What pickled checkpoints begin with, as zip archives and as older files."""
+
 TIMEOUT = 10.0
 """Seconds without an answer after which the zoo counts as out of reach."""
 
 PIECE = 1 << 20
 """Bytes fetched at a time."""
+
+
+class _NoCheckpoint(Exception):
+    """Report an answer that is something else, such as the page of a login."""
 
 
 def in_zoo(card: EncoderCard) -> bool:
@@ -41,7 +48,8 @@ def in_zoo(card: EncoderCard) -> bool:
     bool
         True if it names the file.
     """
-    return "file" in card.options
+    # the family of another package may have an option of that name
+    return card.family == "video_cnn" and "file" in card.options
 
 
 def has_own_place(card: EncoderCard) -> bool:
@@ -150,7 +158,7 @@ def find_file(card: EncoderCard) -> Path | None:
     # torch.hub keeps files by name, wherever they came from: it has the zoo's X3D_M.pyth, not that of another address
     if card.checkpoint.startswith(f"{ZOO}/"):
         cache = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
-        places.append(Path(cache).expanduser() / "hub" / "checkpoints" / card.options["file"])
+        places.append(expand(os.fspath(cache)) / "hub" / "checkpoints" / card.options["file"])
     return next((place for place in places if place.is_file()), None)
 
 
@@ -169,7 +177,34 @@ def fetched_file(card: EncoderCard) -> Path:
     """
     assert card.checkpoint is not None
     address = urlsplit(card.checkpoint)
-    return cache_folder() / "zoo" / (address.hostname or "") / address.path.strip("/")
+    place = cache_folder() / "zoo" / (address.hostname or "")
+    if address.query:  # it may be all that tells two files apart
+        place /= hashlib.sha256(card.checkpoint.encode()).hexdigest()[:12]
+    return place / address.path.strip("/")
+
+
+def expand(place: str) -> Path:
+    """Put a home folder in the place of ``~``.
+
+    Parameters
+    ----------
+    place : str
+        Path as the user wrote it.
+
+    Returns
+    -------
+    Path
+        The path; without ``~`` as it is.
+
+    Raises
+    ------
+    VidsimError
+        If the home folder is not known.
+    """
+    try:
+        return Path(place).expanduser()
+    except RuntimeError as error:
+        raise VidsimError(f"{place!r} begins with a home folder that is not known here; write the path out") from error
 
 
 def refuse_changed(path: Path, weights_hash: str) -> None:
@@ -188,9 +223,10 @@ def refuse_changed(path: Path, weights_hash: str) -> None:
         If the note that was left when it was fetched has another.
     """
     note = _note(path)
-    if not note.is_file():
+    # a file of that name beside a checkpoint of the user's own is no note
+    if not (path.is_relative_to(cache_folder() / "zoo") and note.is_file()):
         return
-    fetched = read_json(note).get("sha256", "")
+    fetched = str(read_json(note).get("sha256", ""))
     if fetched != weights_hash:
         raise VidsimError(
             f"{os.fspath(path)!r} has changed since it was fetched (SHA-256 {fetched[:12]} then, {weights_hash[:12]} "
@@ -236,12 +272,12 @@ def who_works(alternatives: Sequence[str]) -> str:
 def _at(place: Path, card: EncoderCard) -> Path | None:
     name = card.options["file"]
     # a copy that was turned into safetensors serves as well
-    files = (place, place / name, (place / name).with_suffix(".safetensors"))
+    files = (place, place / name, place / f"{name.removesuffix(Path(name).suffix)}.safetensors")
     return next((file for file in files if file.is_file()), None)
 
 
 def _given(card: EncoderCard, given: str) -> Path:
-    path, name = Path(given).expanduser(), card.options["file"]
+    path, name = expand(given), card.options["file"]
     if (found := _at(path, card)) is not None:
         return found
     if path.is_dir():
@@ -253,7 +289,8 @@ def _nowhere(card: EncoderCard) -> NoReturn:
     assert card.checkpoint is not None
     what = f"no file {card.checkpoint!r}"
     if Path(card.checkpoint).is_dir():
-        what = f"{card.checkpoint!r} is a folder without {card.options['file']}"
+        name = card.options["file"]
+        what = f"{card.checkpoint!r} is a folder{f' without {name}' if name else ''}"
     raise VidsimError(f"the checkpoint of {card.name} is not there: {what}; mend its card")
 
 
@@ -268,11 +305,11 @@ def _fetch(card: EncoderCard, target: Path, alternatives: Sequence[str]) -> Path
     try:
         with urlopen(card.checkpoint, timeout=TIMEOUT) as answer:
             _keep(answer, card.checkpoint, target)
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, UnicodeError, _NoCheckpoint) as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise
-        answered = isinstance(error, HTTPError)
-        if answered:
+        answered = isinstance(error, HTTPError | _NoCheckpoint)
+        if isinstance(error, HTTPError):
             error.close()  # it holds the connection
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = f"{'answers' if answered else 'cannot be reached'} ({lines[0]})"
@@ -295,10 +332,16 @@ def _keep(answer: Any, address: str, target: Path) -> None:
         bar = tqdm(total=whole or None, unit="B", unit_scale=True, desc=target.name, disable=not sys.stderr.isatty())
         with file.open("wb") as sink, bar:
             while piece := answer.read(PIECE):
+                # safetensors begin with the length of their JSON
+                if not size and not piece.startswith(BEGINNINGS) and piece[8:9] != b"{":
+                    begins = ascii(piece[:30].decode("latin-1"))
+                    raise _NoCheckpoint(f"with no checkpoint: it begins {begins}; is that the page of a login?")
                 sink.write(piece)
                 digest.update(piece)
                 size += len(piece)
                 bar.update(len(piece))
+        if not size:
+            raise _NoCheckpoint("with an empty file")
         if whole and size != whole:
             raise ConnectionError(f"it sent {size:,} of {whole:,} bytes")
         facts = {name.lower().replace("-", "_"): answer.headers.get(name) for name in ("ETag", "Last-Modified")}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vidsim.adapt.evaluation import Evaluation, Measured, kept_row
-from vidsim.adapt.manifest import HEAD, WEIGHTS, Manifest
+from vidsim.adapt.manifest import CURVE, HEAD, WEIGHTS, Manifest
 from vidsim.encoders import catalog
 from vidsim.report.figures import COLOURS, GREY, plot, png, svg
 from vidsim.report.markdown import escape
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from vidsim.encoders.base import EncoderCard
 
-CURVE, CARD = "curve.png", "README.md"
-"""Files beside an adapter's weights that are for people; they shape no embedding."""
-
 SHOWN = {"rho": "rho", "rho2": "rho squared", "two_way": "two-way", "three_way": "three-way"}
 """Metrics of the card, and what they are called."""
 
 ACCURACIES = {"two_way": ("two-way", 1 / 2), "three_way": ("three-way", 1 / 3)}
 """Odd-one-out accuracies of the plot, what they are called, and chance."""
+
+EPOCH = {"steps": "steps", "forwards": "forward passes", "trials": "trials", "pairs": "judged pairs"}
+"""What an epoch holds, and what it is called."""
 
 LICENCES = frozenset(
     {"apache-2.0", "mit", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0", "cc0-1.0", "bsd-3-clause"}
@@ -89,7 +89,7 @@ def curve_plot(
 def _line(axes: "Axes", curves: Sequence[Sequence[Mapping[str, Any]]], name: str, colour: str, label: str = "") -> None:
     """Draw one number of every run; several runs are drawn thin."""
     for place, curve in enumerate(curves):
-        of = [row["losses"] for row in curve] if name in curve[-1]["losses"] else curve
+        of = [row["losses"] for row in curve] if any(name in row["losses"] for row in curve) else curve
         known = [(row["epoch"], own[name]) for row, own in zip(curve, of, strict=True) if own.get(name) is not None]
         axes.plot(
             [epoch for epoch, _ in known],
@@ -254,7 +254,9 @@ def _data(manifest: Manifest) -> str:
     if data.get("validation_trials"):
         lines.append(
             f"- Validation: {data['validation_trials']:,} trials among {data['validation_stimuli']:,} other stimuli, "
-            "on none of which it was trained; they chose the epoch. The same people judged both."
+            "on none of which it was trained"
+            + ("; they chose the epoch." if _chosen(manifest) else ".")
+            + (" The same people judged both." if _people(manifest) else "")
         )
     known = "social-ooo" in f"{data.get('source')} {data.get('judgments')}".lower().replace("_", "-").replace(" ", "-")
     who = "a sample of online participants; see the data's own documentation" if known else (
@@ -304,10 +306,12 @@ def _scores(manifest: Manifest, evaluation: Evaluation | None) -> str:
             f"Reliability of people on these stimuli, split-half: {number(ceiling.spearman_brown)}{within}. Rho "
             f"squared is to be compared with it: a perfect model's rho would be {number(ceiling.rho)} on average."
         )
-    lines.append(
-        "The epoch was chosen on these stimuli" + (", and so was the seed" if evaluation.seeds else "") + ", so the "
-        "adapter's own scores are somewhat too good; judge it on stimuli that took no part."
-    )
+    chosen = ["epoch"] * _chosen(manifest) + ["seed"] * bool(evaluation.seeds)
+    if chosen:
+        lines.append(
+            f"The {' and the '.join(chosen)} {'was' if len(chosen) == 1 else 'were'} chosen on these stimuli, so the "
+            "adapter's own scores are somewhat too good; judge it on stimuli that took no part."
+        )
     lines.append(f"![Losses and validation scores by epoch]({CURVE})")
     return "\n\n".join(lines)
 
@@ -327,11 +331,12 @@ def _uses(card: "EncoderCard") -> str:
 
 
 def _limits(manifest: Manifest, card: "EncoderCard") -> str:
-    filtered = manifest.data.get("participants")
     people = (
         "It follows the chosen participants, and need not hold for anybody else."
-        if filtered
+        if manifest.data.get("participants")
         else "It follows the average of these participants; single people and other groups may judge otherwise."
+        if _people(manifest)
+        else "It follows the average of its judgments; single people and other groups may judge otherwise."
     )
     lines = [
         f"- {people}",
@@ -376,7 +381,11 @@ def _code(manifest: Manifest, card: "EncoderCard") -> str:
     told = json.dumps(checkpoint) + (f", revision={json.dumps(base['revision'])}" if base["revision"] else "")
     library, kind = ("sentence_transformers", "SentenceTransformer") if text else ("transformers", card.architecture)
     imports = [f"from {library} import {kind}"]
-    lines = [f"model = {kind}({told})" if text else f"model = {kind}.from_pretrained({told})"]
+    copied = [f"# it was trained on a copy of its own, whose weights have the SHA-256 {base['weights']}"]
+    lines = [
+        *copied * bool(base["local"]),
+        f"model = {kind}({told})" if text else f"model = {kind}.from_pretrained({told})",
+    ]
     if WEIGHTS in manifest.files:
         imports.append("from peft import PeftModel")
         of = "model[0].model" if text else "model"
@@ -408,12 +417,15 @@ def _recipe(manifest: Manifest) -> str:
             rows.append((section, _said(inside)))
     kept = kept_row(manifest.curve, manifest.recipe.get("run", {}).get("select"))
     spent = sum(row["seconds"] for row in manifest.curve)
+    one = manifest.data.get("epoch", {})
+    holds = ", ".join(f"{one[what]:,} {name}" for what, name in EPOCH.items() if what in one)
     versions = ", ".join(f"{escape(name)} {escape(version)}" for name, version in manifest.versions.items())
     return "\n\n".join(
         [
             "\n".join(f"| {' | '.join(row)} |" for row in rows),
-            f"Epoch {kept['epoch']} of {manifest.curve[-1]['epoch']} was kept; training took {spent:,.0f} s. Every "
-            "epoch's losses and scores are in `vidsim.json`.",
+            f"Epoch {kept['epoch']} of {manifest.curve[-1]['epoch']} was kept; training took {spent:,.0f} s. "
+            + (f"An epoch has {holds}. " if holds and _chosen(manifest) else "")
+            + "Every epoch's losses and scores are in `vidsim.json`.",
             f"Versions: {versions}.",
         ]
     )
@@ -421,6 +433,16 @@ def _recipe(manifest: Manifest) -> str:
 
 def _said(value: Any) -> str:
     return f"`{value if isinstance(value, str) else json.dumps(value)}`".replace("|", "\\|")
+
+
+def _chosen(manifest: Manifest) -> bool:
+    """Tell whether validation stimuli had epochs to choose among."""
+    return len(manifest.curve) > 1
+
+
+def _people(manifest: Manifest) -> bool:
+    """Tell whether people are known to have judged."""
+    return bool(manifest.data.get("people")) and not manifest.data.get("predicted")
 
 
 def _own(manifest: Manifest, evaluation: Evaluation | None) -> Measured | None:

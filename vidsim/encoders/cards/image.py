@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vidsim.encoders.base import EncoderCard, Pooling, Sampling
+from vidsim.encoders.cards.colours import BICUBIC, BILINEAR, CLIP, HALF, IMAGENET, processor
 from vidsim.encoders.cards.layers import blocks
 
 SEVEN_FRAMES = Sampling(frames=7)
@@ -30,6 +31,7 @@ def _image(
     prefix_tokens: int = 1,
     heads: tuple[str, ...] = (),
     init: Mapping[str, Any] | None = None,
+    prepared: Mapping[str, object],
     lora_targets: tuple[str, ...],
     licence: str,
     source: str,
@@ -55,6 +57,7 @@ def _image(
             "prefix_tokens": prefix_tokens,
             "heads": heads,
             "init": dict(init or {}),
+            "prepared": prepared,
             **({} if trained_size is None else {"trained_size": trained_size}),
         },
     )
@@ -70,6 +73,7 @@ ROWS = (
         pattern="encoder.layers.{i}",
         last=("post_layernorm",),
         heads=CLIP_HEADS,
+        prepared=processor(CLIP, BICUBIC),
         lora_targets=("q_proj", "k_proj", "v_proj", "out_proj"),
         licence="MIT",
         source="Radford et al. 2021, arXiv:2103.00020",
@@ -83,6 +87,7 @@ ROWS = (
         pattern="encoder.layers.{i}",
         last=("post_layernorm",),
         heads=CLIP_HEADS,
+        prepared=processor(CLIP, BICUBIC),
         lora_targets=("q_proj", "k_proj", "v_proj", "out_proj"),
         licence="MIT",
         source="Radford et al. 2021, arXiv:2103.00020",
@@ -97,6 +102,8 @@ ROWS = (
         last=("layernorm",),
         heads=("pooler.", "classifier."),
         init={"add_pooling_layer": False},
+        # its filter was not confirmed
+        prepared=processor(IMAGENET),
         lora_targets=QKVO,
         licence="Apache-2.0",
         source="Caron et al. 2021, arXiv:2104.14294",
@@ -111,6 +118,7 @@ ROWS = (
         last=("layernorm",),
         # its processor crops to 224, and the model interpolates its 37 x 37 places to 16 x 16
         trained_size=518,
+        prepared=processor(IMAGENET, BICUBIC),
         lora_targets=QKVO,
         licence="Apache-2.0",
         source="Oquab et al. 2023, arXiv:2304.07193",
@@ -124,6 +132,7 @@ ROWS = (
         pattern="model.layer.{i}",
         last=("norm",),
         prefix_tokens=5,  # CLS and four registers
+        prepared=processor(IMAGENET, BILINEAR),
         lora_targets=QKVO,
         licence="DINOv3 (gated)",
         source="Siméoni et al. 2025, arXiv:2508.10104",
@@ -140,6 +149,7 @@ ROWS = (
         pooling="mean",
         prefix_tokens=0,
         heads=("text_model.", "logit_scale", "logit_bias"),
+        prepared=processor(HALF, BILINEAR),
         lora_targets=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj"),
         licence="Apache-2.0",
         source="Tschannen et al. 2025, arXiv:2502.14786",

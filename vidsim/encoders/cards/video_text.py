@@ -1,6 +1,7 @@
 """Cards of video-text models."""
 
 from vidsim.encoders.base import EncoderCard, Sampling
+from vidsim.encoders.cards.colours import BILINEAR, IMAGENET, processor
 from vidsim.encoders.cards.layers import blocks
 
 DEPTH = 12
@@ -36,6 +37,6 @@ ROWS = (
         ),
         architecture="XCLIPModel",
         source="Ni et al. 2022, arXiv:2208.02816",
-        options={"prefix_tokens": 1},
+        options={"prefix_tokens": 1, "prepared": processor(IMAGENET, BILINEAR)},
     ),
 )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vidsim.encoders.base import EncoderCard, Pooling, Sampling
+from vidsim.encoders.cards.colours import BILINEAR, IMAGENET, KINETICS, processor
 from vidsim.encoders.cards.layers import blocks
 
 VIDEOMAE_TARGETS = ("query", "key", "value", "attention.output.dense")
@@ -35,6 +36,7 @@ def _video_transformer(
     pooling: Pooling,
     prefix_tokens: int,
     heads: tuple[str, ...] = (),
+    prepared: Mapping[str, object],
     lora_targets: tuple[str, ...],
     licence: str,
     source: str,
@@ -58,7 +60,7 @@ def _video_transformer(
         lora_targets=lora_targets,
         architecture=architecture,
         source=source,
-        options={"prefix_tokens": prefix_tokens, "heads": heads, **(options or {})},
+        options={"prefix_tokens": prefix_tokens, "heads": heads, "prepared": prepared, **(options or {})},
     )
 
 
@@ -75,6 +77,7 @@ ROWS = (
         prefix_tokens=1,
         heads=("classifier.",),
         # divided attention: the spatial and the temporal one of each block
+        prepared=processor(KINETICS, BILINEAR),
         lora_targets=("qkv", "attention.output.dense", "temporal_attention.output.dense"),
         licence="CC-BY-NC-4.0",
         source="Bertasius, Wang and Torresani 2021, arXiv:2102.05095",
@@ -90,6 +93,7 @@ ROWS = (
         pooling="mean",
         prefix_tokens=0,
         heads=("classifier.", "fc_norm."),
+        prepared=processor(IMAGENET, BILINEAR),
         lora_targets=VIDEOMAE_TARGETS,
         licence="CC-BY-NC-4.0",
         source="Tong, Song, Wang and Wang 2022, arXiv:2203.12602",
@@ -106,6 +110,7 @@ ROWS = (
         pooling="mean",
         prefix_tokens=0,
         heads=("classifier.", "fc_norm."),
+        prepared=processor(IMAGENET, BILINEAR),
         lora_targets=VIDEOMAE_TARGETS,
         licence="CC-BY-NC-4.0",
         source="Tong, Song, Wang and Wang 2022, arXiv:2203.12602",
@@ -124,6 +129,8 @@ ROWS = (
         pooling="cls",
         prefix_tokens=1,
         heads=("classifier.",),
+        # its offset of 1 counts with the mean
+        prepared=processor(((1.5, 1.5, 1.5), (0.5, 0.5, 0.5)), BILINEAR, 1 / 127.5),
         lora_targets=("q_proj", "k_proj", "v_proj", "o_proj"),
         licence="MIT",
         source="Arnab et al. 2021, arXiv:2103.15691",
@@ -142,6 +149,7 @@ ROWS = (
         size=256,
         pooling="mean",
         prefix_tokens=0,
+        prepared=processor(IMAGENET, BILINEAR),
         lora_targets=("attention.query", "attention.key", "attention.value", "attention.proj"),
         licence="MIT",
         source="Assran et al. 2025, arXiv:2506.09985",
@@ -162,6 +170,7 @@ ROWS = (
         pooling="mean",
         prefix_tokens=0,
         heads=("pooler.", "classifier."),
+        prepared=processor(IMAGENET, BILINEAR),
         lora_targets=("attention.query", "attention.key", "attention.value", "attention.proj"),
         licence="MIT",
         source="Assran et al. 2025, arXiv:2506.09985",

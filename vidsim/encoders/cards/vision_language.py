@@ -1,6 +1,7 @@
 """Cards of vision-language models."""
 
 from vidsim.encoders.base import EncoderCard
+from vidsim.encoders.cards.colours import BICUBIC, HALF, processor
 from vidsim.encoders.cards.image import SEVEN_FRAMES
 from vidsim.encoders.cards.layers import blocks
 
@@ -26,6 +27,6 @@ ROWS = (
         architecture="Qwen3VLForConditionalGeneration",
         source="Bai et al. 2025, Qwen3-VL Technical Report, arXiv:2511.21631",
         # pixels of a patch, patches along the side of a token, frames in a patch
-        options={"patches": (16, 2, 2)},
+        options={"patches": (16, 2, 2), "prepared": processor(HALF, BICUBIC)},
     ),
 )

@@ -1,0 +1,100 @@
+"""Tally: the losses of an epoch's steps, read a step late, and their means over processes."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from vidsim.adapt.batches import Step
+from vidsim.encoders.transfer import Fetched
+from vidsim.errors import VidsimError
+
+
+class NotFinite(VidsimError):
+    """A loss or a weight that is no number."""
+
+
+class Tally:
+    """Take losses off the device a step late, so that a GPU goes on meanwhile.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Names of the stimuli, for errors.
+    epoch : int
+        From 0 on.
+    told : callable
+        Told each step's number and losses.
+    """
+
+    def __init__(self, ids: Sequence[str], epoch: int, told: Callable[[int, Mapping[str, float]], None]) -> None:
+        self._ids, self._epoch, self._told = ids, epoch, told
+        self._last: tuple[int, Step, tuple[str, ...], Fetched] | None = None
+        self._seen: dict[str, list[float]] = {}
+
+    def add(self, number: int, step: Step, loss: Tensor, parts: Mapping[str, Tensor]) -> None:
+        """Note a step, and settle the one before.
+
+        Parameters
+        ----------
+        number : int
+            Of the step, from 0 on.
+        step : Step
+            The step.
+        loss : tensor of shape ()
+            The whole.
+        parts : mapping of str to tensor of shape ()
+            Each loss by itself.
+
+        Raises
+        ------
+        NotFinite
+            If the loss of the step before is no number: the step and its stimuli.
+        """
+        self.settle()
+        self._last = number, step, tuple(parts), Fetched(torch.stack([loss, *parts.values()]))
+
+    def settle(self) -> None:
+        """Read the losses of the last step.
+
+        Raises
+        ------
+        NotFinite
+            If its loss is no number: the step and its stimuli.
+        """
+        if self._last is None:
+            return
+        number, step, names, losses = self._last
+        self._last = None
+        value, *parts = losses.wait().tolist()
+        if not math.isfinite(value):
+            clips = ", ".join(repr(self._ids[i]) for i in dict.fromkeys(step.stimuli.tolist()))
+            raise NotFinite(
+                f"the loss is {value} in step {number + 1} of epoch {self._epoch + 1}, with stimuli {clips}; look "
+                "at these, or lower optimiser.learning_rate"
+            )
+        told = dict(zip(names, parts, strict=True))
+        for name, part in told.items():
+            self._seen.setdefault(name, []).append(part)
+        self._told(number, told)
+
+    def means(self, gather: Callable[[list[tuple[str, float, int]]], list[tuple[str, float, int]]]) -> dict[str, float]:
+        """Average each loss over the steps that have it.
+
+        Parameters
+        ----------
+        gather : callable
+            Joins the lists of all processes: some have no step with an RSA loss.
+
+        Returns
+        -------
+        dict of str to float
+            By name.
+        """
+        sums = gather([(name, math.fsum(values), len(values)) for name, values in self._seen.items()])
+        found: dict[str, float] = {}
+        for name in dict.fromkeys(name for name, _, _ in sums):
+            own = [(total, count) for one, total, count in sums if one == name]
+            found[name] = math.fsum(total for total, _ in own) / sum(count for _, count in own)
+        return found
