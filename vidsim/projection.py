@@ -189,7 +189,7 @@ class SparseProjection:
         return self._placed[key]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)  # more than any network has widths: they come round with every clip
 def projection(n_features: int, n_components: int = 4732, seed: int = 0) -> SparseProjection | None:
     """Return the projection for a width, made once.
 

@@ -178,3 +178,13 @@ def test_a_model_of_another_size_is_one_line(vidsim, clips, tmp_path):
     assert status == 2
     assert err.count("\n") == 1
     assert "expects width 2048, the checkpoint in" in err
+
+
+@pytest.mark.parametrize(("caption", "status"), [("a dog runs", 2), ("", 0)])
+def test_a_new_clip_is_not_compared_with_clips_and_their_captions(caption, status, vidsim, qwen, table, tmp_path):
+    source, root = table([("0", caption), ("1", caption)]), ("--root", tmp_path / "root")
+    assert vidsim("index", source, "-e", QWEN, "--checkpoint", qwen.folder, *root)[0] == 0
+    found, out, err = vidsim("search", tmp_path / "clips" / "2.mp4", *root)
+    assert found == status, err
+    told = "has read captions beside the frames; index the clip with its captions, and query by id\n"
+    assert err.endswith(told) if status else "0" in out

@@ -140,14 +140,23 @@ def encode_clip(index: "Index", path: Path, device: str, root: str) -> "tuple[Fl
     Raises
     ------
     VidsimError
-        If the clip cannot be read, the encoder reads captions, or is not what the index was built with.
+        If the clip cannot be read, what is indexed are captions or clips with captions, or the encoder is not what
+        the index was built with.
     """
+    from vidsim.data.video import file_content
     from vidsim.extract import embed_file
 
     resolved, spec = encoder_of(index, root)
     if resolved.card.modality == "text":
         raise VidsimError(
             f"{str(path)!r} is not indexed, and {resolved.card.name} reads captions, not videos; query by id"
+        )
+    if resolved.card.modality == "video+text" and any(
+        file_content(one) != one for one in index.column("content").to_pylist()
+    ):
+        raise VidsimError(
+            f"{str(path)!r} is not indexed, and for this index {resolved.card.name} has read captions beside the "
+            "frames; index the clip with its captions, and query by id"
         )
     return embed_file(path, resolved, spec, index.manifest["layer"], device)
 
