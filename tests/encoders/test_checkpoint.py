@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vidsim.encoders import catalog
-from vidsim.encoders.checkpoint import hash_config, hash_weights, weights_of
+from vidsim.encoders.checkpoint import cache_folder, hash_config, hash_weights, weights_of
 from vidsim.errors import VidsimError
 
 
@@ -222,3 +222,9 @@ def test_identity_knows_what_matters(publish):
     rewrite(made, lambda state: state["classifier.bias"].add_(1))
     changed = catalog.resolve(replace(made.card), checkpoint=str(made.folder)).identity
     assert {key for key in other if other[key] != changed[key]} == {"weights"}
+
+
+def test_an_unknown_home_folder_is_told(monkeypatch):
+    monkeypatch.setenv("VIDSIM_CACHE", "~nosuchuser/cache")
+    with pytest.raises(VidsimError, match="'~nosuchuser/cache' begins with a home folder that is not known here"):
+        cache_folder()

@@ -310,6 +310,30 @@ def read_json(path: Path) -> Any:
     return content
 
 
+def expand(place: str) -> Path:
+    """Put a home folder in the place of ``~``.
+
+    Parameters
+    ----------
+    place : str
+        Path as the user wrote it.
+
+    Returns
+    -------
+    Path
+        The path; without ``~`` as it is.
+
+    Raises
+    ------
+    VidsimError
+        If the home folder is not known.
+    """
+    try:
+        return Path(place).expanduser()
+    except RuntimeError as error:
+        raise VidsimError(f"{place!r} begins with a home folder that is not known here; write the path out") from error
+
+
 def cache_folder() -> Path:
     """Return the folder of converted checkpoints, moved by ``VIDSIM_CACHE``.
 
@@ -317,10 +341,15 @@ def cache_folder() -> Path:
     -------
     Path
         ``$VIDSIM_CACHE``, else ``$XDG_CACHE_HOME/vidsim``, else ``~/.cache/vidsim``.
+
+    Raises
+    ------
+    VidsimError
+        If it begins with a home folder that is not known.
     """
     if place := os.environ.get("VIDSIM_CACHE"):
-        return Path(place).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vidsim"
+        return expand(place)
+    return expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vidsim"
 
 
 def _config(part: Path) -> Mapping[str, Any]:

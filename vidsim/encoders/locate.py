@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vidsim.encoders.base import EncoderCard
-from vidsim.encoders.checkpoint import Source, needed_beside_weights, weights_of
-from vidsim.encoders.zoo import NO_ROOM, expand, find_file, has_own_place, in_zoo, locate_file, who_works
+from vidsim.encoders.checkpoint import Source, expand, needed_beside_weights, weights_of
+from vidsim.encoders.zoo import NO_ROOM, find_file, has_own_place, in_zoo, locate_file, who_works
 from vidsim.errors import CheckpointUnavailable, VidsimError
 
 HUB_TIMEOUT = 5.0

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn, get_args
 
 from vidsim.encoders.base import EncoderCard, Pooling, Sampling
-from vidsim.encoders.zoo import expand
+from vidsim.encoders.checkpoint import expand
 from vidsim.errors import VidsimError
 
 GROUP = "vidsim.encoders"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from vidsim.encoders.base import EncoderCard
 from vidsim.encoders.cards.video_cnn import ZOO
-from vidsim.encoders.checkpoint import Source, cache_folder, read_json
+from vidsim.encoders.checkpoint import Source, cache_folder, expand, read_json
 from vidsim.errors import CheckpointUnavailable, VidsimError
 
 log = logging.getLogger(__name__)
@@ -181,30 +181,6 @@ def fetched_file(card: EncoderCard) -> Path:
     if address.query:  # it may be all that tells two files apart
         place /= hashlib.sha256(card.checkpoint.encode()).hexdigest()[:12]
     return place / address.path.strip("/")
-
-
-def expand(place: str) -> Path:
-    """Put a home folder in the place of ``~``.
-
-    Parameters
-    ----------
-    place : str
-        Path as the user wrote it.
-
-    Returns
-    -------
-    Path
-        The path; without ``~`` as it is.
-
-    Raises
-    ------
-    VidsimError
-        If the home folder is not known.
-    """
-    try:
-        return Path(place).expanduser()
-    except RuntimeError as error:
-        raise VidsimError(f"{place!r} begins with a home folder that is not known here; write the path out") from error
 
 
 def refuse_changed(path: Path, weights_hash: str) -> None:
