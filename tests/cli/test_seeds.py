@@ -72,3 +72,16 @@ def test_restart_replaces_no_adapter_of_another_run(vidsim, ready):
     before = weights(ready / "indexes" / "adapters" / "mine.seed-0")
     assert "'mine.seed-0' is there already, of another run" in refused(vidsim, "--seeds", "0,1", "--restart")
     assert same(weights(ready / "indexes" / "adapters" / "mine.seed-0"), before)
+
+
+@pytest.mark.parametrize("card", [True, False])
+def test_a_damaged_adapter_is_replaced_when_asked(card, vidsim, ready):
+    folder = ready / "indexes" / "adapters" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "vidsim.json").write_text("{")
+    if card:
+        (folder / "README.md").write_text("mine")
+    assert "--force replaces it" in refused(vidsim, "--epochs", 1)
+    status, _, err = run(vidsim, "--epochs", 1, "--force")
+    assert status == 0, err
+    assert len(weights(folder))

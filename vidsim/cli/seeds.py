@@ -78,34 +78,41 @@ def finished(
     VidsimError
         If another adapter has the name of a seed's, or the name of all, and may not be replaced.
     """
-    from vidsim.adapt.manifest import MANIFEST, read_manifest
+    from vidsim.adapt.manifest import MANIFEST
     from vidsim.extract.run import library_versions
 
-    def of_this_run(made: "Manifest", seeds: Collection[int]) -> bool:
+    def of_this_run(place: Path, seeds: Collection[int]) -> bool:
+        made = _manifest(place)
         return (
-            made.seed in seeds
+            made is not None
+            and made.seed in seeds
             and (made.recipe, made.versions) == (recipe.resolved(), dict(library_versions()))
             and made.data.get("hash") == material.digest
             and all(made.base[what] == resolved.identity[what] for what in ("weights", "config", "preprocess"))
         )
 
     found: set[str] = set()
-    before = folder / MANIFEST
     for seed, name in names.items():
         own = folder.with_name(name)
-        if not own.exists():
+        if not own.exists() or _older(own / MANIFEST, folder / MANIFEST):
             continue
-        if (len(names) == 1 and not unfinished(own)) or _older(own / MANIFEST, before):
-            continue
-        made = read_manifest(own) if (own / MANIFEST).is_file() else None
-        if made is not None and of_this_run(made, {seed}):
+        if of_this_run(own, {seed}):
             found.add(name)
         elif not force:
             raise VidsimError(ANOTHER.format(name=name))
-    ours = before.is_file() and of_this_run(read_manifest(folder), names)
-    if len(names) > 1 and folder.exists() and not ours and not force:
+    if len(names) > 1 and folder.exists() and not force and not of_this_run(folder, names):
         raise VidsimError(ANOTHER.format(name=folder.name))
     return found
+
+
+def _manifest(folder: Path) -> "Manifest | None":
+    """Read the manifest of an adapter; one that is damaged tells nothing, and may be replaced."""
+    from vidsim.adapt.manifest import read_manifest
+
+    try:
+        return read_manifest(folder)
+    except VidsimError:
+        return None
 
 
 def unfinished(folder: Path) -> bool:
@@ -127,7 +134,7 @@ def unfinished(folder: Path) -> bool:
 
 
 def _older(own: Path, best: Path) -> bool:
-    """Tell whether a seed's adapter is of an earlier command, which came to its end."""
+    """Tell whether an adapter is of an earlier command, which came to its end; of one seed it is the best itself."""
     there = own.is_file() and best.is_file() and not unfinished(best.parent)
     return there and best.stat().st_mtime_ns >= own.stat().st_mtime_ns
 
