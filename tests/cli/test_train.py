@@ -141,6 +141,10 @@ class TestRefusals:
     def test_epochs_of_a_linear_transform(self, vidsim, ready):
         assert "--epochs has no effect with --method linear" in refused(vidsim, "--method", "linear", "--epochs", 2)
 
+    def test_unknown_methods(self, vidsim, ready):
+        told = "vidsim: Invalid value for '--method': 'lora' is not one of 'recipe', 'linear'; see: "
+        assert refused(vidsim, "--method", "lora").startswith(told)
+
     def test_unknown_encoders(self, vidsim, ready):
         (ready / "quick.toml").write_text(RECIPE.replace(BASE, "all-MiniLM-L6-v3"))
         assert "did you mean 'all-MiniLM-L6-v2'?" in refused(vidsim)

@@ -174,7 +174,8 @@ def _explain(error: BaseException) -> tuple[str | None, int]:
 def _usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
     dashed = "; a name that begins with - goes behind --" if type(error).__name__ == "NoSuchOption" else ""
-    return f"{error.format_message().rstrip('.')}{dashed}; see: {context.command_path if context else 'vidsim'} --help"
+    said = error.format_message().rstrip(".").replace("Value error, ", "")  # the name of its own validator's exception
+    return f"{said}{dashed}; see: {context.command_path if context else 'vidsim'} --help"
 
 
 def _line(message: str) -> str:

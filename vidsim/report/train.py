@@ -80,7 +80,7 @@ def curve_plot(
         for panel in [*grid[:above].ravel()[: len(losses)], *grid[above:].ravel()]:
             for epoch in kept:
                 panel.axvline(epoch, color=GREY, linestyle=":", linewidth=1.2, zorder=0)
-            panel.set_xlim(-0.02 * last, max(last, 1) * 1.02)
+            panel.set_xlim(-0.02 * max(last, 1), max(last, 1) * 1.02)
             panel.xaxis.get_major_locator().set_params(integer=True)
             panel.set_xlabel("epoch")
         return png(drawing) if form == "png" else svg(drawing).encode()
