@@ -1,15 +1,15 @@
 """Towers: the part of an encoder that is trained, run with gradients on stimuli known by their ids."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from vidsim.adapt.network import Network, recorded
 from vidsim.adapt.trainable import refuse_untrainable
-from vidsim.encoders.activations import capture
 from vidsim.encoders.base import Encoder
 from vidsim.encoders.image import ImageEncoder
 from vidsim.encoders.sentence import PIPELINE, SentenceEncoder
@@ -149,6 +149,9 @@ class FrameTower:
         self._encoder = encoder
         self._frames = frames
         self._layer = layer
+        self._network = Network(encoder, layer)
+        self._recorded: Network | None = None
+        self._clips = 0
         self._held: dict[str, Tensor] = {}
         self._room = _room(encoder.device)
 
@@ -167,13 +170,36 @@ class FrameTower:
         tensor of shape (n, d)
             Pooled by the card's rule.
         """
-        encoder = self._encoder
+        pixels = self._pixels(ids)
+        if self._recorded is None:
+            return self._network(pixels)
+        if len(ids) == self._clips and torch.is_grad_enabled():
+            return self._recorded(pixels)
+        with torch.compiler.set_stance("force_eager"):  # the few others are not worth compiling again
+            return self._network(pixels)
+
+    def record(self, ids: Sequence[str], precision: torch.dtype) -> None:
+        """Run the passes of batches of as many clips as CUDA graphs from now on: see `recorded`.
+
+        Each forward pass with gradients must be followed by its backward pass before the next one begins.
+
+        Parameters
+        ----------
+        ids : sequence of str
+            Stimuli of a batch.
+        precision : dtype
+            Of matrix products.
+        """
+        model = self._encoder.model
+        training = model.training
+        network = Network(self._encoder, self._layer).train()
+        self._recorded, self._clips = recorded(network, self._pixels(ids), precision), len(ids)
+        model.train(training)
+
+    def _pixels(self, ids: Sequence[str]) -> Float[Tensor, "n t 3 h w"]:
         batch = torch.stack([self._on_device(name) for name in ids])
-        encoder.check_frames(batch)
-        seen: dict[str, Any] = {}
-        with capture(encoder.model, [self._layer], seen.__setitem__):
-            encoder.forward(encoder.preprocess.normalise(batch))
-        return encoder.pooled(self._layer, seen[self._layer], len(batch)).float()
+        self._encoder.check_frames(batch)
+        return self._encoder.preprocess.normalise(batch)
 
     def _on_device(self, name: str) -> Tensor:
         """Return a clip's frames on the encoder's device, where as many clips stay as there is room for."""

@@ -176,8 +176,8 @@ class Trainer:
         """
         recipe, fingerprint = self.recipe, self._fingerprint()
         kept = read_state(state, fingerprint)
-        model, optimiser = self._ready()
         with _enough_memory(self.accelerator.device):
+            model, optimiser = self._ready()
             now = kept or State(curve=[self._measured(0, {}, 0.0)], best=self._copy())
         if kept is not None:
             self.attached.fill(kept.weights, str(state))
@@ -258,7 +258,8 @@ class Trainer:
         modes = [one.training for one in trained]
         for one in trained:
             one.eval()
-        found = self.material.embed(self.encoder, head, self.layer, ids)
+        with torch.compiler.set_stance("force_eager"):
+            found = self.material.embed(self.encoder, head, self.layer, ids)
         for one, mode in zip(trained, modes, strict=True):
             one.train(mode)
         return found
@@ -371,21 +372,30 @@ class Trainer:
             self.attached.trunk.activation_checkpointing_enable(  # pyright: ignore[reportCallIssue]
                 activation_checkpointing_kwargs={"use_reentrant": False}
             )
+        tower = self._tower()
         if self.recipe.run.compile:
-            self._compile()
+            self._compile(tower)
         optimiser = torch.optim.AdamW(
             self.weights.values(),
             settings.learning_rate,
             weight_decay=settings.weight_decay,
             fused=self.accelerator.device.type == "cuda",
         )
-        return Trained(self._tower(), self.attached), optimiser
+        return Trained(tower, self.attached), optimiser
 
-    def _compile(self) -> None:
+    def _compile(self, tower: Tower) -> None:
+        """Compile the blocks, and on one GPU record the passes of the usual step."""
         model: Any = self.encoder.model  # pyright: ignore[reportAttributeAccessIssue]
         for layer in self.resolved.card.layers:
             if layer != self.layer and layer[-1].isdigit():
                 model.get_submodule(layer).compile()
+        process, recipe = self.accelerator, self.recipe
+        # retention embeds a second time before the backward pass, and checkpointing looks at random numbers' state
+        once = not recipe.loss.retention and not recipe.run.checkpointing
+        if process.device.type == "cuda" and process.num_processes == 1 and once and isinstance(tower, FrameTower):
+            first = next(iter(self.batches.epoch(0)))
+            precision = torch.bfloat16 if process.mixed_precision == "bf16" else torch.float32
+            tower.record([self.material.fit.ids[i] for i in first.stimuli], precision)
 
     def _fingerprint(self) -> str:
         """Hash everything that the run depends on."""

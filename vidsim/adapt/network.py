@@ -1,0 +1,71 @@
+"""Network: a frame encoder from pixels to the vectors that are trained, and its passes as CUDA graphs."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vidsim.encoders.activations import capture
+from vidsim.encoders.image import ImageEncoder
+from vidsim.encoders.video_transformer import VideoTransformer
+
+
+class Network(nn.Module):
+    """Run a frame encoder as far as the layer that is trained.
+
+    Parameters
+    ----------
+    encoder : VideoTransformer or ImageEncoder
+        The encoder.
+    layer : str
+        Layer whose pooled output is trained.
+    """
+
+    def __init__(self, encoder: VideoTransformer | ImageEncoder, layer: str) -> None:
+        super().__init__()
+        self.model: nn.Module = encoder.model
+        self._encoder, self._layer = encoder, layer
+
+    def forward(self, pixels: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
+        """Embed clips.
+
+        Parameters
+        ----------
+        pixels : tensor of shape (b, t, 3, size, size)
+            Normalised.
+
+        Returns
+        -------
+        tensor of shape (b, d)
+            Pooled by the card's rule, float32.
+        """
+        seen: dict[str, Any] = {}
+        with capture(self.model, [self._layer], seen.__setitem__):
+            self._encoder.forward(pixels)
+        return self._encoder.pooled(self._layer, seen[self._layer], len(pixels)).float()
+
+
+def recorded(network: Network, pixels: Float[Tensor, "b ..."], precision: torch.dtype) -> Network:
+    """Record what a GPU does in a forward and a backward pass, so that the processor starts it all at once.
+
+    A processor that starts thousands of small operations one by one is slower than the GPU that does them. The recorded
+    passes keep their memory; a second forward pass before the backward pass of the first overwrites what that needs.
+
+    Parameters
+    ----------
+    network : Network
+        In training mode, on a GPU. It is changed.
+    pixels : tensor of shape (b, t, 3, size, size)
+        Normalised clips; only as many can be given afterwards.
+    precision : dtype
+        Of matrix products.
+
+    Returns
+    -------
+    Network
+        The same. Random numbers are drawn anew in each pass, and none are drawn here.
+    """
+    autocast = torch.autocast("cuda", precision, enabled=precision != torch.float32, cache_enabled=False)
+    with torch.random.fork_rng([pixels.device]), autocast:
+        return torch.cuda.make_graphed_callables(network, (pixels,), allow_unused_input=True)
