@@ -18,8 +18,9 @@ from typing import Any
 import av
 
 from vidsim.encoders import catalog
-from vidsim.retrieval import index
+from vidsim.retrieval import indexes
 from vidsim.retrieval.duplicates import Guard
+from vidsim.retrieval.index import Index
 
 WAYS: Mapping[str, tuple[str, float, int | None, dict[str, str]]] = {
     "CRF 35": ("libx264", 1, None, {"crf": "35"}),
@@ -48,14 +49,14 @@ def reencode(source: Path, target: Path, codec: str, size: float, rate: int | No
         new.mux(stream.encode())
 
 
-def built(root: Path, encoder: str, layer: str, clips: Path, checkpoint: str | None) -> index.Index:
+def built(root: Path, encoder: str, layer: str, clips: Path, checkpoint: str | None) -> Index:
     line = [str(Path(sys.executable).with_name("vidsim")), "index", str(clips), "--encoder", encoder]
     line += ["--layers", layer, "--root", str(root), *(["--checkpoint", checkpoint] if checkpoint else [])]
     subprocess.run(line, check=True, capture_output=True)
-    return index.load(str(root), encoder, layer)
+    return indexes.load(str(root), encoder, layer)
 
 
-def pairs(found: index.Index) -> set[tuple[str, str]]:
+def pairs(found: Index) -> set[tuple[str, str]]:
     guard = Guard(found)
     clips = {found.value("id", row): guard.clip(row) for row in range(len(found))}
     return {(a, b) for a, b in combinations(sorted(clips), 2) if guard.relation(clips[a], clips[b])}

@@ -18,7 +18,7 @@ import pyarrow as pa
 from memory import measured
 
 from vidsim.embeddings import Embeddings
-from vidsim.retrieval import index
+from vidsim.retrieval import indexes
 
 OURS = """
 import sys
@@ -72,7 +72,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         entries = pa.table({"id": ids, "path": [f"/videos/{i}" for i in ids], "content": [f"{i:>32}" for i in ids]})
         built = Embeddings(ids, matrix)
-        index.build(place, built, entries, encoder="random", layer="last", provenance={"identity": {}}, kind="flat")
+        indexes.build(place, built, entries, encoder="random", layer="last", provenance={"identity": {}}, kind="flat")
         np.save(Path(place, "vectors.npy"), matrix)
         del matrix, built
         times: dict[str, list[dict[str, float]]] = {"vidsim label": [], "plain numpy": []}

@@ -25,7 +25,8 @@ import pyarrow as pa
 from memory import peak
 
 from vidsim.embeddings import Embeddings
-from vidsim.retrieval import index
+from vidsim.retrieval import indexes
+from vidsim.retrieval.index import Index
 
 NUMPY = """
 import json, sys
@@ -50,10 +51,10 @@ def clustered(rows: int, dims: int) -> np.ndarray:
     return matrix
 
 
-def built(place: str, matrix: np.ndarray, kind: str) -> index.Index:
+def built(place: str, matrix: np.ndarray, kind: str) -> Index:
     ids = tuple(f"clips/{row:06}.mp4" for row in range(len(matrix)))
     entries = pa.table({"id": ids, "path": [f"/videos/{i}" for i in ids], "content": [f"{i:>32}" for i in ids]})
-    return index.build(
+    return indexes.build(
         place,
         Embeddings(ids, matrix),
         entries,
@@ -84,7 +85,7 @@ def batch(place: str, unit: np.ndarray, queries: int, repeats: int) -> None:
     import faiss
     import lancedb
 
-    loaded = index.load(place, "random", "last")
+    loaded = indexes.load(place, "random", "last")
     asked = np.ascontiguousarray(unit[:: max(1, len(unit) // queries)][:queries])
     flat = faiss.IndexFlatIP(unit.shape[1])
     flat.add(unit)
@@ -130,7 +131,7 @@ def batch(place: str, unit: np.ndarray, queries: int, repeats: int) -> None:
 
 
 def single(place: str, unit: np.ndarray, repeats: int) -> None:
-    loaded = index.load(place, "random", "last")
+    loaded = indexes.load(place, "random", "last")
     loaded.search(unit[0], 10)
     times = [seconds(lambda row=row: loaded.search(unit[row], 10, exclude=row)) for row in range(10 * repeats)]
     print(
@@ -150,7 +151,7 @@ def approximate(kind: str, rows: int, dims: int, queries: int, repeats: int) -> 
         most = peak()
         disk = sum(p.stat().st_size for p in Path(place).rglob("*") if p.is_file())
         built(other, matrix, "flat")
-        some, flat = index.load(place, "random", "last"), index.load(other, "random", "last")
+        some, flat = indexes.load(place, "random", "last"), indexes.load(other, "random", "last")
         asked = np.ascontiguousarray(matrix[:: max(1, rows // queries)][:queries])
         one = asked[0]
         times = turns(
@@ -220,7 +221,7 @@ def main() -> None:
         matrix = clustered(arguments.rows, arguments.dims)
         with tempfile.TemporaryDirectory() as place:
             print(f"flat index built in {seconds(lambda: built(place, matrix, 'flat')):.1f} s")
-            unit = np.array(index.load(place, "random", "last").vectors(np.arange(arguments.rows)))
+            unit = np.array(indexes.load(place, "random", "last").vectors(np.arange(arguments.rows)))
             if "batch" in arguments.parts:
                 batch(place, unit, arguments.queries, arguments.repeats)
             if "single" in arguments.parts:

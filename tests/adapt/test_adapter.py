@@ -5,6 +5,7 @@ import pytest
 import torch
 import transformers
 from peft import PeftModel
+from peft.tuners.lora import Linear
 from safetensors.torch import load_file, save_file
 
 from vidsim.adapt.adapter import AdaptedEncoder, attach, linear_layers, save
@@ -107,6 +108,23 @@ def test_a_new_adapter_changes_nothing(minilm):
     for layer in encoder.card.layers:
         found, expected = (one.encode(CAPTIONS, [layer], whole)[layer] for one in (encoder, pristine))
         np.testing.assert_array_equal(found, expected)
+
+
+def test_lora_layers_compute_what_peft_says(minilm):
+    _, _, attached = minilm
+    layers = [module for module in attached.trunk.modules() if isinstance(module, Linear)]
+    assert len(layers) == 6 * len(catalog.card(MINILM).lora_targets)
+    given = torch.randn(5, 384, requires_grad=True, generator=torch.Generator().manual_seed(1))
+    for layer in layers:
+        found, expected = layer(given), Linear.forward(layer, given)
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+        weights = [given, *layer.lora_A.parameters(), *layer.lora_B.parameters()]
+        for one, other in zip(
+            torch.autograd.grad(found.square().sum(), weights),
+            torch.autograd.grad(expected.square().sum(), weights),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_an_adapter_is_an_encoder_and_reloads_bit_equal(minilm):

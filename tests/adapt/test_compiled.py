@@ -1,28 +1,41 @@
-"""Compiled training: the same steps, and those of the usual size recorded where a GPU computes."""
+"""Compiled training: the same steps as without, in a process of its own, where annotations are not checked."""
 
-from types import SimpleNamespace
+import multiprocessing
+import os
 
 import numpy as np
-import pytest
 import torch
-from tiny_trainer import Quiet, material, recipe, trainer
+from tiny_trainer import Quiet, recipe, trainer
+from torch import nn
 
-from vidsim.adapt import tower as towers
 
-
-def losses(made, told):
+def epoch(made, told):
+    """Train an epoch; return the losses, the weights, and how many blocks are compiled."""
     one, watcher = trainer(made, told), Quiet()
     one._epoch(0, *one.accelerator.prepare(*one._ready()), watcher)
-    return [list(step.values()) for step in watcher.losses], {
-        name: value.detach().clone() for name, value in one.weights.items()
-    }
+    blocks = [one.encoder.model.get_submodule(name) for name in made.card.layers if name[-1].isdigit()]
+    weights = {name: value.detach().numpy() for name, value in one.weights.items()}
+    return [step["soft"] for step in watcher.losses], weights, sum(b._compiled_call_impl is not None for b in blocks)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch itself imports
+def both(made, results):
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+    with_code = nn.Module.compile
+    # traced and derived, as ever; the code that comes of it is the library's, and takes a compiler and minutes
+    nn.Module.compile = lambda block: with_code(block, backend="aot_eager")
+    results.put([epoch(made, recipe(run={"precision": "float32", "compile": way})) for way in (False, True)])
+
+
 def test_compiled_steps_are_the_plain_ones(publish):
+    spawn = multiprocessing.get_context("spawn")
+    results = spawn.Queue()
     made = publish("timesformer-base")
-    plain, weights = losses(made, recipe())
-    found, others = losses(made, recipe(run={"precision": "float32", "compile": True}))
-    np.testing.assert_allclose(found, plain, rtol=1e-4)
+    process = spawn.Process(target=both, args=(type(made)(made.card, made.folder, None, {}, {}), results))
+    process.start()
+    (losses, weights, none), (found, others, compiled) = results.get(timeout=300)
+    process.join()
+    assert (none, compiled) == (0, 2)
+    np.testing.assert_allclose(found, losses, rtol=1e-4)
     for name, value in weights.items():
-        torch.testing.assert_close(others[name], value, rtol=0.02, atol=2e-4)
+        np.testing.assert_allclose(others[name], value, rtol=0, atol=2e-3)

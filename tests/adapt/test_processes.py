@@ -10,7 +10,7 @@ from tiny_trainer import Quiet, material, recipe, trainer, unlabelled
 
 from vidsim.adapt.material import Material
 from vidsim.adapt.schedule import learning_rate
-from vidsim.adapt.trainer import Trained
+from vidsim.adapt.trained import Trained
 
 RECIPES = {
     "soft": recipe(batches={"sampler": "stimuli", "stimuli": 6, "steps": 5}),

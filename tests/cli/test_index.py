@@ -393,7 +393,7 @@ def test_what_has_come_gone_and_been_rated_is_told_and_refreshed(vidsim, indexed
     import pyarrow as pa
 
     from vidsim.retrieval import approximate
-    from vidsim.retrieval.index import load
+    from vidsim.retrieval.indexes import load
     from vidsim.store import Entry
 
     root = shutil.copytree(indexed, tmp_path / "root")

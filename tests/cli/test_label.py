@@ -141,7 +141,7 @@ def test_similarities_of_all_pairs(vidsim, root):
 
 
 def test_an_index_is_enough(vidsim, root):
-    from vidsim.retrieval.index import build
+    from vidsim.retrieval.indexes import build
     from vidsim.store.table import EmbeddingTable
 
     table: EmbeddingTable = Store("indexes").tables("net")[0]

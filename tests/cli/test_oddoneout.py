@@ -9,7 +9,7 @@ import pytest
 from scipy.special import softmax
 
 from vidsim.retrieval.calibration import Calibration, read
-from vidsim.retrieval.index import load
+from vidsim.retrieval.indexes import load
 from vidsim.store import Entry, Store
 
 THREE = ("clip 0.mp4", "clip 3.mp4", "clip 5")

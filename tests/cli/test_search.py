@@ -9,7 +9,7 @@ import torch
 
 from vidsim.embeddings import Embeddings
 from vidsim.projection import projection
-from vidsim.retrieval import index as indexes
+from vidsim.retrieval import indexes
 
 from clips import moving_square, write_clip
 

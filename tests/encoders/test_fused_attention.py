@@ -5,7 +5,8 @@ import torch
 import transformers
 from transformers.models.timesformer.modeling_timesformer import TimesformerSelfAttention
 
-from vidsim.encoders.fused_attention import fuse_attention
+from vidsim.encoders import fused_attention
+from vidsim.encoders.fused_attention import PACKED, apart, fuse_attention, side_by_side
 
 
 @pytest.fixture
@@ -54,3 +55,46 @@ def test_weights_are_dropped_in_training_alone(attention):
     attention.train()
     (one,), (other,) = attention(given), attention(given)
     assert not torch.allclose(one, other)
+
+
+@pytest.mark.parametrize("together", [1, 2, 3, 6])
+def test_sequences_side_by_side_attend_to_themselves_alone(together, monkeypatch):
+    torch.manual_seed(0)
+    sizes = {"image_size": 24, "patch_size": 8, "hidden_size": 48, "num_attention_heads": 4, "num_hidden_layers": 2}
+    model = transformers.TimesformerModel(transformers.TimesformerConfig(num_frames=4, intermediate_size=64, **sizes))
+    given = torch.randn(2, 4, 3, 24, 24, requires_grad=True)
+    weights = torch.randn(2, 37, 48)
+
+    def run():
+        found = model(given).last_hidden_state
+        return found.detach(), torch.autograd.grad((found * weights).sum(), given)[0]
+
+    plain, asked = run(), []
+
+    def some(batch, tokens, device):
+        asked.append((batch, tokens, device))
+        return together
+
+    monkeypatch.setattr(fused_attention, "side_by_side", some)
+    fuse_attention(model)
+    for one, other in zip(run(), plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-5)
+    assert asked == [(18, 4, "cpu")] * 2  # over time in two layers; over space there is nothing to put side by side
+
+
+def test_as_many_stand_side_by_side_as_divide_the_batch():
+    for batch in range(1, 400):
+        for tokens in (1, 4, 8, 16, 96, 128, 300):
+            most = max(n for n in range(1, batch + 1) if batch % n == 0 and (n == 1 or n * tokens <= PACKED))
+            assert side_by_side(batch, tokens, "cuda") == most
+            assert side_by_side(batch, tokens, "cpu") == 1
+
+
+def test_what_keeps_sequences_apart():
+    mask = apart(3)
+    assert mask is not None
+    assert mask.shape == (126, 126)
+    for row in range(126):
+        for column in range(126):
+            assert mask[row, column] == (0 if row // 3 == column // 3 else float("-inf"))
+    assert apart(65) is None

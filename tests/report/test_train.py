@@ -17,7 +17,9 @@ from vidsim.adapt.material import Material
 from vidsim.adapt.recipe import Recipe
 from vidsim.adapt.trainer import Trainer
 from vidsim.encoders import catalog
-from vidsim.report.train import curve_plot, model_card
+from vidsim.report.curve import curve_plot
+from vidsim.report.figures import png
+from vidsim.report.train import model_card
 from vidsim.triplets import Triplets
 
 __all__ = ["publish"]
@@ -218,16 +220,13 @@ def curve(losses, epochs, validated=True):
 
 def labels(monkeypatch, *arguments, **options):
     """Draw, and return what stands in each panel."""
-    from vidsim.report import train
-
     seen = []
-    plain = train.png
 
     def spied(drawing):
         seen.extend(drawing.axes)
-        return plain(drawing)
+        return png(drawing)
 
-    monkeypatch.setattr(train, "png", spied)
+    monkeypatch.setattr("vidsim.report.curve.png", spied)
     data = curve_plot(*arguments, **options)
     assert Image.open(io.BytesIO(data)).format == "PNG"
     return {axes.get_title(loc="left"): axes for axes in seen if axes.axison}

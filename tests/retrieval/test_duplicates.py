@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidsim.embeddings import Embeddings
-from vidsim.retrieval import index as indexes
+from vidsim.retrieval import indexes
 from vidsim.retrieval.duplicates import Clip, Guard, Twin, distinct, relatives
 from vidsim.retrieval.index import Hit
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from vidsim.embeddings import Embeddings
 from vidsim.errors import IndexCorrupted, VidsimError
-from vidsim.retrieval import flat, manifest
-from vidsim.retrieval import index as indexes
+from vidsim.retrieval import flat, indexes, manifest
 
 
 def build(root, matrix, *, layer="block.1", version=1):
@@ -66,7 +65,7 @@ def test_a_loaded_index_is_the_built_one(tmp_path):
     assert loaded.manifest == built.manifest
     assert loaded.ids == built.ids
     assert loaded.search(matrix[3], 9) == built.search(matrix[3], 9)
-    assert indexes.built(str(tmp_path)) == [("some/model", "block.1")]
+    assert manifest.built(str(tmp_path)) == [("some/model", "block.1")]
     assert (loaded.find("path", "/videos/clip 4.mp4"), loaded.find("id", "nobody")) == (4, None)
 
 
@@ -117,7 +116,7 @@ def test_damaged_manifests_are_refused(tmp_path, content, message):
 def test_an_index_of_a_newer_vidsim_is_refused(tmp_path):
     build(tmp_path, np.eye(3, dtype=np.float32))
     files(tmp_path)["manifest.json"].write_text('{"format": 99}')
-    for use in (indexes.load, indexes.intact):
+    for use in (indexes.load, manifest.intact):
         with pytest.raises(VidsimError, match=r"format 99.*upgrade vidsim"):
             use(str(tmp_path), "some/model", "block.1")
 
@@ -125,11 +124,11 @@ def test_an_index_of_a_newer_vidsim_is_refused(tmp_path):
 @pytest.mark.parametrize("damage", ["vectors", "entries", "manifest.json"])
 def test_a_damaged_index_is_not_taken_for_intact_and_can_be_rebuilt(tmp_path, damage):
     built = build(tmp_path, np.eye(3, dtype=np.float32))
-    assert indexes.intact(str(tmp_path), "some/model", "block.1") == built.manifest
+    assert manifest.intact(str(tmp_path), "some/model", "block.1") == built.manifest
     files(tmp_path)[damage].write_bytes(b"{")
-    assert indexes.intact(str(tmp_path), "some/model", "block.1") is None
+    assert manifest.intact(str(tmp_path), "some/model", "block.1") is None
     again = build(tmp_path, np.eye(4, dtype=np.float32))
-    assert indexes.intact(str(tmp_path), "some/model", "block.1") == again.manifest
+    assert manifest.intact(str(tmp_path), "some/model", "block.1") == again.manifest
 
 
 def test_two_builders_at_once_leave_one_whole_index(tmp_path, monkeypatch):
@@ -185,7 +184,7 @@ def test_loading_imports_neither_torch_nor_lancedb(tmp_path):
     build(tmp_path, np.eye(3, dtype=np.float32))
     code = f"""
 import json, sys
-from vidsim.retrieval.index import load
+from vidsim.retrieval.indexes import load
 load({str(tmp_path)!r}, "some/model", "block.1")
 print(json.dumps([m for m in ("torch", "lancedb", "transformers") if m in sys.modules]))
 """

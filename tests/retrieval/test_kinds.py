@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from vidsim.errors import IndexCorrupted, VidsimError
-from vidsim.retrieval import approximate
-from vidsim.retrieval import index as indexes
+from vidsim.retrieval import approximate, indexes, manifest
 
 APPROXIMATE = ("ivf-flat", "ivf-pq", "hnsw")
 KINDS = ("flat", *APPROXIMATE)
@@ -95,7 +94,7 @@ def test_a_recall_out_of_reach_is_refused_and_nothing_is_written(tmp_path, clust
         VidsimError, match=r"ivf-pq reaches recall@10 0\.\d+ here, below --min-recall 0\.99.*flat is exact"
     ):
         made(tmp_path, clustered(500), "ivf-pq", min_recall=0.99)
-    assert indexes.intact(str(tmp_path), "enc", "a.b") == before
+    assert manifest.intact(str(tmp_path), "enc", "a.b") == before
 
 
 def test_percentiles_are_ranks_among_all_pairs(tmp_path, clustered):
@@ -168,7 +167,7 @@ def test_damage_to_any_file_is_told(tmp_path, clustered, kind, what, damage):
     path.write_bytes(content[: len(content) - 5] if damage == "truncate" else content + b"x" * (damage == "extend"))
     with pytest.raises(IndexCorrupted, match="checksum differs"):
         indexes.load(str(tmp_path), "enc", "a.b")
-    assert indexes.intact(str(tmp_path), "enc", "a.b") is None
+    assert manifest.intact(str(tmp_path), "enc", "a.b") is None
 
 
 def test_a_large_file_is_sampled_and_checked_whole_on_demand(tmp_path, monkeypatch):
@@ -328,7 +327,7 @@ def test_a_flat_index_needs_no_faiss(tmp_path, clustered):
     code = f"""
 import sys
 sys.modules["faiss"] = None
-from vidsim.retrieval.index import load
+from vidsim.retrieval.indexes import load
 index = load({str(tmp_path)!r}, "enc", "a.b")
 print([h.id for h in index.search(index.vector(0), 1)])
 """

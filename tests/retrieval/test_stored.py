@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from vidsim.errors import VidsimError
-from vidsim.retrieval import freshness, stored
-from vidsim.retrieval import index as indexes
+from vidsim.retrieval import freshness, indexes, manifest, stored
 from vidsim.store import Entry, Store
 
 
@@ -95,7 +94,7 @@ def test_a_recall_out_of_reach_is_refused(tmp_path, table, monkeypatch):
     monkeypatch.setattr(stored, "REFINE_MOST", 1)
     with pytest.raises(VidsimError, match=r"kind lancedb reaches recall@10 0\.500"):
         made(tmp_path, table[0])
-    assert indexes.built(str(tmp_path)) == []
+    assert manifest.built(str(tmp_path)) == []
 
 
 def test_a_lost_table_is_one_line(tmp_path, table):

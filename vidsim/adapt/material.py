@@ -77,7 +77,7 @@ class Material:
             By the head, or the layer where there is none.
         """
         device: str = encoder.device  # pyright: ignore[reportAttributeAccessIssue]  # of every encoder with weights
-        at_once = batch_size_for(encoder.card.modality, device)
+        at_once = batch_size_for(encoder.card, device)
         rows = [
             adapter.embed(encoder, head, layer, self._batch(encoder, ids[start : start + at_once]))
             for start in range(0, len(ids), at_once)

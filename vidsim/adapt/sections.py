@@ -233,7 +233,11 @@ class Run(Section):
         description="Compute activations a second time instead of keeping them: less memory, more time (section 3.3.1, "
         "gradient checkpointing).",
     )
-    compile: bool = Field(default=False, description="Compile the model with torch.compile before it is trained.")
+    compile: bool = Field(
+        default=False,
+        description="Compile the model with torch.compile before it is trained. On one GPU a tower on frames has the "
+        "passes of its usual step recorded as CUDA graphs besides, without checkpointing and retention.",
+    )
 
     @field_validator("seeds")
     @classmethod

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,56 +40,13 @@ from vidsim.adapt.state import State, optimiser_state, read_state, restore_optim
 from vidsim.adapt.tally import NotFinite, Tally
 from vidsim.adapt.tower import FRAMES, FrameTower, TextTower, Tower
 from vidsim.adapt.trainable import refuse_untrainable
+from vidsim.adapt.trained import Trained
+from vidsim.adapt.watcher import Watcher
 from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog
 from vidsim.encoders.sentence import SentenceEncoder
 from vidsim.errors import VidsimError
 from vidsim.extract.run import library_versions
-
-
-@runtime_checkable
-class Watcher(Protocol):
-    """What a training run tells while it goes on."""
-
-    def begin(self, name: str, seed: int, epochs: int, steps: int, done: int) -> None:
-        """Say what begins, and how many epochs are done already."""
-        ...
-
-    def step(self, number: int, losses: Mapping[str, float]) -> None:
-        """Say that a step was made, and its losses."""
-        ...
-
-    def epoch(self, row: Mapping[str, Any], best: int) -> None:
-        """Say what was measured after an epoch, and which was the best so far."""
-        ...
-
-
-class Trained(nn.Module):
-    """Hold what is trained in one module, as accelerate wants it: the network, the head, and how they are run."""
-
-    def __init__(self, tower: Tower, attached: Attached) -> None:
-        super().__init__()
-        self.trunk = attached.trunk
-        self.head = attached.head
-        self._tower = tower
-
-    def forward(self, ids: Sequence[str], rng: np.random.Generator | None) -> Float[Tensor, "n d"]:
-        """Embed stimuli.
-
-        Parameters
-        ----------
-        ids : sequence of str
-            Stimuli.
-        rng : Generator, optional
-            Draws what is random.
-
-        Returns
-        -------
-        tensor of shape (n, d)
-            What the losses compare.
-        """
-        vectors = self._tower(ids, rng)
-        return vectors if self.head is None else self.head(vectors)
 
 
 class Trainer:

@@ -161,7 +161,8 @@ def _codecs(problems: list[str]) -> dict[str, Any]:
 
 def _store(root: str, problems: list[str]) -> dict[str, Any]:
     from vidsim.errors import NoStore, VidsimError
-    from vidsim.retrieval.index import built, load
+    from vidsim.retrieval.indexes import load
+    from vidsim.retrieval.manifest import built
     from vidsim.store import Store
 
     try:

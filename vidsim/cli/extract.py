@@ -51,7 +51,7 @@ StimuliOption = Annotated[
 ]
 BatchSize = Annotated[
     int | None,
-    typer.Option(min=1, help="Stimuli per forward pass; by default 64 captions, or 8 clips on a GPU, 1 on a CPU."),
+    typer.Option(min=1, help="Stimuli per forward pass; by default 64 captions, 1 clip on a CPU, up to 32 on a GPU."),
 ]
 Workers = Annotated[
     int | None,

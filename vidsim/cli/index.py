@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from vidsim.encoders.catalog import Resolved
     from vidsim.extract import FeatureSpec
-    from vidsim.retrieval.index import Kind
+    from vidsim.retrieval.indexes import Kind
     from vidsim.store import EmbeddingTable, Store
 
 
@@ -218,7 +218,7 @@ def bring_up_to_date(
         Layer, rows, dims, kind, recall, what of it was done now, how many were left out since their files are gone;
         None if nothing is left to index.
     """
-    from vidsim.retrieval import index as indexes
+    from vidsim.retrieval import indexes
     from vidsim.retrieval.gone import gone
     from vidsim.retrieval.manifest import intact, manifest_or_none
     from vidsim.store import Store

@@ -84,7 +84,7 @@ def oddoneout(
 def _find(
     queries: tuple[str, str, str], root: str, encoder: str | None, layer: str | None, captions: str, device: str
 ) -> _Three:
-    from vidsim.retrieval.index import built
+    from vidsim.retrieval.manifest import built
 
     indexed = any(e == encoder and layer in {None, la} for e, la in built(root))
     three = (
@@ -98,7 +98,7 @@ def _find(
 
 def _indexed(queries: Sequence[str], root: str, encoder: str | None, layer: str | None, device: str) -> _Three:
     from vidsim.retrieval.freshness import stale
-    from vidsim.retrieval.index import load
+    from vidsim.retrieval.indexes import load
 
     index = load(root, *choose_index(root, encoder, layer))
     behind = stale(root, index.manifest)

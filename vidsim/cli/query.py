@@ -36,7 +36,7 @@ def choose_index(root: str, encoder: str | None, layer: str | None) -> tuple[str
     VidsimError
         If there is none, or more than one.
     """
-    from vidsim.retrieval.index import built
+    from vidsim.retrieval.manifest import built
 
     there = built(root)
     fitting = [(e, la) for e, la in there if encoder in {None, e} and layer in {None, la}]

@@ -95,7 +95,7 @@ def search(
         raise VidsimError(
             f"--against shows the most similar others; leave {'--least' if least else '--include-self'} out"
         )
-    from vidsim.retrieval.index import load
+    from vidsim.retrieval.indexes import load
 
     asked = _Query(query, text, device, root_of(root))
     place = asked.root
@@ -176,7 +176,7 @@ def _mask(index: "Index", where: str) -> "Bool[ndarray, ' rows']":
 
 def _against(root: str, name: str, index: "Index") -> tuple[str, str]:
     """Find the index to compare with: of another encoder, or of another layer of the same."""
-    from vidsim.retrieval.index import built
+    from vidsim.retrieval.manifest import built
     from vidsim.store.missing import nearest
 
     there = built(root)
@@ -200,7 +200,7 @@ def _choose_for_text(root: str, encoder: str | None, layer: str | None) -> tuple
     """Choose among the indexes that have a place for texts."""
     from vidsim.cli.encoders import find_card
     from vidsim.extract.text import takes_text, who_takes_text
-    from vidsim.retrieval.index import built
+    from vidsim.retrieval.manifest import built
 
     there = built(root)
     fitting = [pair for pair in there if encoder in {None, pair[0]} and layer in {None, pair[1]}]

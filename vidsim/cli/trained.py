@@ -111,7 +111,8 @@ def write_cards(run: Run, curves: Sequence[Sequence[Mapping[str, Any]]], evaluat
     """
     from vidsim.adapt.manifest import CARD, CURVE
     from vidsim.cli.output import write_out
-    from vidsim.report.train import curve_plot, model_card
+    from vidsim.report.curve import curve_plot
+    from vidsim.report.train import model_card
 
     select = run.manifest.recipe.get("run", {}).get("select")
     files = {

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from vidsim.adapt.batches import Counts
-    from vidsim.adapt.trainer import Trainer, Watcher
+    from vidsim.adapt.trainer import Trainer
+    from vidsim.adapt.watcher import Watcher
 
 
 SCORES = ("rho", "two_way", "three_way")

@@ -94,7 +94,7 @@ def _stored(store: "Store", encoder: str, layer: str | None, root: str, captions
 
 
 def _indexed(encoder: str, layer: str | None, root: str) -> Vectors | None:
-    from vidsim.retrieval.index import load
+    from vidsim.retrieval.indexes import load
     from vidsim.retrieval.manifest import built
 
     there = [own for name, own in built(root) if name == encoder and layer in {None, own}]

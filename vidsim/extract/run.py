@@ -184,7 +184,7 @@ def extract(
     if todo.todo:
         where = catalog.resolve_device(device)
         encoder = encoder or catalog.load(resolved, device=where)
-        size = batch_size or batch_size_for(card.modality, where)
+        size = batch_size or batch_size_for(card, where)
         create = partial(
             store.create,
             card.name,

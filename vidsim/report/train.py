@@ -1,28 +1,21 @@
-"""Training: the plot of a run, and the model card of an adapter."""
+"""The model card of an adapter: what it is, whose judgments it follows, how well, and how it is used."""
 
 import json
-from collections.abc import Mapping, Sequence
-from itertools import zip_longest
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from vidsim.adapt.evaluation import Evaluation, Measured, kept_row
-from vidsim.adapt.manifest import CURVE, HEAD, WEIGHTS, Manifest
+from vidsim.adapt.manifest import CURVE, WEIGHTS, Manifest
 from vidsim.encoders import catalog
-from vidsim.report.figures import COLOURS, GREY, plot, png, svg
 from vidsim.report.markdown import escape
 from vidsim.report.text import number, span
+from vidsim.report.usage import on_hub, usage
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from vidsim.encoders.base import EncoderCard
 
 SHOWN = {"rho": "rho", "rho2": "rho squared", "two_way": "two-way", "three_way": "three-way"}
 """Metrics of the card, and what they are called."""
-
-ACCURACIES = {"two_way": ("two-way", 1 / 2), "three_way": ("three-way", 1 / 3)}
-"""Odd-one-out accuracies of the plot, what they are called, and chance."""
 
 EPOCH = {"steps": "steps", "forwards": "forward passes", "trials": "trials", "pairs": "judged pairs"}
 """What an epoch holds, and what it is called."""
@@ -31,123 +24,6 @@ LICENCES = frozenset(
     {"apache-2.0", "mit", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0", "cc0-1.0", "bsd-3-clause"}
 )
 """Those that a model card names by these words; others are given as their own name."""
-
-
-def curve_plot(
-    curves: Sequence[Sequence[Mapping[str, Any]]],
-    select: str | None,
-    *,
-    evaluation: Evaluation | None = None,
-    form: Literal["png", "svg"] = "png",
-) -> bytes:
-    """Draw how runs went: each loss by itself, and validation scores from epoch 0 on, before training.
-
-    Dotted upright lines are the epochs kept. Beside rho stand the baselines, and the rho that a perfect model would
-    have, the square root of people's reliability, with its 95 % interval as a band.
-
-    Parameters
-    ----------
-    curves : sequence of sequence of mapping
-        What was measured after each epoch, a run a seed.
-    select : str or None
-        The metric that chose the epoch.
-    evaluation : Evaluation, optional
-        Baselines, and people's reliability.
-    form : {"png", "svg"}
-        Kind of file.
-
-    Returns
-    -------
-    bytes
-        The file.
-    """
-    losses = list(dict.fromkeys(name for curve in curves for row in curve for name in row["losses"]))
-    validated = [name for name in ("rho", *ACCURACIES) if any(row.get(name) is not None for c in curves for row in c)]
-    columns = 2 if len(losses) > 1 or validated else 1
-    above = -(-len(losses) // columns)
-    rows = max(above + bool(validated), 1)
-    last = max(row["epoch"] for curve in curves for row in curve)
-    kept = {kept_row(curve, select)["epoch"] for curve in curves}
-    with plot(4.6 * columns, 0.2 + 3.1 * above + 4.1 * bool(validated)) as (drawing, whole):
-        whole.remove()
-        heights = [*(1,) * above, *(1.3,) * bool(validated)] or [1]
-        grid = drawing.subplots(rows, columns, squeeze=False, height_ratios=heights)
-        for panel, name in zip_longest(grid[:above].ravel(), losses):
-            panel.set_axis_off() if name is None else _loss(panel, name, curves)
-        if validated:
-            _rho(grid[-1, 0], curves, evaluation)
-            _accuracies(grid[-1, 1], curves)
-        for panel in [*grid[:above].ravel()[: len(losses)], *grid[above:].ravel()]:
-            for epoch in kept:
-                panel.axvline(epoch, color=GREY, linestyle=":", linewidth=1.2, zorder=0)
-            panel.set_xlim(-0.02 * max(last, 1), max(last, 1) * 1.02)
-            panel.xaxis.get_major_locator().set_params(integer=True)
-            panel.set_xlabel("epoch")
-        return png(drawing) if form == "png" else svg(drawing).encode()
-
-
-def _line(axes: "Axes", curves: Sequence[Sequence[Mapping[str, Any]]], name: str, colour: str, label: str = "") -> None:
-    """Draw one number of every run; several runs are drawn thin."""
-    for place, curve in enumerate(curves):
-        of = [row["losses"] for row in curve] if any(name in row["losses"] for row in curve) else curve
-        known = [(row["epoch"], own[name]) for row, own in zip(curve, of, strict=True) if own.get(name) is not None]
-        axes.plot(
-            [epoch for epoch, _ in known],
-            [value for _, value in known],
-            color=colour,
-            linewidth=2 if len(curves) == 1 else 1.2,
-            marker="o" if len(known) <= 12 else None,
-            markersize=4,
-            label=label if label and not place else None,
-        )
-
-
-def _loss(axes: "Axes", name: str, curves: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-    _line(axes, curves, name, COLOURS[5])
-    axes.set_title(f"{'RSA' if name == 'rsa' else name} loss, training")
-    axes.set_ylabel("mean of an epoch")
-
-
-def _rho(axes: "Axes", curves: Sequence[Sequence[Mapping[str, Any]]], evaluation: Evaluation | None) -> None:
-    _line(axes, curves, "rho", COLOURS[0], "adapter")
-    axes.set_title("rho, validation")
-    axes.set_ylabel("Spearman's rho")
-    if evaluation is None:
-        return
-    ceiling = evaluation.ceiling
-    low, high = axes.get_ylim()
-    marks = {name: one.scores["rho"] for name, one in evaluation.models.items() if name in baselines_of(evaluation)}
-    known = [value for value in (*marks.values(), ceiling.rho, *ceiling.rho_interval) if value == value]
-    low, high = min([low, *known]), max([high, *known])
-    axes.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
-    if ceiling.rho == ceiling.rho:
-        axes.axhline(ceiling.rho, color="black", linestyle="--", linewidth=1.5, label="perfect model, 95 %")
-        if ceiling.rho_interval[0] == ceiling.rho_interval[0]:
-            axes.axhspan(*ceiling.rho_interval, color=GREY, alpha=0.18, linewidth=0, zorder=0)
-    styles = zip(COLOURS[1:4], ("-", (0, (4, 2)), (0, (1, 1))), strict=True)
-    for (name, value), (colour, style) in zip(marks.items(), styles, strict=False):
-        label = name.rpartition(", ")[2] if ", " in name else "base"
-        if value == value:
-            axes.axhline(value, color=colour, linestyle=style, linewidth=1.6, label=label)
-    if marks or known:
-        _legend(axes)
-
-
-def _accuracies(axes: "Axes", curves: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-    for (name, (label, chance)), colour in zip(ACCURACIES.items(), (COLOURS[0], COLOURS[2]), strict=True):
-        _line(axes, curves, name, colour, label)
-        axes.axhline(chance, color=colour, linestyle="--", linewidth=1.2, label=f"chance, {label}")
-    axes.set_title("odd-one-out, validation")
-    axes.set_ylabel("share of trials right")
-    _legend(axes)
-
-
-def _legend(axes: "Axes") -> None:
-    """Lay the legend out between the panel and its title."""
-    rows = -(-len(axes.get_legend_handles_labels()[0]) // 2)
-    axes.set_title(axes.get_title(loc="left"), pad=10 + 20 * rows)
-    axes.legend(fontsize=10.5, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2, handlelength=1.4,
-                columnspacing=1.0, handletextpad=0.5)  # fmt: skip
 
 
 def baselines_of(evaluation: Evaluation) -> list[str]:
@@ -184,7 +60,7 @@ def model_card(manifest: Manifest, evaluation: Evaluation | None = None) -> str:
         "## Limits",
         _limits(manifest, card),
         "## How to use it",
-        _how(manifest, card),
+        usage(manifest, card),
         "## How it was trained",
         _recipe(manifest),
     ]
@@ -194,7 +70,7 @@ def model_card(manifest: Manifest, evaluation: Evaluation | None = None) -> str:
 def _head(manifest: Manifest, card: "EncoderCard", evaluation: Evaluation | None) -> str:
     """Write the YAML head; strings are written as JSON, which YAML reads."""
     lines = ["library_name: peft"] if WEIGHTS in manifest.files else []
-    if _on_hub(manifest):
+    if on_hub(manifest):
         lines += [f"base_model: {json.dumps(manifest.base['checkpoint'])}", "base_model_relation: adapter"]
     if card.licence.lower() in LICENCES:
         lines.append(f"license: {card.licence.lower()}")
@@ -226,7 +102,7 @@ def _head(manifest: Manifest, card: "EncoderCard", evaluation: Evaluation | None
 
 def _about(manifest: Manifest, card: "EncoderCard") -> str:
     base = manifest.base
-    where = f"[{card.name}](https://huggingface.co/{base['checkpoint']})" if _on_hub(manifest) else card.name
+    where = f"[{card.name}](https://huggingface.co/{base['checkpoint']})" if on_hub(manifest) else card.name
     at = f" at revision `{base['revision']}`" if base["revision"] else ""
     what = [f"LoRA weights (rank {manifest.recipe['adapter']['rank']}) inside"] if WEIGHTS in manifest.files else []
     if manifest.head:
@@ -352,62 +228,6 @@ def _limits(manifest: Manifest, card: "EncoderCard") -> str:
     return "\n".join(lines)
 
 
-def _how(manifest: Manifest, card: "EncoderCard") -> str:
-    name, base = manifest.name, manifest.base
-    text = card.modality == "text"
-    stimuli = "captions.csv" if text else "VIDEOS"
-    parts = [
-        f"With vidsim, which checks base, preprocessing and weights: put this folder into `adapters/{name}` of the "
-        "artefact root (`indexes`, or what `--root` or `VIDSIM_ROOT` names). Its name is then an encoder's.",
-        f"```sh\nvidsim index {stimuli} --encoder {name}\nvidsim models {name}\n```",
-    ]
-    parts += ["In plain Python, in this folder:", f"```python\n{_code(manifest, card)}\n```"]
-    if text:
-        if manifest.head:
-            parts.append("The features of several captions of a stimulus are averaged before the head.")
-        return "\n\n".join(parts)
-    pooled = {"cls": "the first token", "mean": "the mean over tokens", "flatten": "all tokens in a row"}
-    how = pooled.get(base["pooling"], "the pooled output")
-    frames = ", averaged over frames" if card.modality == "image" else ""
-    behind = " The head comes behind that." if manifest.head else ""
-    parts.append(f"The embedding is {how} of `{manifest.layer}`{frames}.{behind}")
-    return "\n\n".join(parts)
-
-
-def _code(manifest: Manifest, card: "EncoderCard") -> str:
-    """Write code that loads the adapter without vidsim."""
-    base, text = manifest.base, card.modality == "text"
-    checkpoint = base["checkpoint"] if _on_hub(manifest) else base["local"] or base["checkpoint"]
-    told = json.dumps(checkpoint) + (f", revision={json.dumps(base['revision'])}" if base["revision"] else "")
-    library, kind = ("sentence_transformers", "SentenceTransformer") if text else ("transformers", card.architecture)
-    imports = [f"from {library} import {kind}"]
-    copied = [f"# it was trained on a copy of its own, whose weights have the SHA-256 {base['weights']}"]
-    lines = [
-        *copied * bool(base["local"]),
-        f"model = {kind}({told})" if text else f"model = {kind}.from_pretrained({told})",
-    ]
-    if WEIGHTS in manifest.files:
-        imports.append("from peft import PeftModel")
-        of = "model[0].model" if text else "model"
-        lines.append(f'{of} = PeftModel.from_pretrained({of}, ".").eval()')
-    if text:
-        lines.append('vectors = model.encode(["Two people talk."], convert_to_tensor=True)')
-    if manifest.head:
-        imports.append("from safetensors.torch import load_file")
-        loaded = f'load_file("{HEAD}")'
-        if manifest.recipe["adapter"]["head"] == "linear":
-            lines.append(f"weights = {loaded}")
-            apply = '(vectors - weights["mean"]) @ weights["weight"]'
-        else:
-            imports.append("from torch import nn")
-            width = int(card.options.get("embedding_width", card.width))
-            layers = f"nn.Linear({width}, {manifest.head}), nn.LayerNorm({manifest.head}), nn.ReLU()"
-            lines += [f"head = nn.Sequential({layers})", f"head.load_state_dict({loaded})"]
-            apply = "head(vectors)"
-        lines.append(f"vectors = {apply}" if text else f"# of its pooled features, vectors: {apply}")
-    return "\n".join([*sorted(imports), "", *lines])
-
-
 def _recipe(manifest: Manifest) -> str:
     rows = [("setting", "value"), ("---", "---"), ("seed", str(manifest.seed))]
     for section, inside in manifest.recipe.items():
@@ -447,8 +267,3 @@ def _people(manifest: Manifest) -> bool:
 
 def _own(manifest: Manifest, evaluation: Evaluation | None) -> Measured | None:
     return None if evaluation is None else evaluation.models.get(manifest.name)
-
-
-def _on_hub(manifest: Manifest) -> bool:
-    checkpoint = manifest.base["checkpoint"]
-    return bool(checkpoint) and not Path(checkpoint).is_absolute() and checkpoint.count("/") <= 1

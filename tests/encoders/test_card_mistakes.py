@@ -1,0 +1,227 @@
+"""Mistakes in cards of one's own are told in one line, with the key and what is legal."""
+
+import pytest
+from tiny_cards import CNN, WHOLE, write
+
+from vidsim.encoders import catalog
+from vidsim.errors import VidsimError
+
+SENTENCE = """
+name = "s"
+family = "sentence"
+checkpoint = "me/s"
+width = 64
+layers = { pattern = "0.model.encoder.layer.{i}", depth = 3 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("card", "wrong", "legal"),
+    [
+        (SENTENCE, "cls", "mean"),
+        (SENTENCE, "flatten", "mean"),
+        ('name = "q"\nlike = "qwen3-vl"\ncheckpoint = "me/q"\n', "flatten", "mean"),
+        (CNN.replace('pooling = "mean"\n', ""), "cls", "mean, flatten"),
+    ],
+)
+def test_a_family_has_its_poolings(card, wrong, legal, cards):
+    write(cards, f'pooling = "{wrong}"\n{card}')
+    with pytest.raises(VidsimError, match=f"mine.toml: pooling expected one of {legal}, '{wrong}' came"):
+        catalog.cards()
+    write(cards, f'pooling = "mean"\n{card}')
+    assert list(catalog.cards().values())[-1].pooling == "mean"
+
+
+@pytest.mark.parametrize(("prefix", "legal"), [("", True), ("options = { prefix_tokens = 0 }", False)])
+def test_cls_of_video_text_is_its_token_in_front(prefix, legal, cards):
+    write(cards, f'name = "x"\nlike = "xclip"\ncheckpoint = "me/x"\npooling = "cls"\n{prefix}')
+    if legal:
+        assert catalog.card("x").pooling == "cls"
+        return
+    with pytest.raises(VidsimError, match="pooling 'cls' takes a token in front of the patches"):
+        catalog.cards()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("width = 192\n", "", None),
+        ("width = 192\n", "width = 0\n", None),
+        ('"https://example.org/zoo/mine.pyth"', '"/"', "options.file expected the name of the file that '/' is"),
+        (
+            "trained_size = 160",
+            'file = "../a.pyth"',
+            r"options.file expected the name of the file that .*, '\.\./a.pyth'",
+        ),
+        ('architecture = "X3D"\n', "", "architecture is missing; expected a network of the zoo, such as "),
+        ("size = 182", 'size = 182\nrevision = "main"', "revision is a commit of the hub, and 'https.*' is not there"),
+    ],
+)
+def test_cards_of_video_cnns(old, new, told, cards):
+    assert CNN.count(old) == 1
+    write(cards, CNN.replace(old, new))
+    if told is None:
+        assert catalog.card("my-x3d").width == 0
+        return
+    with pytest.raises(VidsimError, match=told):
+        catalog.cards()
+
+
+def test_a_card_folder_of_nobody_is_told(monkeypatch):
+    monkeypatch.setenv("VIDSIM_CARDS", "~nosuchuser/cards")
+    with pytest.raises(VidsimError, match="'~nosuchuser/cards' begins with a home folder that is not known here"):
+        catalog.cards()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name = "my-videomae"', "", "name is missing; expected the name"),
+        (
+            'name = "my-videomae"',
+            'name = "a:b"',
+            "name expected letters, digits and . _ -, such as my-model, 'a:b' came",
+        ),
+        (
+            'name = "my-videomae"',
+            'name = "VideoMAE"',
+            "name 'VideoMAE' is that of a built-in encoder; expected another",
+        ),
+        ('name = "my-videomae"', 'name = "labse"', "name 'labse' is that of a built-in encoder; expected another name"),
+        ('family = "video_transformer"', 'familly = "x"', "familly is not known; expected one of name, like, family, "),
+        ('family = "video_transformer"', "", "family is missing; expected one of video_transformer, "),
+        ('family = "video_transformer"', 'family = "vit"', "family expected one of video_transformer, .*, 'vit' came"),
+        (
+            'family = "video_transformer"',
+            'like = "timesformr"',
+            "like expected one of timesformer-base, .*'timesformr'",
+        ),
+        (
+            'family = "video_transformer"',
+            'family = "image"\nlike = "videomae"',
+            "family expected video_transformer, which videomae-base-finetuned-kinetics is of, 'image' came",
+        ),
+        ('checkpoint = "me/videomae-of-mine"', 'checkpoint = "me/.."', "checkpoint expected org/name of the hub, or a"),
+        (
+            'pooling = "mean"',
+            'pooling = "cls"',
+            "pooling 'cls' takes a token in front of the patches; expected options.",
+        ),
+        ('checkpoint = "me/videomae-of-mine"', "", "checkpoint is missing; expected org/name of the hub, or a folder"),
+        ('checkpoint = "me/videomae-of-mine"', 'checkpoint = "mine"', "checkpoint expected org/name of the hub, or a"),
+        ('architecture = "VideoMAEModel"', "", "architecture is missing; expected a class of the upstream library"),
+        ("frames = 16", "", "frames is missing; expected the frames that the model takes"),
+        ("frames = 16", 'frames = "16"', "frames expected a whole number above 0, '16' came"),
+        ("frames = 16", "frames = true", "frames expected a whole number above 0, True came"),
+        ("frames = 16", "frames = 0", "frames expected a whole number above 0, 0 came"),
+        ("frames = 16", "frames = 16\nwindows = 3", "windows expected a divisor of 16 frames, 3 came"),
+        ("frames = 16", "frames = 16\nwindows = 2", "windows 2 came without fps, .*; expected both"),
+        ("width = 32", "width = 0", "width expected the features of a token, above 0; 0 came"),
+        (
+            'checkpoint = "me/videomae-of-mine"',
+            'checkpoint = "./weights"',
+            "revision is a commit of the hub, and '.*weights' is not there; leave it out",
+        ),
+        (
+            'checkpoint = "me/videomae-of-mine"',
+            'checkpoint = "~nosuchuser/weights"',
+            "checkpoint expected a path that can be followed, '~nosuchuser/weights' came",
+        ),
+        ("prefix_tokens = 0", "init = { heads = 3 }", "options.init.heads is not for the class of the model"),
+        ("prefix_tokens = 0", "init = { folder = 'x' }", "options.init.folder is not for the class of the model"),
+        ("prefix_tokens = 0", "prepared = 1", "options.prepared expected a table, 1 came"),
+        ("prefix_tokens = 0", "prepared = { mean = 0.5 }", "options.prepared.mean expected a list of three numbers"),
+        ("prefix_tokens = 0", "prepared = { mean = [0, nan, 0] }", "options.prepared.mean expected a list of three"),
+        ("prefix_tokens = 0", "prepared = { resample = 6 }", "options.prepared.resample expected a Pillow filter"),
+        ("prefix_tokens = 0", "prepared = { mode = 6 }", "options.prepared.mode is not known; expected one of mean, "),
+        ("frames = 16", "frames = 16\nfps = nan", "fps expected a number above 0, nan came"),
+        ("size = 32", "", "size is missing; expected the height and width of a frame in pixels"),
+        ("width = 32", "", "width is missing; expected the features of a token"),
+        ('pooling = "mean"', "", "pooling is missing; expected one of cls, mean, flatten"),
+        ('pooling = "mean"', 'pooling = "max"', "pooling expected one of cls, mean, flatten, 'max' came"),
+        ('licence = "MIT"', 'license = "MIT"', "license is not known; expected one of .*licence"),
+        (
+            'lora_targets = ["query", "value"]',
+            'lora_targets = "query"',
+            "lora_targets expected a list of strings, 'query'",
+        ),
+        (
+            "prefix_tokens = 0",
+            "prefix_tokens = true",
+            "options.prefix_tokens expected a whole number, 0 or .*, True came",
+        ),
+        (
+            "prefix_tokens = 0",
+            "prefix_tokens = -1",
+            "options.prefix_tokens expected a whole number, 0 or above, -1 came",
+        ),
+        ("prefix_tokens = 0", 'unused = "head"', "options.unused expected a list of strings, 'head' came"),
+        ("prefix_tokens = 0", "init = []", "options.init expected a table, \\[\\] came"),
+        ("prefix_tokens = 0", "trained_size = 0", "options.trained_size expected a whole number above 0, 0 came"),
+        (
+            "prefix_tokens = 0",
+            "plain = true",
+            "options.plain is not known to video_transformer; expected one of prefix_",
+        ),
+        (
+            'heads = ["classifier.", "fc_norm."]',
+            "heads = [1]",
+            "options.heads expected a list of strings, \\[1\\] came",
+        ),
+        (
+            "prefix_tokens = 0",
+            "prefx = 0",
+            "options.prefx is not known to video_transformer; expected one of .*heads, ",
+        ),
+        ('heads = ["classifier.", "fc_norm."]', 'heads = "classifier."', "options.heads expected a list of strings"),
+        ("depth = 2", "depht = 2", "layers.depht is not known; expected one of pattern, depth, last"),
+        (", depth = 2", "", "layers.depth is missing; expected a whole number above 0"),
+        ("layer.{i}", "layer.i", "layers.pattern expected {i} where the number stands, 'encoder.layer.i' came"),
+        (
+            'layers = { pattern = "encoder.layer.{i}", depth = 2 }',
+            "layers = []",
+            "layers expected a list of strings, or a",
+        ),
+        ('layers = { pattern = "encoder.layer.{i}", depth = 2 }', "", "layers is missing; expected { pattern ="),
+        ("depth = 2", 'depth = 2, last = ["encoder.layer.1"]', "layers names a layer twice"),
+        (
+            "frames = 16",
+            'frames = 16\ndefault_layer = "norm"',
+            "default_layer expected one of the layers .*, 'norm' came",
+        ),
+        ("frames = 16", "frames =", "cannot be read as TOML: "),
+    ],
+)
+def test_a_wrong_card_is_told_with_file_key_and_what_is_legal(old, new, message, cards):
+    assert WHOLE.count(old) == 1
+    path = write(cards, WHOLE.replace(old, new))
+    with pytest.raises(VidsimError, match=message) as told:
+        catalog.cards()
+    assert str(told.value).startswith(f"{path}: ")
+    assert "\n" not in str(told.value)
+
+
+def test_two_cards_of_one_name_are_refused(cards):
+    first = write(cards, WHOLE, "a.toml")
+    write(cards, WHOLE.replace("my-videomae", "My-VideoMAE"), "b.toml")
+    with pytest.raises(VidsimError, match=rf"b\.toml: name 'My-VideoMAE' is that of {first}; expected another name"):
+        catalog.cards()
+
+
+@pytest.mark.parametrize("init", ["dtype = 'float16'", "config = 3", "nonsense = 1"])
+def test_arguments_that_the_class_does_not_take_are_one_line(init, cards, publish):
+    publish("videomae-base-finetuned-kinetics").folder.rename(cards / "weights")
+    card = WHOLE.replace("me/videomae-of-mine", "./weights").replace('revision = "012345', '# "')
+    write(cards, card.replace("prefix_tokens = 0", f"init = {{ {init} }}"))
+    with pytest.raises(VidsimError, match="weights' cannot be loaded as VideoMAEModel: ") as told:
+        catalog.load(catalog.resolve("my-videomae"), device="cpu")
+    assert "\n" not in str(told.value)
+
+
+def test_an_architecture_that_is_none_is_told(cards, publish):
+    publish("videomae-base-finetuned-kinetics").folder.rename(cards / "weights")
+    for wrong in ("VideoMAEModle", "logging"):
+        whole = WHOLE.replace("me/videomae-of-mine", "./weights").replace('revision = "012345', '# "')
+        write(cards, whole.replace("VideoMAEModel", wrong))
+        with pytest.raises(VidsimError, match=f"transformers has no model '{wrong}'"):
+            catalog.load(catalog.resolve("my-videomae"), device="cpu")

@@ -1,0 +1,86 @@
+"""Usage: how an adapter is loaded, with vidsim and without, as its model card tells it."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidsim.adapt.manifest import HEAD, WEIGHTS, Manifest
+
+if TYPE_CHECKING:
+    from vidsim.encoders.base import EncoderCard
+
+
+def usage(manifest: Manifest, card: "EncoderCard") -> str:
+    """Write how an adapter is used, with vidsim and in plain Python.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What the adapter's folder says about it.
+    card : EncoderCard
+        Facts of its base.
+
+    Returns
+    -------
+    str
+        Markdown, with code in fences.
+    """
+    name, base = manifest.name, manifest.base
+    text = card.modality == "text"
+    stimuli = "captions.csv" if text else "VIDEOS"
+    parts = [
+        f"With vidsim, which checks base, preprocessing and weights: put this folder into `adapters/{name}` of the "
+        "artefact root (`indexes`, or what `--root` or `VIDSIM_ROOT` names). Its name is then an encoder's.",
+        f"```sh\nvidsim index {stimuli} --encoder {name}\nvidsim models {name}\n```",
+    ]
+    parts += ["In plain Python, in this folder:", f"```python\n{_code(manifest, card)}\n```"]
+    if text:
+        if manifest.head:
+            parts.append("The features of several captions of a stimulus are averaged before the head.")
+        return "\n\n".join(parts)
+    pooled = {"cls": "the first token", "mean": "the mean over tokens", "flatten": "all tokens in a row"}
+    how = pooled.get(base["pooling"], "the pooled output")
+    frames = ", averaged over frames" if card.modality == "image" else ""
+    behind = " The head comes behind that." if manifest.head else ""
+    parts.append(f"The embedding is {how} of `{manifest.layer}`{frames}.{behind}")
+    return "\n\n".join(parts)
+
+
+def _code(manifest: Manifest, card: "EncoderCard") -> str:
+    """Write code that loads the adapter without vidsim."""
+    base, text = manifest.base, card.modality == "text"
+    checkpoint = base["checkpoint"] if on_hub(manifest) else base["local"] or base["checkpoint"]
+    told = json.dumps(checkpoint) + (f", revision={json.dumps(base['revision'])}" if base["revision"] else "")
+    library, kind = ("sentence_transformers", "SentenceTransformer") if text else ("transformers", card.architecture)
+    imports = [f"from {library} import {kind}"]
+    copied = [f"# it was trained on a copy of its own, whose weights have the SHA-256 {base['weights']}"]
+    lines = [
+        *copied * bool(base["local"]),
+        f"model = {kind}({told})" if text else f"model = {kind}.from_pretrained({told})",
+    ]
+    if WEIGHTS in manifest.files:
+        imports.append("from peft import PeftModel")
+        of = "model[0].model" if text else "model"
+        lines.append(f'{of} = PeftModel.from_pretrained({of}, ".").eval()')
+    if text:
+        lines.append('vectors = model.encode(["Two people talk."], convert_to_tensor=True)')
+    if manifest.head:
+        imports.append("from safetensors.torch import load_file")
+        loaded = f'load_file("{HEAD}")'
+        if manifest.recipe["adapter"]["head"] == "linear":
+            lines.append(f"weights = {loaded}")
+            apply = '(vectors - weights["mean"]) @ weights["weight"]'
+        else:
+            imports.append("from torch import nn")
+            width = int(card.options.get("embedding_width", card.width))
+            layers = f"nn.Linear({width}, {manifest.head}), nn.LayerNorm({manifest.head}), nn.ReLU()"
+            lines += [f"head = nn.Sequential({layers})", f"head.load_state_dict({loaded})"]
+            apply = "head(vectors)"
+        lines.append(f"vectors = {apply}" if text else f"# of its pooled features, vectors: {apply}")
+    return "\n".join([*sorted(imports), "", *lines])
+
+
+def on_hub(manifest: Manifest) -> bool:
+    """Tell whether the base of an adapter is a repository of the Hugging Face hub, and no folder."""
+    checkpoint = manifest.base["checkpoint"]
+    return bool(checkpoint) and not Path(checkpoint).is_absolute() and checkpoint.count("/") <= 1
