@@ -97,7 +97,7 @@ def measure_extraction(
 
     threads = decoding(read, paths, workers)
     with DecodingProcesses("pyav", card.sampling, encoder.preprocess, pinned=device != "cpu") as processes:
-        decoded = decoding(processes.frames, paths, workers)
+        decoded = decoding(processes.read, paths, workers)
     began = FromBegin()
     report = extract(
         from_folder(videos),

@@ -1,5 +1,6 @@
 """Decoding in processes: the same frames and the same failures as in this one, whatever becomes of a process."""
 
+import hashlib
 import json
 import os
 import signal
@@ -49,7 +50,8 @@ def test_frames_are_those_of_this_process(videos, steps):
     paths = sorted(videos.glob("*.mp4"))
     with DecodingProcesses("pyav", SAMPLING, steps) as processes:
         for path in paths:
-            found, plain = processes.frames(path), decoder().decode(path, SAMPLING.times, steps.frame)
+            (content, found), plain = processes.read(path), decoder().decode(path, SAMPLING.times, steps.frame)
+            assert content == hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
             assert found.images.shape == (5, 3, 32, 32)
             np.testing.assert_array_equal(found.images, plain.images)
             np.testing.assert_array_equal(found.times, plain.times)
@@ -66,7 +68,7 @@ def test_real_files_fare_as_in_this_process(shared, processes):
     paths = [path for part in ("formats", "broken") for path in sorted((shared / "data" / "clips" / part).iterdir())]
     failed = 0
     for path in paths:
-        ours = outcome(lambda path=path: processes.frames(path))
+        ours = outcome(lambda path=path: processes.read(path)[1])
         assert ours == outcome(lambda path=path: decoder().decode(path, SAMPLING.times, STEPS[0].frame)), path
         failed += isinstance(ours, tuple)
     assert 0 < failed < len(paths)
@@ -75,33 +77,33 @@ def test_real_files_fare_as_in_this_process(shared, processes):
 def test_names_of_any_bytes(videos, tmp_path, processes):
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\nb\xff.mp4"))
     odd.write_bytes((videos / "clip 0.mp4").read_bytes())
-    np.testing.assert_array_equal(processes.frames(odd).images, processes.frames(videos / "clip 0.mp4").images)
+    np.testing.assert_array_equal(processes.read(odd)[1].images, processes.read(videos / "clip 0.mp4")[1].images)
 
 
 def test_a_crash_costs_one_file(videos, processes):
     path = videos / "clip 0.mp4"
-    whole = processes.frames(path).images
+    whole = processes.read(path)[1].images
     (process,) = processes._all
     os.kill(process.pid, signal.SIGSEGV)
     process.wait()
     with pytest.raises(UnusableFile, match=r"clip 0.mp4' breaks the decoder") as caught:
-        processes.frames(path)
+        processes.read(path)
     assert caught.value.kind == "decoder"
-    np.testing.assert_array_equal(processes.frames(path).images, whole)
+    np.testing.assert_array_equal(processes.read(path)[1].images, whole)
 
 
 def test_a_killed_process_is_no_fault_of_the_file(videos, processes):
-    processes.frames(videos / "clip 0.mp4")
+    processes.read(videos / "clip 0.mp4")
     os.kill(processes._all[0].pid, signal.SIGKILL)
     processes._all[0].wait()
     with pytest.raises(VidsimError, match=r"clip 1.mp4' was ended by signal 9; .* fewer --workers") as caught:
-        processes.frames(videos / "clip 1.mp4")
+        processes.read(videos / "clip 1.mp4")
     assert not isinstance(caught.value, UnusableFile)
 
 
 def test_no_process_is_left(videos):
     with DecodingProcesses("pyav", SAMPLING, STEPS[0]) as processes:
-        processes.frames(videos / "clip 0.mp4")
+        processes.read(videos / "clip 0.mp4")
         (process,) = processes._all
     assert process.poll() is not None
 
@@ -112,7 +114,7 @@ def test_a_process_that_cannot_begin_is_told_of(videos, monkeypatch):
         DecodingProcesses("pyav", SAMPLING, STEPS[0]) as broken,
         pytest.raises(VidsimError, match=r"clip 0.mp4' was ended with status 3; what is done stays, run again"),
     ):
-        broken.frames(videos / "clip 0.mp4")
+        broken.read(videos / "clip 0.mp4")
 
 
 def test_a_process_ends_with_its_parent(videos):

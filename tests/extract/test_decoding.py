@@ -25,8 +25,8 @@ def test_the_same_frames_and_failures_in_the_same_order(clips, tmp_path, encoder
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "clip 2.mp4").write_bytes(b"no video" * 99)
     asked = []
-    plain = DecodingProcesses.frames
-    monkeypatch.setattr(DecodingProcesses, "frames", lambda self, path: asked.append(path) or plain(self, path))
+    plain = DecodingProcesses.read
+    monkeypatch.setattr(DecodingProcesses, "read", lambda self, path: asked.append(path) or plain(self, path))
     stimuli = from_folder(tmp_path)
     threads, processes = (
         list(run._decoded(list(stimuli), encoder, FeatureSpec(), 2, 3, device)) for device in ("cpu", "mps")

@@ -1,5 +1,6 @@
 """Network: a frame encoder from pixels to the vectors that are trained, and its passes as CUDA graphs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ class Network(nn.Module):
         return self._encoder.pooled(self._layer, seen[self._layer], len(pixels)).float()
 
 
-def recorded(network: Network, pixels: Float[Tensor, "b ..."], precision: torch.dtype) -> Network:
+def recorded(network: Network, pixels: Float[Tensor, "b ..."], precision: torch.dtype) -> Callable[[Tensor], Tensor]:
     """Record what a GPU does in a forward and a backward pass, so that the processor starts it all at once.
 
     A processor that starts thousands of small operations one by one is slower than the GPU that does them. The recorded
@@ -63,9 +64,10 @@ def recorded(network: Network, pixels: Float[Tensor, "b ..."], precision: torch.
 
     Returns
     -------
-    Network
-        The same. Random numbers are drawn anew in each pass, and none are drawn here.
+    callable
+        Takes pixels as the network does. Random numbers are drawn anew in each pass, and none are drawn here.
     """
     autocast = torch.autocast("cuda", precision, enabled=precision != torch.float32, cache_enabled=False)
     with torch.random.fork_rng([pixels.device]), autocast:
-        return torch.cuda.make_graphed_callables(network, (pixels,), allow_unused_input=True)
+        torch.cuda.make_graphed_callables(network, (pixels,), allow_unused_input=True)  # in place
+    return network

@@ -150,7 +150,7 @@ class FrameTower:
         self._frames = frames
         self._layer = layer
         self._network = Network(encoder, layer)
-        self._recorded: Network | None = None
+        self._recorded: Callable[[Tensor], Tensor] | None = None
         self._clips = 0
         self._held: dict[str, Tensor] = {}
         self._room = _room(encoder.device)

@@ -352,7 +352,7 @@ class Trainer:
         if process.device.type == "cuda" and process.num_processes == 1 and once and isinstance(tower, FrameTower):
             first = next(iter(self.batches.epoch(0)))
             precision = torch.bfloat16 if process.mixed_precision == "bf16" else torch.float32
-            tower.record([self.material.fit.ids[i] for i in first.stimuli], precision)
+            tower.record([self.material.fit.ids[int(i)] for i in first.stimuli], precision)
 
     def _fingerprint(self) -> str:
         """Hash everything that the run depends on."""

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from vidsim.data.video import Frames, show
+from vidsim.data.video import Frames, content_hash, decoder, show
 from vidsim.encoders.base import Sampling
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.encoders.short_side import ShortSide
@@ -72,8 +72,8 @@ class DecodingProcesses:
                 if pipe is not None:
                     pipe.close()
 
-    def frames(self, path: Path) -> Frames:
-        """Decode a clip and prepare its frames.
+    def read(self, path: Path) -> tuple[str, Frames]:
+        """Hash a file, decode it and prepare its frames.
 
         Parameters
         ----------
@@ -82,8 +82,8 @@ class DecodingProcesses:
 
         Returns
         -------
-        Frames
-            Images are a tensor of shape (t, 3, h, w), uint8.
+        tuple of str and Frames
+            Its `content_hash`, and images as a tensor of shape (t, 3, h, w), uint8.
 
         Raises
         ------
@@ -110,7 +110,7 @@ class DecodingProcesses:
         pixels = images.numpy().data.cast("B")
         if process.stdout.readinto(pixels) < len(pixels):  # pyright: ignore[reportAttributeAccessIssue]  # buffered
             raise self._ended(process, path)
-        return Frames(images, np.asarray(answer["times"]), answer["duration"])
+        return answer["content"], Frames(images, np.asarray(answer["times"]), answer["duration"])
 
     def _process(self) -> subprocess.Popen[bytes]:
         """Return the process of this thread; a new one where there is none."""
@@ -144,8 +144,6 @@ class DecodingProcesses:
 
 def serve() -> None:
     """Decode the files that are named on standard input, one a line; what is left is written to standard output."""
-    from vidsim.data.video import decoder
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     with suppress(OSError):  # it may be closed
@@ -158,7 +156,8 @@ def serve() -> None:
     with suppress(BrokenPipeError):  # the parent is gone
         for line in sys.stdin.buffer:
             try:
-                found = reader.decode(Path(json.loads(line)), sampling.times, prepare)
+                path = Path(json.loads(line))
+                content, found = content_hash(path), reader.decode(path, sampling.times, prepare)
             except UnusableFile as error:
                 _write(out, {"kind": error.kind, "reason": error.reason})
             except VidsimError as error:
@@ -167,7 +166,7 @@ def serve() -> None:
                 _write(out, {"error": "out of memory while decoding; use fewer --workers"})
             else:
                 answer = {"shape": found.images.shape, "times": found.times.tolist(), "duration": found.duration}
-                _write(out, answer, found.images.data.cast("B"))
+                _write(out, {**answer, "content": content}, found.images.data.cast("B"))
 
 
 def _write(out: Any, answer: Mapping[str, Any], pixels: memoryview | bytes = b"") -> None:

@@ -301,6 +301,8 @@ def embed_file(
 
 
 Item = tuple[Entry, Any]
+Read = Callable[[Path], tuple[str, Frames]]
+"""Takes a file; returns the hash of its content, and its frames."""
 
 
 def _batches(
@@ -355,20 +357,20 @@ def _decoded(
 
 
 @contextmanager
-def _reading(encoder: Encoder, spec: FeatureSpec, workers: int, device: str) -> Generator[Callable[[Path], Frames]]:
-    """Choose how clips are decoded: in these threads, or where a GPU would wait for them in processes of their own."""
+def _reading(encoder: Encoder, spec: FeatureSpec, workers: int, device: str) -> Generator[Read]:
+    """Choose where files are hashed and decoded: in these threads, or for a GPU in processes, so that it won't wait."""
     sampling, preprocess = encoder.card.sampling, getattr(encoder, "preprocess", None)
     several = device != "cpu" and workers > FEW
     assert sampling is not None, f"{encoder.card.name} takes frames but its card has no sampling"
     if several and isinstance(preprocess, Preprocess) and type(preprocess) in PREPARATIONS.values():
         with DecodingProcesses(spec.decoder, sampling, preprocess, pinned=device.startswith("cuda")) as processes:
-            yield processes.frames
+            yield processes.read
         return
     reader = decoder(spec.decoder)
-    yield lambda path: reader.decode(path, sampling.times, encoder.prepare)
+    yield lambda path: (content_hash(path), reader.decode(path, sampling.times, encoder.prepare))
 
 
-def _outcome(stimulus: Stimulus, encoder: Encoder, read: Callable[[Path], Frames], spec: FeatureSpec) -> Item | Failure:
+def _outcome(stimulus: Stimulus, encoder: Encoder, read: Read, spec: FeatureSpec) -> Item | Failure:
     """Prepare a clip, or say why it cannot be used."""
     try:
         return _prepare(stimulus, encoder, read, spec)
@@ -390,11 +392,10 @@ def _outcome(stimulus: Stimulus, encoder: Encoder, read: Callable[[Path], Frames
         )
 
 
-def _prepare(stimulus: Stimulus, encoder: Encoder, read: Callable[[Path], Frames], spec: FeatureSpec) -> Item:
+def _prepare(stimulus: Stimulus, encoder: Encoder, read: Read, spec: FeatureSpec) -> Item:
     before = file_entry(stimulus)
     path = Path(before.path)
-    content = content_hash(path)
-    frames = read(path)
+    content, frames = read(path)
     after = file_entry(stimulus)
     if (before.size, before.mtime_ns) != (after.size, after.mtime_ns):
         raise UnusableFile("changing", f"{before.path!r} changed while it was read; run again when it is complete")
