@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedDataParallelKwargs, gather_object
 from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -90,7 +90,11 @@ class Trainer:
         where = catalog.resolve_device(device)
         if where.startswith("cuda:"):
             torch.cuda.set_device(where)  # accelerate takes the current one; of several processes each has its own
-        self.accelerator = Accelerator(mixed_precision=_precision(recipe, where), cpu=where == "cpu")
+        # buffers are constants; and where stimuli are fixed, a step has a forward pass more than that of another process
+        apart = DistributedDataParallelKwargs(broadcast_buffers=False)
+        self.accelerator = Accelerator(
+            mixed_precision=_precision(recipe, where), cpu=where == "cpu", kwargs_handlers=[apart]
+        )
         processes = self.accelerator.num_processes
         if recipe.optimiser.epochs and len(self.batches) < processes:
             raise VidsimError(
