@@ -90,7 +90,7 @@ class Trainer:
         where = catalog.resolve_device(device)
         if where.startswith("cuda:"):
             torch.cuda.set_device(where)  # accelerate takes the current one; of several processes each has its own
-        # buffers are constants; and where stimuli are fixed, a step has a forward pass more than that of another process
+        # buffers are constants; and a step with fixed stimuli has one forward pass more than that of another process
         apart = DistributedDataParallelKwargs(broadcast_buffers=False)
         self.accelerator = Accelerator(
             mixed_precision=_precision(recipe, where), cpu=where == "cpu", kwargs_handlers=[apart]
