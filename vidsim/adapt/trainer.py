@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
@@ -219,7 +219,8 @@ class Trainer:
         modes = [one.training for one in trained]
         for one in trained:
             one.eval()
-        with torch.compiler.set_stance("force_eager"):
+        # so few are not worth compiling again; asking for it imports the compiler, where there is none to ask
+        with torch.compiler.set_stance("force_eager") if self.recipe.run.compile else nullcontext():
             found = self.material.embed(self.encoder, head, self.layer, ids)
         for one, mode in zip(trained, modes, strict=True):
             one.train(mode)
