@@ -184,7 +184,7 @@ def test_a_folder_and_a_revision_contradict_each_other(publish, hub_cache):
     message = "--revision 'v1' names a revision on the hub; with --checkpoint FOLDER leave it out"
     with pytest.raises(VidsimError, match=message):
         catalog.resolve(made.card, checkpoint=str(made.folder), revision="v1")
-    # a folder of the hub's hub_cache is of a commit, by which an index asks for it again
+    # a folder of the hub's cache is of a commit, by which an index asks for it again
     folder = in_hub_cache(made, hub_cache)
     for given in ({"checkpoint": str(folder)}, {}):
         card = made.card if given else replace(made.card, checkpoint=str(folder))
