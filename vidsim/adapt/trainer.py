@@ -137,7 +137,7 @@ class Trainer:
         """
         recipe, fingerprint = self.recipe, self._fingerprint()
         kept = read_state(state, fingerprint)
-        with _enough_memory(self.accelerator.device):
+        with _feasible(self.accelerator.device):
             model, optimiser = self._ready()
             now = kept or State(curve=[self._measured(0, {}, 0.0)], best=self._copy())
         if kept is not None:
@@ -147,7 +147,7 @@ class Trainer:
         self._agree(now)
         watcher.begin(name, self.seed, recipe.optimiser.epochs, len(self.batches), now.epoch)
         try:
-            with _enough_memory(self.accelerator.device):
+            with _feasible(self.accelerator.device):
                 self._epochs(now, model, optimiser, watcher, state, fingerprint)
         except NotFinite as error:
             if not now.best_epoch:
@@ -418,13 +418,21 @@ class Trainer:
 
 
 @contextmanager
-def _enough_memory(device: torch.device) -> Generator[None]:
+def _feasible(device: torch.device) -> Generator[None]:
+    """Say in a line what this machine lacks: memory, or what compiles."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise VidsimError(
             f"out of memory on {device}; set run.checkpointing = true, or lower batches.stimuli, batches.trials or "
             "batches.rsa_stimuli"
+        ) from error
+    except RuntimeError as error:
+        if type(error).__module__ not in ("torch._dynamo.exc", "torch._inductor.exc"):
+            raise
+        why = next((line for line in str(error).splitlines() if line and not line.endswith(":")), type(error).__name__)
+        raise VidsimError(
+            f"the model cannot be compiled here ({why}); install what is missing, or set run.compile = false"
         ) from error
 
 
