@@ -52,7 +52,14 @@ class FromBegin:
 
 
 def measure_extraction(
-    name: str, weights: Path, videos: Path, device: str, peak: float, batches: list[int], work: Path
+    name: str,
+    weights: Path,
+    videos: Path,
+    device: str,
+    peak: float,
+    batches: list[int],
+    at_once: int | None,
+    work: Path,
 ) -> None:
     resolved = catalog.resolve(name, checkpoint=str(weights))
     encoder: Any = catalog.load(resolved, device=device)
@@ -106,6 +113,7 @@ def measure_extraction(
         spec=HALF,
         device=device,
         workers=workers,
+        batch_size=at_once,
         progress=began,
     )
     whole = report.encoded / (time.perf_counter() - began.start)
@@ -127,6 +135,7 @@ def main() -> None:
     parser.add_argument("clips", type=Path)
     parser.add_argument("--number", type=int, default=2048, help="of files")
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 32])
+    parser.add_argument("--batch-size", type=int, help="of files; as extraction chooses it")
     parser.add_argument("--encoders", nargs="+", default=list(WRITERS))
     options(parser)
     told = parser.parse_args()
@@ -138,7 +147,7 @@ def main() -> None:
             shutil.copy(path, videos / f"{number:06}{path.suffix}")
         for name in told.encoders:
             weights = WRITERS[name](work / f"{name}.checkpoint")
-            measure_extraction(name, weights, videos, told.device, peak, told.batches, work)
+            measure_extraction(name, weights, videos, told.device, peak, told.batches, told.batch_size, work)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -110,21 +111,33 @@ def test_a_new_adapter_changes_nothing(minilm):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_lora_layers_compute_what_peft_says(minilm):
-    _, _, attached = minilm
-    layers = [module for module in attached.trunk.modules() if isinstance(module, Linear)]
-    assert len(layers) == 6 * len(catalog.card(MINILM).lora_targets)
-    given = torch.randn(5, 384, requires_grad=True, generator=torch.Generator().manual_seed(1))
-    for layer in layers:
-        found, expected = layer(given), Linear.forward(layer, given)
-        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_lora_layers_compute_what_peft_says(dropout, precision, publish):
+    made = publish("dino-vitb16")
+    encoder = catalog.load(catalog.resolve(made.card, checkpoint=str(made.folder)), device="cpu")
+    attached = attach(encoder, rank=4, scaling=6, targets=made.card.lora_targets, dropout=dropout)
+    trained(encoder, attached)
+    layers = [module.train() for module in attached.trunk.modules() if isinstance(module, Linear)]
+    assert len(layers) == 2 * len(made.card.lora_targets)
+    near = 1e-5 if precision == torch.float32 else 0.02
+
+    def run(forward, layer, given):
+        torch.manual_seed(5)
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            found = forward(given)
         weights = [given, *layer.lora_A.parameters(), *layer.lora_B.parameters()]
-        for one, other in zip(
-            torch.autograd.grad(found.square().sum(), weights),
-            torch.autograd.grad(expected.square().sum(), weights),
-            strict=True,
-        ):
-            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+        return found, *torch.autograd.grad(found.float().square().sum(), weights)
+
+    for layer in layers:
+        given = torch.randn(50, 32, requires_grad=True, generator=torch.Generator().manual_seed(1))
+        ours, theirs = run(layer, layer, given), run(partial(Linear.forward, layer), layer, given)
+        assert ours[0].dtype == theirs[0].dtype == precision
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one, other, rtol=near, atol=near * float(other.detach().abs().max()))
+    plain, given = layers[0].base_layer(given), given.detach()
+    layers[0].enable_adapters(enabled=False)
+    assert torch.equal(layers[0](given), plain)
 
 
 def test_an_adapter_is_an_encoder_and_reloads_bit_equal(minilm):

@@ -1,15 +1,22 @@
 """Networks: frames in, the vectors that are trained out; which steps are recorded where a GPU computes."""
 
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from published import MAKERS
 from tiny_trainer import material, recipe, trainer
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from vidsim.adapt import tower as towers
-from vidsim.adapt.network import Network
+from vidsim.adapt.network import Network, recorded
 from vidsim.adapt.tower import FrameTower
+from vidsim.encoders.catalog import CARDS
+from vidsim.encoders.transfer import move_constants
+from vidsim.errors import VidsimError
 
 
 @pytest.mark.parametrize("name", ["timesformer-base", "clip-vit-b-32"])
@@ -42,35 +49,108 @@ def test_steps_of_the_usual_size_alone_are_recorded(publish, monkeypatch):
     assert not one.encoder.model.training
     size = made.card.size
     assert told == [(True, True, (3, made.card.sampling.frames, 3, size, size), torch.bfloat16)]
+    one.encoder.model.train()
     assert torch.equal(tower(ids[:3], None), plain)
     assert played == [3]
     assert torch.equal(tower(ids[:2], None), plain[:2])
     with torch.no_grad():
         tower(ids[:3], None)
+    one.encoder.model.eval()
+    tower(ids[:3], None)
     assert played == [3]
 
 
 CASES = {
-    "one GPU": ({}, {}, True),
-    "a CPU": ({}, {"device": "cpu"}, False),
-    "several GPUs": ({}, {"num_processes": 2}, False),
-    "checkpointing": ({"run": {"compile": True, "checkpointing": True}}, {}, False),
-    "retention": ({"loss": {"kind": "soft", "retention": 0.5}}, {}, False),
+    "one GPU": ({}, {}, 6),
+    "a CPU": ({}, {"device": "cpu"}, 0),
+    "several GPUs": ({}, {"num_processes": 2}, 0),
+    "not compiled": ({"run": {"compile": False}}, {}, 0),
+    "checkpointing": ({"run": {"compile": True, "checkpointing": True}}, {}, 0),
+    "retention": ({"loss": {"kind": "soft", "retention": 0.5}}, {}, 0),
+    # three clips a trial: 60 trials and 4 more in 15 steps, so that four have 5, the first among them
+    "steps of several sizes": (
+        {"batches": {"sampler": "trials", "trials": 4, "extra_trials": 4, "rsa_steps": 0}},
+        {},
+        12,
+    ),
+    "fixed stimuli": (
+        {
+            "loss": {"kind": "rsa"},
+            "batches": {"sampler": "trials", "rsa_steps": 5, "rsa_stimuli": 6, "rsa_gradients": 3},
+        },
+        {},
+        0,
+    ),
 }
 
 
-@pytest.mark.parametrize(("sections", "machine", "expected"), CASES.values(), ids=CASES)
-def test_passes_are_recorded_where_they_can_be(sections, machine, expected, publish, monkeypatch):
-    made = publish("timesformer-base")
-    told = recipe(**{"run": {"compile": True}, **sections})
-    one = trainer(made, told)
+@pytest.mark.parametrize(("sections", "machine", "clips"), CASES.values(), ids=CASES)
+def test_the_usual_step_is_recorded_where_it_can_be(sections, machine, clips, publish, monkeypatch):
+    one = trainer(publish("timesformer-base"), recipe(**{"run": {"compile": True}, **sections}))
     asked = []
-    monkeypatch.setattr(FrameTower, "record", lambda _tower, ids, precision: asked.append((ids, precision)))
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda _block: None)
+    monkeypatch.setattr(FrameTower, "record", lambda _tower, ids, precision: asked.append((len(ids), precision)))
     facts = {"device": "cuda", "num_processes": 1, "mixed_precision": "bf16", **machine}
-    tower = one._tower()
     one.accelerator = SimpleNamespace(**facts | {"device": torch.device(facts["device"])})
-    one._compile(tower)
-    first = next(iter(one.batches.epoch(0)))
-    ids = [one.material.fit.ids[i] for i in first.stimuli]
-    assert asked == ([(ids, torch.bfloat16)] if expected else [])
+    one.record()
+    assert asked == ([(clips, torch.bfloat16)] if clips else [])
+
+
+def test_passes_are_recorded_at_the_precision_of_training(publish, monkeypatch):
+    one, told = trainer(publish("timesformer-base"), recipe()), []
+
+    def graphed(network, given, *, allow_unused_input):
+        told.append((network, given, allow_unused_input))
+
+    @contextmanager
+    def noted(*given, **options):
+        told.append((*given, options))
+        yield
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", graphed)
+    monkeypatch.setattr(torch.random, "fork_rng", noted)
+    monkeypatch.setattr(torch, "autocast", noted)
+    network, pixels = Network(one.encoder, one.layer), torch.zeros(2, 8, 3, 32, 32)
+    for precision, enabled in ((torch.bfloat16, True), (torch.float32, False)):
+        told.clear()
+        assert recorded(network, pixels, precision) is network
+        assert told == [
+            ([pixels.device], {}),
+            ("cuda", precision, {"enabled": enabled, "cache_enabled": False}),
+            (network, (pixels,), True),
+        ]
+
+    def broken(*_, **__):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", broken)
+    with pytest.raises(VidsimError) as refused:
+        recorded(network, pixels, torch.float32)
+    assert str(refused.value) == (
+        "the passes of this model cannot be recorded (operation not permitted when stream is capturing); set "
+        "run.compile = false"
+    )
+
+
+class Devices(TorchDispatchMode):
+    """Note the devices of all that is computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        self.seen |= {one.device.type for one in tree_leaves((args, kwargs, found)) if isinstance(one, torch.Tensor)}
+        return found
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if CARDS[name].lora_targets])
+def test_nothing_is_copied_to_the_device_while_a_network_runs(name, publish):
+    made = publish(name)
+    one = trainer(made, recipe(name), stuff=material(made.card))
+    one.encoder.model.to("meta")
+    move_constants(one.encoder.model, "meta")
+    shape = (2, made.card.sampling.frames, 3, made.card.size, made.card.size)
+    with Devices() as devices:
+        Network(one.encoder, one.layer)(torch.empty(shape, device="meta"))
+    assert devices.seen == {"meta"}

@@ -46,7 +46,7 @@ def one_process(name, made):
     """Take two steps at once: the mean of their gradients, as two processes have it."""
     told = RECIPES[name]
     run = trainer(made, told, stuff=stuff(name, made.card))
-    model, settings, ids = Trained(run._tower(), run.attached).train(), told.optimiser, run.material.fit.ids
+    model, settings, ids = Trained(run.tower, run.attached).train(), told.optimiser, run.material.fit.ids
     optimiser = torch.optim.AdamW(run.weights.values(), settings.learning_rate, weight_decay=settings.weight_decay)
     seen = {}
     for epoch in range(settings.epochs):

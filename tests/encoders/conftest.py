@@ -8,7 +8,7 @@ __all__ = ["clips", "publish"]
 
 
 @pytest.fixture
-def hub_cache(tmp_path, monkeypatch):
+def hub_folder(tmp_path, monkeypatch):
     """Keep the hub's cache of this machine out; the client reads its place when it is imported."""
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))

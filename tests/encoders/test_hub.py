@@ -20,7 +20,7 @@ from vidsim.errors import CheckpointUnavailable
 
 from clips import moving_square, write_clip
 
-pytestmark = pytest.mark.usefixtures("hub_cache")
+pytestmark = pytest.mark.usefixtures("hub_folder")
 
 
 @pytest.fixture
@@ -192,9 +192,9 @@ def refused(vidsim, hub, use_hub, tmp_path):
     return run
 
 
-def test_an_unknown_revision_is_refused_with_both(refused, hub_cache, publish):
+def test_an_unknown_revision_is_refused_with_both(refused, hub_folder, publish):
     # a download of another revision does not serve
-    in_hub_cache(publish("dino-vitb16"), hub_cache)
+    in_hub_cache(publish("dino-vitb16"), hub_folder)
     assert refused("--encoder", "dino-vitb16", "--revision", "v9") == (
         "no revision 'v9' of facebook/dino-vitb16 on the hub; leave --revision out for f205d5d8e640"
     )

@@ -14,30 +14,30 @@ from vidsim.encoders import catalog
 from vidsim.encoders.locate import find_copy, hub_cache, locate
 from vidsim.errors import CheckpointUnavailable, VidsimError
 
-pytestmark = pytest.mark.usefixtures("hub_cache")
+pytestmark = pytest.mark.usefixtures("hub_folder")
 
 
-def cached(hub_cache, card, commit, *files):
-    folder = hub_cache / f"models--{card.checkpoint.replace('/', '--')}" / "snapshots" / commit
+def cached(hub_folder, card, commit, *files):
+    folder = hub_folder / f"models--{card.checkpoint.replace('/', '--')}" / "snapshots" / commit
     folder.mkdir(parents=True)
     for name in files:
         (folder / name).write_text("{}")
     return folder
 
 
-def test_a_download_is_found_where_the_hubs_client_finds_it(hub_cache):
+def test_a_download_is_found_where_the_hubs_client_finds_it(hub_folder):
     card = catalog.card("timesformer-base")
     assert find_copy(card) is None
-    folder = cached(hub_cache, card, card.revision, *FILES)
+    folder = cached(hub_folder, card, card.revision, *FILES)
     assert find_copy(card) == ("hub", folder)
     own = huggingface_hub.try_to_load_from_cache(card.checkpoint, FILES[1], revision=card.revision)
     assert own == str(folder / FILES[1])
 
 
-def test_a_branch_is_followed_to_its_commit(hub_cache):
+def test_a_branch_is_followed_to_its_commit(hub_folder):
     card = catalog.card("all-mpnet-base-v1")
     assert card.revision is None
-    folder = cached(hub_cache, card, COMMIT, "config.json", "model.safetensors")
+    folder = cached(hub_folder, card, COMMIT, "config.json", "model.safetensors")
     (folder / "modules.json").write_text('[{"path": "", "type": "sentence_transformers.models.Transformer"}]')
     assert find_copy(card) is None  # no branch leads to it
     branch(folder)
@@ -46,26 +46,26 @@ def test_a_branch_is_followed_to_its_commit(hub_cache):
 
 
 @pytest.mark.parametrize("missing", FILES)
-def test_half_a_download_does_not_count(missing, hub_cache):
+def test_half_a_download_does_not_count(missing, hub_folder):
     card = catalog.card("timesformer-base")
-    cached(hub_cache, card, card.revision, *(name for name in FILES if name != missing))
+    cached(hub_folder, card, card.revision, *(name for name in FILES if name != missing))
     assert find_copy(card) is None
 
 
 @pytest.mark.parametrize("name", ["xclip-base-patch32", "Qwen3-VL-2B-Instruct"])
-def test_half_a_download_lacks_the_tokenizer(name, hub_cache):
+def test_half_a_download_lacks_the_tokenizer(name, hub_folder):
     # another program may have fetched weights and processor to look at frames alone
     card = catalog.card(name)
-    folder = cached(hub_cache, card, COMMIT, *FILES)
+    folder = cached(hub_folder, card, COMMIT, *FILES)
     branch(folder)
     assert find_copy(card, "main") is None
     (folder / "tokenizer.json").write_text("{}")
     assert find_copy(card, "main") == ("hub", folder)
 
 
-def test_another_revision_does_not_count(hub_cache):
+def test_another_revision_does_not_count(hub_folder):
     card = catalog.card("timesformer-base")
-    cached(hub_cache, card, COMMIT, *FILES)
+    cached(hub_folder, card, COMMIT, *FILES)
     assert find_copy(card) is None
 
 
@@ -132,9 +132,9 @@ def test_a_home_folder_that_is_not_known_is_told(monkeypatch):
         find_copy(catalog.card("timesformer-base"))
 
 
-def test_the_hubs_cache_is_used_and_its_commit_told(publish, hub_cache):
+def test_the_hubs_cache_is_used_and_its_commit_told(publish, hub_folder):
     made = publish("dino-vitb16")
-    folder = in_hub_cache(made, hub_cache)
+    folder = in_hub_cache(made, hub_folder)
     cached = catalog.resolve(made.card, revision="main")
     assert (cached.source, cached.revision, cached.folder, cached.local) == ("hub", COMMIT, folder, None)
     local = catalog.resolve(made.card, checkpoint=str(made.folder))
@@ -146,17 +146,17 @@ def test_the_hubs_cache_is_used_and_its_commit_told(publish, hub_cache):
 
 
 @pytest.mark.parametrize("missing", ["model.safetensors", "preprocessor_config.json"])
-def test_a_partial_download_does_not_count_as_cached(missing, publish, hub_cache):
+def test_a_partial_download_does_not_count_as_cached(missing, publish, hub_folder):
     made = publish("dino-vitb16")
-    (in_hub_cache(made, hub_cache) / missing).unlink()
+    (in_hub_cache(made, hub_folder) / missing).unlink()
     with pytest.raises(CheckpointUnavailable, match="is not in the cache"):
         catalog.resolve(made.card, offline=True)
 
 
-def test_a_revision_that_is_not_in_the_cache_is_not_another_one(publish, hub_cache):
+def test_a_revision_that_is_not_in_the_cache_is_not_another_one(publish, hub_folder):
     made = publish("dino-vitb16")
     assert made.card.revision not in {None, COMMIT, OTHER}
-    in_hub_cache(made, hub_cache)
+    in_hub_cache(made, hub_folder)
     # asked for B, or for what the card pins, where A alone is there
     for revision, told in ((OTHER, "89abcdef0123"), ("v1.0-of-2024", "v1.0-of-2024"), (None, "f205d5d8e640")):
         assert find_copy(made.card, revision) is None
@@ -172,20 +172,20 @@ def test_a_revision_that_is_not_in_the_cache_is_not_another_one(publish, hub_cac
 
 
 @pytest.mark.parametrize("revision", ["..", "../snapshots", f"../../x/snapshots/{COMMIT}", "a\0b", "x" * 300])
-def test_no_revision_leads_out_of_its_repository(revision, hub_cache):
+def test_no_revision_leads_out_of_its_repository(revision, hub_folder):
     card = catalog.card("timesformer-base")
-    cached(hub_cache, card, OTHER, *FILES)
-    cached(hub_cache, replace(card, checkpoint="x/y"), COMMIT, *FILES)
+    cached(hub_folder, card, OTHER, *FILES)
+    cached(hub_folder, replace(card, checkpoint="x/y"), COMMIT, *FILES)
     assert find_copy(card, revision) is None
 
 
-def test_a_folder_and_a_revision_contradict_each_other(publish, hub_cache):
+def test_a_folder_and_a_revision_contradict_each_other(publish, hub_folder):
     made = publish("dino-vitb16")
     message = "--revision 'v1' names a revision on the hub; with --checkpoint FOLDER leave it out"
     with pytest.raises(VidsimError, match=message):
         catalog.resolve(made.card, checkpoint=str(made.folder), revision="v1")
     # a folder of the hub's cache is of a commit, by which an index asks for it again
-    folder = in_hub_cache(made, hub_cache)
+    folder = in_hub_cache(made, hub_folder)
     for given in ({"checkpoint": str(folder)}, {}):
         card = made.card if given else replace(made.card, checkpoint=str(folder))
         first = catalog.resolve(card, **given)

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import Linear
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -355,8 +356,11 @@ def _attach(encoder: Encoder, config: LoraConfig | None, head: nn.Module | None)
         if config is not None:
             inject_adapter_in_model(config, trunk, ADAPTER)
             for module in trunk.modules():
-                if isinstance(module, Linear):
-                    module.forward = MethodType(_narrow, module)
+                if isinstance(module, BaseTunerLayer):
+                    # autocast does it; PEFT would widen what is narrow already
+                    module.cast_input_dtype_enabled = False  # pyright: ignore[reportArgumentType]
+                if isinstance(module, Linear) and not module.lora_variant:
+                    module.forward = MethodType(_plain_lora, module)
     except ValueError as error:
         raise VidsimError(
             f"{encoder.card.name} has no such linear layers: {str(error).splitlines()[0]}; mend adapter.targets"
@@ -366,8 +370,10 @@ def _attach(encoder: Encoder, config: LoraConfig | None, head: nn.Module | None)
     return attached
 
 
-def _narrow(self: Any, x: Tensor) -> Tensor:
-    """Compute what PEFT's layer does, with less to go through: scaled where it is narrow, cast by autocast alone."""
+def _plain_lora(self: Any, x: Tensor) -> Tensor:
+    """Compute what PEFT does of LoRA without variants, scaled where it is narrow: what is wide is gone through less."""
+    if self.merged or self.disable_adapters:
+        return Linear.forward(self, x)
     inner = self.lora_A[ADAPTER](self.lora_dropout[ADAPTER](x)) * self.scaling[ADAPTER]
     return self.base_layer(x) + self.lora_B[ADAPTER](inner)
 

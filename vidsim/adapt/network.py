@@ -1,5 +1,6 @@
 """Network: a frame encoder from pixels to the vectors that are trained, and its passes as CUDA graphs."""
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,10 @@ from torch import Tensor, nn
 from vidsim.encoders.activations import capture
 from vidsim.encoders.image import ImageEncoder
 from vidsim.encoders.video_transformer import VideoTransformer
+from vidsim.errors import VidsimError
+
+COMPILER = ("torch._dynamo.exc", "torch._inductor.exc")
+"""Where the errors of torch.compile are from."""
 
 
 class Network(nn.Module):
@@ -66,8 +71,23 @@ def recorded(network: Network, pixels: Float[Tensor, "b ..."], precision: torch.
     -------
     callable
         Takes pixels as the network does. Random numbers are drawn anew in each pass, and none are drawn here.
+
+    Raises
+    ------
+    VidsimError
+        If the network does what cannot be recorded, such as to wait for the processor.
+    RuntimeError
+        If it cannot be compiled, or memory does not suffice.
     """
+    gc.collect()  # what was recorded before, by another seed, keeps its memory until then
     autocast = torch.autocast("cuda", precision, enabled=precision != torch.float32, cache_enabled=False)
-    with torch.random.fork_rng([pixels.device]), autocast:
-        torch.cuda.make_graphed_callables(network, (pixels,), allow_unused_input=True)  # in place
+    try:
+        with torch.random.fork_rng([pixels.device]), autocast:
+            torch.cuda.make_graphed_callables(network, (pixels,), allow_unused_input=True)  # in place
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or type(error).__module__ in COMPILER:
+            raise
+        raise VidsimError(
+            f"the passes of this model cannot be recorded ({str(error).splitlines()[0]}); set run.compile = false"
+        ) from error
     return network

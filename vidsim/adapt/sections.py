@@ -235,8 +235,9 @@ class Run(Section):
     )
     compile: bool = Field(
         default=False,
-        description="Compile the model with torch.compile before it is trained. On one GPU a tower on frames has the "
-        "passes of its usual step recorded as CUDA graphs besides, without checkpointing and retention.",
+        description="Compile the model with torch.compile before it is trained. Where neither run.checkpointing nor "
+        "loss.retention is set, one GPU also records the usual step of a model on frames as CUDA graphs; steps of "
+        "other sizes then run uncompiled.",
     )
 
     @field_validator("seeds")

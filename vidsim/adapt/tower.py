@@ -173,9 +173,9 @@ class FrameTower:
         pixels = self._pixels(ids)
         if self._recorded is None:
             return self._network(pixels)
-        if len(ids) == self._clips and torch.is_grad_enabled():
+        if len(ids) == self._clips and torch.is_grad_enabled() and self._encoder.model.training:
             return self._recorded(pixels)
-        with torch.compiler.set_stance("force_eager"):  # the few others are not worth compiling again
+        with torch.compiler.set_stance("force_eager"):  # steps of other sizes are few, and each size is compiled anew
             return self._network(pixels)
 
     def record(self, ids: Sequence[str], precision: torch.dtype) -> None:
@@ -189,6 +189,11 @@ class FrameTower:
             Stimuli of a batch.
         precision : dtype
             Of matrix products.
+
+        Raises
+        ------
+        VidsimError
+            If the network does what cannot be recorded.
         """
         model = self._encoder.model
         training = model.training

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
@@ -16,10 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, gather_object
+from accelerate.utils import gather_object
 from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from vidsim.adapt import adapter
 from vidsim.adapt.adapter import Attached
@@ -30,6 +32,7 @@ from vidsim.adapt.head import Head, LinearHead
 from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.manifest import Manifest, hash_file
 from vidsim.adapt.material import Material
+from vidsim.adapt.network import COMPILER
 from vidsim.adapt.objective import Objective
 from vidsim.adapt.penalty import fit_any
 from vidsim.adapt.recipe import Recipe
@@ -90,11 +93,7 @@ class Trainer:
         where = catalog.resolve_device(device)
         if where.startswith("cuda:"):
             torch.cuda.set_device(where)  # accelerate takes the current one; of several processes each has its own
-        # buffers are constants; and a step with fixed stimuli has one forward pass more than that of another process
-        apart = DistributedDataParallelKwargs(broadcast_buffers=False)
-        self.accelerator = Accelerator(
-            mixed_precision=_precision(recipe, where), cpu=where == "cpu", kwargs_handlers=[apart]
-        )
+        self.accelerator = Accelerator(mixed_precision=_precision(recipe, where), cpu=where == "cpu")
         processes = self.accelerator.num_processes
         if recipe.optimiser.epochs and len(self.batches) < processes:
             raise VidsimError(
@@ -108,6 +107,7 @@ class Trainer:
         torch.manual_seed(seed)
         self.attached = self._attach()
         self.weights = self.attached.trainable()
+        self.tower = self._tower()
         self._human = None if material.validation is None else material.validation.rsm()
 
     def run(self, folder: Path, state: Path, name: str, watcher: Watcher) -> Manifest:
@@ -144,6 +144,9 @@ class Trainer:
             self.attached.fill(kept.weights, str(state))
             restore_optimiser(optimiser, self.weights, kept.optimiser)
         model, optimiser = self.accelerator.prepare(model, optimiser)
+        if isinstance(model, DistributedDataParallel):
+            # they are constants, and a step with fixed stimuli has one forward pass more than that of another process
+            model.broadcast_buffers = False
         self._agree(now)
         watcher.begin(name, self.seed, recipe.optimiser.epochs, len(self.batches), now.epoch)
         try:
@@ -176,6 +179,8 @@ class Trainer:
         for epoch in range(now.epoch, self.recipe.optimiser.epochs):
             if self._patience_is_over(now):
                 break
+            if epoch == now.epoch:
+                self.record()
             start = time.perf_counter()
             losses = self._epoch(epoch, model, optimiser, watcher)
             if not all(bool(value.isfinite().all()) for value in self.weights.values()):
@@ -334,30 +339,42 @@ class Trainer:
             self.attached.trunk.activation_checkpointing_enable(  # pyright: ignore[reportCallIssue]
                 activation_checkpointing_kwargs={"use_reentrant": False}
             )
-        tower = self._tower()
         if self.recipe.run.compile:
-            self._compile(tower)
+            self._compile()
         optimiser = torch.optim.AdamW(
             self.weights.values(),
             settings.learning_rate,
             weight_decay=settings.weight_decay,
             fused=self.accelerator.device.type == "cuda",
         )
-        return Trained(tower, self.attached), optimiser
+        return Trained(self.tower, self.attached), optimiser
 
-    def _compile(self, tower: Tower) -> None:
-        """Compile the blocks, and on one GPU record the passes of the usual step."""
+    def _compile(self) -> None:
         model: Any = self.encoder.model  # pyright: ignore[reportAttributeAccessIssue]
         for layer in self.resolved.card.layers:
             if layer != self.layer and layer[-1].isdigit():
                 model.get_submodule(layer).compile()
-        process, recipe = self.accelerator, self.recipe
+
+    def record(self) -> None:
+        """Record the passes of the usual step, where they can be: compiled, on one GPU.
+
+        Raises
+        ------
+        VidsimError
+            If the network does what cannot be recorded.
+        """
+        process, recipe, tower = self.accelerator, self.recipe, self.tower
         # retention embeds a second time before the backward pass, and checkpointing looks at random numbers' state
-        once = not recipe.loss.retention and not recipe.run.checkpointing
-        if process.device.type == "cuda" and process.num_processes == 1 and once and isinstance(tower, FrameTower):
-            first = next(iter(self.batches.epoch(0)))
-            precision = torch.bfloat16 if process.mixed_precision == "bf16" else torch.float32
-            tower.record([self.material.fit.ids[int(i)] for i in first.stimuli], precision)
+        plain = recipe.run.compile and not recipe.loss.retention and not recipe.run.checkpointing
+        alone = process.device.type == "cuda" and process.num_processes == 1
+        if not (plain and alone and isinstance(tower, FrameTower)):
+            return
+        sizes = Counter((len(step.stimuli), len(step.fixed)) for step in self.batches.epoch(0))
+        (clips, fixed), _ = sizes.most_common(1)[0]
+        if fixed:  # half of the passes would have no gradients
+            return
+        precision = torch.bfloat16 if process.mixed_precision == "bf16" else torch.float32
+        tower.record([self.material.fit.ids[0]] * clips, precision)
 
     def _fingerprint(self) -> str:
         """Hash everything that the run depends on."""
@@ -422,13 +439,13 @@ def _feasible(device: torch.device) -> Generator[None]:
     """Say in a line what this machine lacks: memory, or what compiles."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise VidsimError(
-            f"out of memory on {device}; set run.checkpointing = true, or lower batches.stimuli, batches.trials or "
-            "batches.rsa_stimuli"
-        ) from error
     except RuntimeError as error:
-        if type(error).__module__ not in ("torch._dynamo.exc", "torch._inductor.exc"):
+        if any(isinstance(one, torch.OutOfMemoryError) for one in (error, error.__cause__)):
+            raise VidsimError(
+                f"out of memory on {device}; set run.checkpointing = true, or lower batches.stimuli, batches.trials or "
+                "batches.rsa_stimuli"
+            ) from error
+        if type(error).__module__ not in COMPILER:
             raise
         why = next((line for line in str(error).splitlines() if line and not line.endswith(":")), type(error).__name__)
         raise VidsimError(

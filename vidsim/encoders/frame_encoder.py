@@ -16,6 +16,7 @@ from vidsim.encoders.gelu import gelu_in_place
 from vidsim.encoders.leaves import leaf_vectors
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.encoders.short_side import ShortSide
+from vidsim.encoders.transfer import move_constants
 from vidsim.encoders.weights import check_fit, load_strictly, safe_folder
 from vidsim.errors import VidsimError
 
@@ -198,6 +199,7 @@ class FrameEncoder(FramedEncoder):
         fuse_attention(model)
         gelu_in_place(model)
         self.model = model.to(device)
+        move_constants(self.model, device)
 
     def forward(self, pixels: Float[Tensor, "b ..."]) -> Any:
         """Run the model.

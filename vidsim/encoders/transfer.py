@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def to_device(values: Any, device: torch.device | str) -> Tensor:
@@ -23,6 +23,24 @@ def to_device(values: Any, device: torch.device | str) -> Tensor:
     """
     # other devices than CUDA's give no warrant that a copy is done before it is read
     return torch.as_tensor(values).to(device, non_blocking=torch.device(device).type == "cuda")
+
+
+def move_constants(model: nn.Module, device: str) -> None:
+    """Move what modules keep beside weights and buffers, which PyTorch leaves where it is.
+
+    VideoMAE's places are such a tensor: it would be copied to a GPU in every forward pass, which waits for it.
+
+    Parameters
+    ----------
+    model : Module
+        A model on the device.
+    device : str
+        Device as torch names it.
+    """
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor):
+                setattr(module, name, value.to(device))
 
 
 class Fetched:
