@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 from published import MAKERS
-from tiny_trainer import material, recipe, trainer
+from tiny_trainer import Quiet, material, recipe, trainer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vidsim.adapt import tower as towers
 from vidsim.adapt.network import Network, recorded
 from vidsim.adapt.tower import FrameTower
+from vidsim.adapt.trainer import Trainer
 from vidsim.encoders.catalog import CARDS
 from vidsim.encoders.transfer import move_constants
 from vidsim.errors import VidsimError
@@ -93,6 +94,15 @@ def test_the_usual_step_is_recorded_where_it_can_be(sections, machine, clips, pu
     one.accelerator = SimpleNamespace(**facts | {"device": torch.device(facts["device"])})
     one.record()
     assert asked == ([(clips, torch.bfloat16)] if clips else [])
+
+
+def test_a_run_records_once_and_only_where_an_epoch_is_left(publish, tmp_path, monkeypatch):
+    made, asked = publish("timesformer-base"), []
+    monkeypatch.setattr(Trainer, "record", lambda one: asked.append(one.seed))
+    for epochs, seed in ((3, 1), (0, 2)):
+        told = recipe(optimiser={"learning_rate": 0.01, "epochs": epochs})
+        trainer(made, told, seed=seed).run(tmp_path / "made", tmp_path / "state", "mine", Quiet())
+    assert asked == [1]
 
 
 def test_passes_are_recorded_at_the_precision_of_training(publish, monkeypatch):

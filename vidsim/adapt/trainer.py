@@ -176,10 +176,11 @@ class Trainer:
     def _epochs(self, now: State, model: Any, optimiser: Any, watcher: Watcher, state: Path, fingerprint: str) -> None:
         """Run the epochs that are left, and write the state behind each."""
         names = {id(value): key for key, value in self.weights.items()}
-        for epoch in range(now.epoch, self.recipe.optimiser.epochs):
+        first = now.epoch
+        for epoch in range(first, self.recipe.optimiser.epochs):
             if self._patience_is_over(now):
                 break
-            if epoch == now.epoch:
+            if epoch == first:
                 self.record()
             start = time.perf_counter()
             losses = self._epoch(epoch, model, optimiser, watcher)
