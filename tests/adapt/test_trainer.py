@@ -305,25 +305,20 @@ def test_gradient_checkpointing_changes_no_weight(named, tmp_path):
         torch.testing.assert_close(found[1][name], value, rtol=1e-4, atol=1e-6)
 
 
-def test_fixed_stimuli_run_in_the_mode_of_the_others_and_without_gradient(named, monkeypatch, tmp_path):
+def test_fixed_stimuli_run_in_the_mode_of_the_others_and_without_gradient(named, tmp_path):
     told = recipe(
         loss={"kind": "hybrid"},
         batches={"sampler": "trials", "rsa_steps": 1, "rsa_stimuli": 6, "rsa_gradients": 2},
         optimiser={"learning_rate": 0.01, "epochs": 1},
     )
     run, seen = trainer(named, told), []
-    make = run._tower
+    tower = run.tower
 
-    def spied():
-        tower = make()
+    def spied(ids, rng):
+        seen.append((len(ids), torch.is_grad_enabled(), run.encoder.model.training))
+        return tower(ids, rng)
 
-        def call(ids, rng):
-            seen.append((len(ids), torch.is_grad_enabled(), run.encoder.model.training))
-            return tower(ids, rng)
-
-        return call
-
-    monkeypatch.setattr(run, "_tower", spied)
+    run.tower = spied
     run.run(tmp_path / "mine", tmp_path / "state", "mine", Quiet())
     assert all(training for *_, training in seen)
     assert [count for count, grad, _ in seen if not grad] == [4]
