@@ -8,13 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vidsim.adapt.feasible import COMPILER
 from vidsim.encoders.activations import capture
 from vidsim.encoders.image import ImageEncoder
 from vidsim.encoders.video_transformer import VideoTransformer
 from vidsim.errors import VidsimError
-
-COMPILER = ("torch._dynamo.exc", "torch._inductor.exc")
-"""Where the errors of torch.compile are from."""
 
 
 class Network(nn.Module):
@@ -55,8 +53,9 @@ class Network(nn.Module):
 def recorded(network: Network, pixels: Float[Tensor, "b ..."], precision: torch.dtype) -> Callable[[Tensor], Tensor]:
     """Record what a GPU does in a forward and a backward pass, so that the processor starts it all at once.
 
-    A processor that starts thousands of small operations one by one is slower than the GPU that does them. The recorded
-    passes keep their memory; a second forward pass before the backward pass of the first overwrites what that needs.
+    CUDA calls it capture and replay of graphs. A processor that starts thousands of small operations one by one is
+    slower than the GPU that does them. The recorded passes keep their memory; a second forward pass before the backward
+    pass of the first overwrites what that needs.
 
     Parameters
     ----------

@@ -6,8 +6,8 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
@@ -28,11 +28,11 @@ from vidsim.adapt.adapter import Attached
 from vidsim.adapt.batches import Step
 from vidsim.adapt.batches.sampler import make_batches
 from vidsim.adapt.drafts import replaced
+from vidsim.adapt.feasible import feasible
 from vidsim.adapt.head import Head, LinearHead
 from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.manifest import Manifest, hash_file
 from vidsim.adapt.material import Material
-from vidsim.adapt.network import COMPILER
 from vidsim.adapt.objective import Objective
 from vidsim.adapt.penalty import fit_any
 from vidsim.adapt.recipe import Recipe
@@ -137,7 +137,7 @@ class Trainer:
         """
         recipe, fingerprint = self.recipe, self._fingerprint()
         kept = read_state(state, fingerprint)
-        with _feasible(self.accelerator.device):
+        with feasible(self.accelerator.device):
             model, optimiser = self._ready()
             now = kept or State(curve=[self._measured(0, {}, 0.0)], best=self._copy())
         if kept is not None:
@@ -150,7 +150,7 @@ class Trainer:
         self._agree(now)
         watcher.begin(name, self.seed, recipe.optimiser.epochs, len(self.batches), now.epoch)
         try:
-            with _feasible(self.accelerator.device):
+            with feasible(self.accelerator.device):
                 self._epochs(now, model, optimiser, watcher, state, fingerprint)
         except NotFinite as error:
             if not now.best_epoch:
@@ -433,25 +433,6 @@ class Trainer:
                 "again: what was trained is kept"
             ) from error
         return manifest
-
-
-@contextmanager
-def _feasible(device: torch.device) -> Generator[None]:
-    """Say in a line what this machine lacks: memory, or what compiles."""
-    try:
-        yield
-    except RuntimeError as error:
-        if any(isinstance(one, torch.OutOfMemoryError) for one in (error, error.__cause__)):
-            raise VidsimError(
-                f"out of memory on {device}; set run.checkpointing = true, or lower batches.stimuli, batches.trials or "
-                "batches.rsa_stimuli"
-            ) from error
-        if type(error).__module__ not in COMPILER:
-            raise
-        why = next((line for line in str(error).splitlines() if line and not line.endswith(":")), type(error).__name__)
-        raise VidsimError(
-            f"the model cannot be compiled here ({why}); install what is missing, or set run.compile = false"
-        ) from error
 
 
 def _precision(recipe: Recipe, device: str) -> str:
