@@ -23,10 +23,10 @@ def out_of_memory_in_the_compiler():
 
 @pytest.mark.parametrize("fails", [out_of_memory, out_of_memory_in_the_compiler])
 def test_memory_is_what_lacks_wherever_it_was_found(fails):
-    with pytest.raises(VidsimError, match="^out of memory on cpu; set run.checkpointing = true"), feasible(CPU):
+    with pytest.raises(VidsimError, match=r"^out of memory on cpu; set run.checkpointing = true"), feasible(CPU):
         fails()
 
 
 def test_other_errors_stay_as_they_are():
-    with pytest.raises(RuntimeError, match="^shapes differ$"), feasible(CPU):
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"), feasible(CPU):
         raise RuntimeError("shapes differ")
