@@ -3,15 +3,21 @@
 import hashlib
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+from av.packet import Packet
 from numpy import ndarray
 
+from vidsim.data import pyav, sparse
+from vidsim.data.container import frames as every_frame
 from vidsim.data.video import Frames, content_hash, decoder
 from vidsim.errors import UnusableFile, VidsimError
 
@@ -151,6 +157,79 @@ def test_frame_numbers_are_right_with_b_frames(tmp_path: Path, name: str, codec:
         rate = 25
     np.testing.assert_allclose(frames.times, np.arange(FRAMES) / rate, atol=1.1e-3)
     assert frames.duration == pytest.approx(FRAMES / rate, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [
+        *("bframes=0", "bframes=3:b-adapt=0:b-pyramid=none", "bframes=8:b-adapt=0:b-pyramid=normal"),
+        *("bframes=3:b-adapt=0:b-pyramid=strict:open-gop=1:keyint=9", "bframes=2:b-adapt=0:intra-refresh=1:keyint=12"),
+        *(
+            "bframes=3:b-adapt=0:weightp=2:ref=5:slices=3",
+            "bframes=3:b-adapt=0:interlaced=1",
+            "bframes=3:fake-interlaced=1",
+        ),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_frames_left_out_change_no_other(tmp_path: Path, structure: str, suffix: str) -> None:
+    path, rng = moving(tmp_path / f"a.{suffix}", structure), np.random.default_rng(0)
+    for _ in range(3):
+        moments = rng.uniform(0, FRAMES / RATE, 4)
+        got, want = decoder().decode(path, lambda _, at=moments: at), slowly(path, lambda _, at=moments: at)
+        np.testing.assert_array_equal(got.images, want.images)
+        np.testing.assert_allclose(got.times, want.times, atol=1e-9)
+
+
+def moving(path: Path, structure: str) -> Path:
+    """Write a scene that moves by a pixel a frame, so that frames are made from others as x264 is told."""
+    scene = np.random.default_rng(1).integers(0, 256, (64, 128, 3), np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=RATE, options={"x264-params": structure, "crf": "30"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for k in range(FRAMES):
+            image = np.ascontiguousarray(scene[:, k : k + 64])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count the frames that come out of the decoder."""
+    count: Counter[str] = Counter()
+
+    def counting(path: Path, arriving: Iterable[Packet]) -> Iterator[av.VideoFrame]:
+        for frame in every_frame(path, arriving):
+            count["frames"] += 1
+            yield frame
+
+    for module in (sparse, pyav):
+        monkeypatch.setattr(module, "frames", counting)
+    return count
+
+
+def test_b_frames_that_nobody_wants_are_not_decoded(tmp_path: Path, decoded: Counter[str]) -> None:
+    path = moving(tmp_path / "a.mp4", "bframes=3:b-adapt=0:b-pyramid=none:keyint=99")
+    times = decoder().decode(path, lambda _: np.array([2.0, 3.5])).times
+    assert times.tolist() == [2.0, 3.5]
+    # an I-frame, 9 P-frames, one of four, and at most two wanted B-frames; without leaving out all 36 come
+    assert decoded["frames"] <= 12
+
+
+def test_where_frames_stray_all_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: Counter[str]
+) -> None:
+    path = moving(tmp_path / "a.mp4", "bframes=3:b-adapt=0:b-pyramid=none:keyint=99")
+    want = slowly(path, middles(3))
+
+    def four(*given: Any) -> Iterator[tuple[int, av.VideoFrame]]:
+        yield from islice(placed(*given), 4)
+
+    placed = sparse._placed
+    monkeypatch.setattr(sparse, "_placed", four)
+    np.testing.assert_array_equal(decoder().decode(path, middles(3)).images, want.images)
+    assert decoded["frames"] > 30
 
 
 def test_variable_rate_goes_by_time_not_by_count(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """PyAV: decode a clip once, in order, and keep the frames on screen at the moments wanted."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 from av.buffer import Buffer
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.packet import Packet
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
@@ -18,6 +19,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from vidsim.data.container import frames, opened, packets
+from vidsim.data.sparse import Astray, can_leave_out, wanted_alone
 from vidsim.data.timeline import SLACK, Timeline, from_decoding, from_packets, no_frames
 from vidsim.data.video import INSTANT, Frames, FrameTransform, TimesOf, show, stack
 from vidsim.errors import UnusableFile
@@ -27,10 +29,11 @@ class PyAV:
     """Decode with PyAV (FFmpeg's libraries), picking frames by their presentation time.
 
     The file is read twice: first without decoding, to learn when its frames stand, then decoded from the start up to
-    the last moment wanted; damage beyond that moment goes unseen. The first video stream counts, cover pictures apart.
-    Rotation and mirroring stored in the file are applied; colour matrix and range are those of the file (BT.601
-    limited where it states none) and swscale's conversion is within 3/255 of the formula. Pixels are not stretched to
-    the display aspect ratio, interlaced frames are not deinterlaced, alpha is dropped, HDR is not tone-mapped.
+    the last moment wanted, of H.264 without the frames that nothing needs (`vidsim.data.sparse`). Damage in what is not
+    decoded goes unseen. The first video stream counts, cover pictures apart. Rotation and mirroring stored in the file
+    are applied; colour matrix and range are those of the file (BT.601 limited where it states none) and swscale's
+    conversion is within 3/255 of the formula. Pixels are not stretched to the display aspect ratio, interlaced frames
+    are not deinterlaced, alpha is dropped, HDR is not tone-mapped.
     """
 
     name: str = "pyav"
@@ -55,12 +58,15 @@ class PyAV:
         with opened(path) as (container, stream):
             timeline = from_packets(path, container, stream)
             if timeline is not None:
-                with suppress(_OutOfOrder):
-                    return _pick(path, _from_start(path, container, stream, timeline), timeline, times, transform)
+                sparse = can_leave_out(container, stream, timeline)
+                for choose in (wanted_alone, _on_screen) if sparse else (_on_screen,):
+                    with suppress(Astray):
+                        arriving = _from_start(path, container, stream, timeline)
+                        return _pick(path, choose, arriving, timeline, times, transform)
         with opened(path) as (container, stream):
             timeline = from_decoding(path, container, stream)
         with opened(path) as (container, stream):
-            return _pick(path, frames(path, packets(container, stream)), timeline, times, transform)
+            return _pick(path, _on_screen, packets(container, stream), timeline, times, transform)
 
 
 def upright(image: UInt8[ndarray, "h w 3"], matrix: Sequence[int]) -> UInt8[ndarray, "h2 w2 3"]:
@@ -94,12 +100,17 @@ def upright(image: UInt8[ndarray, "h w 3"], matrix: Sequence[int]) -> UInt8[ndar
     return image[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
 
 
-class _OutOfOrder(Exception):
-    """Report decoded frames whose times go back: then the times are wrong, not the order."""
+Choose = Callable[
+    [Path, "Iterable[Packet[VideoStream]]", Timeline, Float[ndarray, " t"]], Iterator[tuple[float, VideoFrame]]
+]
+"""Decodes packets and yields, for each of rising moments, the frame on screen with its own time."""
 
 
-def _from_start(path: Path, container: InputContainer, stream: VideoStream, timeline: Timeline) -> Iterator[VideoFrame]:
-    """Decode from the first packet on, in a container read to its end."""
+def _from_start(
+    path: Path, container: InputContainer, stream: VideoStream, timeline: Timeline
+) -> "Iterator[Packet[VideoStream]]":
+    """Read packets from the first one on, in a container read to its end or broken off."""
+    stream.codec_context.skip_frame = "DEFAULT"  # another way of choosing may have left it otherwise
     arriving = packets(container, stream)
     try:
         container.seek(min(stamp for stamp in timeline.first[:2] if stamp is not None), stream=stream)
@@ -108,14 +119,15 @@ def _from_start(path: Path, container: InputContainer, stream: VideoStream, time
         head = None
     if head is None or (head.pts, head.dts, head.size) != timeline.first:
         with opened(path) as (again, same):  # winding back is quicker, but not every format leads back to its start
-            yield from frames(path, packets(again, same))
+            yield from packets(again, same)
         return
-    yield from frames(path, chain([head], arriving))
+    yield from chain([head], arriving)
 
 
 def _pick(
     path: Path,
-    frames: Iterator[VideoFrame],
+    choose: Choose,
+    arriving: "Iterable[Packet[VideoStream]]",
     timeline: Timeline,
     times: TimesOf,
     transform: FrameTransform | None,
@@ -127,7 +139,7 @@ def _pick(
     stamps = np.zeros(len(wanted))
     slots = np.zeros(len(wanted), dtype=np.intp)
     previous: VideoFrame | None = None
-    for slot, (stamp, frame) in zip(order, _on_screen(path, frames, timeline, wanted[order]), strict=True):
+    for slot, (stamp, frame) in zip(order, choose(path, arriving, timeline, wanted[order]), strict=True):
         if frame is not previous:
             image = converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
             image = _as_shown(image, frame)
@@ -138,10 +150,10 @@ def _pick(
 
 
 def _on_screen(
-    path: Path, frames: Iterator[VideoFrame], timeline: Timeline, rising: Float[ndarray, " t"]
+    path: Path, arriving: "Iterable[Packet[VideoStream]]", timeline: Timeline, rising: Float[ndarray, " t"]
 ) -> Iterator[tuple[float, VideoFrame]]:
     """Yield the frame on screen at each of the rising moments, with its own time; decode no further than needed."""
-    decoded = _decoded(path, frames, timeline)
+    decoded = _decoded(path, frames(path, arriving), timeline)
     current = next(decoded, None)
     if current is None:
         raise UnusableFile(*no_frames(path))
@@ -152,14 +164,14 @@ def _on_screen(
         yield current
 
 
-def _decoded(path: Path, frames: Iterator[VideoFrame], timeline: Timeline) -> Iterator[tuple[float, VideoFrame]]:
+def _decoded(path: Path, decoded: Iterator[VideoFrame], timeline: Timeline) -> Iterator[tuple[float, VideoFrame]]:
     """Yield every frame in order, with its time in seconds from the clip's start."""
     last = float("-inf")
-    for count, frame in enumerate(frames):
+    for count, frame in enumerate(decoded):
         if timeline.counted:
             now = float(timeline.times[min(count, len(timeline.times) - 1)])
         elif frame.time is None or (now := frame.time) < last:  # pyright: ignore[reportUnnecessaryComparison]
-            raise _OutOfOrder
+            raise Astray  # times that go back are wrong, not the order
         if frame.is_corrupt:
             raise UnusableFile(
                 "corrupted",
