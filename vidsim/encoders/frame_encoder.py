@@ -14,6 +14,7 @@ from vidsim.encoders.checkpoint import Resolved
 from vidsim.encoders.fused_attention import fuse_attention
 from vidsim.encoders.gelu import gelu_in_place
 from vidsim.encoders.leaves import leaf_vectors
+from vidsim.encoders.mapped import release_when_used
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.encoders.short_side import ShortSide
 from vidsim.encoders.transfer import move_constants
@@ -200,6 +201,7 @@ class FrameEncoder(FramedEncoder):
         gelu_in_place(model)
         self.model = model.to(device)
         move_constants(self.model, device)
+        release_when_used(self.model)
 
     def forward(self, pixels: Float[Tensor, "b ..."]) -> Any:
         """Run the model.
