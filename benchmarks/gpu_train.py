@@ -72,7 +72,7 @@ def variant(recipe: Recipe, *, checkpointing: bool, compiled: bool) -> Recipe:
 def made(recipe: Recipe, base: Any, material: Any, device: str) -> tuple[Trainer, Any, Any]:
     trainer = Trainer(recipe, base, material, seed=0, device=device)
     model, optimiser = trainer.accelerator.prepare(*trainer._ready())
-    trainer.record()
+    trainer.graph()
     return trainer, model, optimiser
 
 

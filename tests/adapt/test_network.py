@@ -1,4 +1,4 @@
-"""Networks: frames in, the vectors that are trained out; which steps are recorded where a GPU computes."""
+"""Networks: frames in, the vectors that are trained out; which steps are captured where a GPU computes."""
 
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vidsim.adapt import tower as towers
-from vidsim.adapt.network import Network, recorded
+from vidsim.adapt.network import Network, graphed
 from vidsim.adapt.tower import FrameTower
 from vidsim.adapt.trainer import Trainer
 from vidsim.encoders.catalog import CARDS
@@ -32,21 +32,21 @@ def test_a_network_gives_the_pooled_layer(name, publish):
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-6)
 
 
-def test_steps_of_the_usual_size_alone_are_recorded(publish, monkeypatch):
+def test_steps_of_the_usual_size_alone_are_captured(publish, monkeypatch):
     made = publish("timesformer-base")
     stuff = material(made.card)
     one = trainer(made, recipe(), stuff=stuff)
     tower, played, told = FrameTower(one.encoder, stuff.frames, one.layer), [], []
 
-    def recorded(network, pixels, precision):
+    def captured(network, pixels, precision):
         told.append((network.training, one.encoder.model.training, tuple(pixels.shape), precision))
         return lambda pixels: played.append(len(pixels)) or network(pixels)
 
-    monkeypatch.setattr(towers, "recorded", recorded)
+    monkeypatch.setattr(towers, "graphed", captured)
     ids = stuff.fit.ids
     plain = tower(ids[:3], None)
     one.encoder.model.eval()
-    tower.record(ids[:3], torch.bfloat16)
+    tower.graph(ids[:3], torch.bfloat16)
     assert not one.encoder.model.training
     size = made.card.size
     assert told == [(True, True, (3, made.card.sampling.frames, 3, size, size), torch.bfloat16)]
@@ -86,29 +86,29 @@ CASES = {
 
 
 @pytest.mark.parametrize(("sections", "machine", "clips"), CASES.values(), ids=CASES)
-def test_the_usual_step_is_recorded_where_it_can_be(sections, machine, clips, publish, monkeypatch):
+def test_the_usual_step_is_captured_where_it_can_be(sections, machine, clips, publish, monkeypatch):
     one = trainer(publish("timesformer-base"), recipe(**{"run": {"compile": True}, **sections}))
     asked = []
-    monkeypatch.setattr(FrameTower, "record", lambda _tower, ids, precision: asked.append((len(ids), precision)))
+    monkeypatch.setattr(FrameTower, "graph", lambda _tower, ids, precision: asked.append((len(ids), precision)))
     facts = {"device": "cuda", "num_processes": 1, "mixed_precision": "bf16", **machine}
     one.accelerator = SimpleNamespace(**facts | {"device": torch.device(facts["device"])})
-    one.record()
+    one.graph()
     assert asked == ([(clips, torch.bfloat16)] if clips else [])
 
 
-def test_a_run_records_once_and_only_where_an_epoch_is_left(publish, tmp_path, monkeypatch):
+def test_a_run_captures_once_and_only_where_an_epoch_is_left(publish, tmp_path, monkeypatch):
     made, asked = publish("timesformer-base"), []
-    monkeypatch.setattr(Trainer, "record", lambda one: asked.append(one.seed))
+    monkeypatch.setattr(Trainer, "graph", lambda one: asked.append(one.seed))
     for epochs, seed in ((3, 1), (0, 2)):
         told = recipe(optimiser={"learning_rate": 0.01, "epochs": epochs})
         trainer(made, told, seed=seed).run(tmp_path / "made", tmp_path / "state", "mine", Quiet())
     assert asked == [1]
 
 
-def test_passes_are_recorded_at_the_precision_of_training(publish, monkeypatch):
+def test_passes_are_captured_at_the_precision_of_training(publish, monkeypatch):
     one, told = trainer(publish("timesformer-base"), recipe()), []
 
-    def graphed(network, given, *, allow_unused_input):
+    def callables(network, given, *, allow_unused_input):
         told.append((network, given, allow_unused_input))
 
     @contextmanager
@@ -116,13 +116,13 @@ def test_passes_are_recorded_at_the_precision_of_training(publish, monkeypatch):
         told.append((*given, options))
         yield
 
-    monkeypatch.setattr(torch.cuda, "make_graphed_callables", graphed)
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", callables)
     monkeypatch.setattr(torch.random, "fork_rng", noted)
     monkeypatch.setattr(torch, "autocast", noted)
     network, pixels = Network(one.encoder, one.layer), torch.zeros(2, 8, 3, 32, 32)
     for precision, enabled in ((torch.bfloat16, True), (torch.float32, False)):
         told.clear()
-        assert recorded(network, pixels, precision) is network
+        assert graphed(network, pixels, precision) is network
         assert told == [
             ([pixels.device], {}),
             ("cuda", precision, {"enabled": enabled, "cache_enabled": False}),
@@ -134,10 +134,10 @@ def test_passes_are_recorded_at_the_precision_of_training(publish, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", broken)
     with pytest.raises(VidsimError) as refused:
-        recorded(network, pixels, torch.float32)
+        graphed(network, pixels, torch.float32)
     assert str(refused.value) == (
-        "the passes of this model cannot be recorded (operation not permitted when stream is capturing); set "
-        "run.compile = false"
+        "the passes of this model cannot be captured as CUDA graphs (operation not permitted when stream is "
+        "capturing); set run.compile = false"
     )
 
 

@@ -50,12 +50,11 @@ class Network(nn.Module):
         return self._encoder.pooled(self._layer, seen[self._layer], len(pixels)).float()
 
 
-def recorded(network: Network, pixels: Float[Tensor, "b ..."], precision: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """Record what a GPU does in a forward and a backward pass, so that the processor starts it all at once.
+def graphed(network: Network, pixels: Float[Tensor, "b ..."], precision: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """Capture a forward and a backward pass as CUDA graphs, whose operations the processor starts all at once.
 
-    CUDA calls it capture and replay of graphs. A processor that starts thousands of small operations one by one is
-    slower than the GPU that does them. The recorded passes keep their memory; a second forward pass before the backward
-    pass of the first overwrites what that needs.
+    A processor that starts thousands of small operations one by one is slower than the GPU that does them. The captured
+    passes keep their memory; a second forward pass before the backward pass of the first overwrites what that needs.
 
     Parameters
     ----------
@@ -74,11 +73,11 @@ def recorded(network: Network, pixels: Float[Tensor, "b ..."], precision: torch.
     Raises
     ------
     VidsimError
-        If the network does what cannot be recorded, such as to wait for the processor.
+        If the network does what cannot be captured, such as to wait for the processor.
     RuntimeError
         If it cannot be compiled, or memory does not suffice.
     """
-    gc.collect()  # what was recorded before, by another seed, keeps its memory until then
+    gc.collect()  # what was captured before, by another seed, keeps its memory until then
     autocast = torch.autocast("cuda", precision, enabled=precision != torch.float32, cache_enabled=False)
     try:
         with torch.random.fork_rng([pixels.device]), autocast:
@@ -87,6 +86,7 @@ def recorded(network: Network, pixels: Float[Tensor, "b ..."], precision: torch.
         if isinstance(error, torch.OutOfMemoryError) or type(error).__module__ in COMPILER:
             raise
         raise VidsimError(
-            f"the passes of this model cannot be recorded ({str(error).splitlines()[0]}); set run.compile = false"
+            f"the passes of this model cannot be captured as CUDA graphs ({str(error).splitlines()[0]}); "
+            "set run.compile = false"
         ) from error
     return network

@@ -236,7 +236,7 @@ class Run(Section):
     compile: bool = Field(
         default=False,
         description="Compile the model with torch.compile before it is trained. Where neither run.checkpointing nor "
-        "loss.retention is set, one GPU also records the usual step of a model on frames as CUDA graphs; steps of "
+        "loss.retention is set, one GPU also captures the usual step of a model on frames as CUDA graphs; steps of "
         "other sizes then run uncompiled.",
     )
 

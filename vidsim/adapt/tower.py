@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from vidsim.adapt.network import Network, recorded
+from vidsim.adapt.network import Network, graphed
 from vidsim.adapt.trainable import refuse_untrainable
 from vidsim.encoders.base import Encoder
 from vidsim.encoders.image import ImageEncoder
@@ -150,7 +150,7 @@ class FrameTower:
         self._frames = frames
         self._layer = layer
         self._network = Network(encoder, layer)
-        self._recorded: Callable[[Tensor], Tensor] | None = None
+        self._graphed: Callable[[Tensor], Tensor] | None = None
         self._clips = 0
         self._held: dict[str, Tensor] = {}
         self._room = _room(encoder.device)
@@ -171,15 +171,15 @@ class FrameTower:
             Pooled by the card's rule.
         """
         pixels = self._pixels(ids)
-        if self._recorded is None:
+        if self._graphed is None:
             return self._network(pixels)
         if len(ids) == self._clips and torch.is_grad_enabled() and self._encoder.model.training:
-            return self._recorded(pixels)
+            return self._graphed(pixels)
         with torch.compiler.set_stance("force_eager"):  # steps of other sizes are few, and each size is compiled anew
             return self._network(pixels)
 
-    def record(self, ids: Sequence[str], precision: torch.dtype) -> None:
-        """Run the passes of batches of as many clips as CUDA graphs from now on: see `recorded`.
+    def graph(self, ids: Sequence[str], precision: torch.dtype) -> None:
+        """Run the passes of batches of as many clips as CUDA graphs from now on: see `graphed`.
 
         Each forward pass with gradients must be followed by its backward pass before the next one begins.
 
@@ -193,12 +193,12 @@ class FrameTower:
         Raises
         ------
         VidsimError
-            If the network does what cannot be recorded.
+            If the network does what cannot be captured.
         """
         model = self._encoder.model
         training = model.training
         network = Network(self._encoder, self._layer).train()
-        self._recorded, self._clips = recorded(network, self._pixels(ids), precision), len(ids)
+        self._graphed, self._clips = graphed(network, self._pixels(ids), precision), len(ids)
         model.train(training)
 
     def _pixels(self, ids: Sequence[str]) -> Float[Tensor, "n t 3 h w"]:

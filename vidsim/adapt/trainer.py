@@ -181,7 +181,7 @@ class Trainer:
             if self._patience_is_over(now):
                 break
             if epoch == first:
-                self.record()
+                self.graph()
             start = time.perf_counter()
             losses = self._epoch(epoch, model, optimiser, watcher)
             if not all(bool(value.isfinite().all()) for value in self.weights.values()):
@@ -356,13 +356,13 @@ class Trainer:
             if layer != self.layer and layer[-1].isdigit():
                 model.get_submodule(layer).compile()
 
-    def record(self) -> None:
-        """Record the passes of the usual step, where they can be: compiled, on one GPU.
+    def graph(self) -> None:
+        """Capture the passes of the usual step as CUDA graphs, where they can be: compiled, on one GPU.
 
         Raises
         ------
         VidsimError
-            If the network does what cannot be recorded.
+            If the network does what cannot be captured.
         """
         process, recipe, tower = self.accelerator, self.recipe, self.tower
         # retention embeds a second time before the backward pass, and checkpointing looks at random numbers' state
@@ -375,7 +375,7 @@ class Trainer:
         if fixed:  # half of the passes would have no gradients
             return
         precision = torch.bfloat16 if process.mixed_precision == "bf16" else torch.float32
-        tower.record([self.material.fit.ids[0]] * clips, precision)
+        tower.graph([self.material.fit.ids[0]] * clips, precision)
 
     def _fingerprint(self) -> str:
         """Hash everything that the run depends on."""

@@ -172,7 +172,6 @@ def run(
     import os
 
     from vidsim.cli.encoders import find_card, resolve
-    from vidsim.cli.heap import map_large_blocks
     from vidsim.cli.progress import Bar
     from vidsim.data import sources
     from vidsim.encoders import catalog
@@ -188,9 +187,6 @@ def run(
         revision=revision,
         pooling=pooling.value if pooling else None,
     )
-
-    if card.checkpoint is not None and card.modality != "text":  # models without weights would be slower
-        map_large_blocks()
 
     from vidsim.extract import FeatureSpec
     from vidsim.extract import extract as extract_all
