@@ -5,6 +5,7 @@ import os
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,8 @@ from numpy import ndarray
 
 from vidsim.data import pyav, sparse
 from vidsim.data.container import frames as every_frame
+from vidsim.data.container import opened
+from vidsim.data.timeline import from_packets
 from vidsim.data.video import Frames, content_hash, decoder
 from vidsim.errors import UnusableFile, VidsimError
 
@@ -215,6 +218,23 @@ def test_b_frames_that_nobody_wants_are_not_decoded(tmp_path: Path, decoded: Cou
     assert times.tolist() == [2.0, 3.5]
     # an I-frame, 9 P-frames, one of four, and at most two wanted B-frames; without leaving out all 36 come
     assert decoded["frames"] <= 12
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *(("people/asl_eat.mkv", True), ("people/bikes.mp4", True), ("formats/h265_10bits.mp4", False)),
+        *(("formats/testsrc2_vp9.webm", False), ("a.ts", False), ("a.avi", False)),
+    ],
+)
+def test_frames_are_left_out_where_that_is_safe(tmp_path: Path, clips: Path, name: str, expected: bool) -> None:
+    path = clips / name if "/" in name else numbered(tmp_path / name)
+    with opened(path) as (file, stream):
+        timeline = from_packets(path, file, stream)
+        assert timeline is not None
+        assert sparse.can_leave_out(file, stream, timeline) is expected
+        again = replace(timeline, times=np.repeat(timeline.times, 2))  # two frames at each time
+        assert not sparse.can_leave_out(file, stream, again)
 
 
 def test_where_frames_stray_all_are_decoded(

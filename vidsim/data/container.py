@@ -91,6 +91,11 @@ def opened(path: Path) -> Generator[tuple[InputContainer, VideoStream]]:
             raise UnusableFile(*why_unreadable(path, error)) from None
 
 
+def formats(container: InputContainer) -> set[str]:
+    """Return the names under which FFmpeg knows a container's format, such as mov and mp4."""
+    return set(container.format.name.split(","))
+
+
 def packets(container: InputContainer, streams: Any) -> "Iterator[Packet[VideoStream]]":
     """Read the packets of streams to the end.
 

@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 from jaxtyping import Float
 from numpy import ndarray
 
-from vidsim.data.container import frames
+from vidsim.data.container import formats, frames
 from vidsim.data.timeline import Timeline
 from vidsim.data.video import INSTANT
 
@@ -43,9 +43,9 @@ def can_leave_out(container: InputContainer, stream: VideoStream, timeline: Time
     bool
         True for H.264 whose packets are frames, each with a time of its own.
     """
-    formats = set(container.format.name.split(","))
-    distinct = len(timeline.times) < 2 or bool(np.diff(timeline.times).min() > 0)
-    return stream.codec_context.name == "h264" and bool(formats & WHOLE) and distinct and not timeline.counted
+    if stream.codec_context.name != "h264" or not formats(container) & WHOLE:
+        return False
+    return bool((np.diff(timeline.times) > 0).all())
 
 
 def wanted_alone(

@@ -9,7 +9,7 @@ from av.video.stream import VideoStream
 from jaxtyping import Float
 from numpy import ndarray
 
-from vidsim.data.container import frames, packets
+from vidsim.data.container import formats, frames, packets
 from vidsim.data.video import show
 from vidsim.errors import UnusableFile
 
@@ -97,7 +97,7 @@ def from_packets(path: Path, container: InputContainer, stream: VideoStream) -> 
     times = np.array([time for time, _ in shown])
     gap = (shown[-1][1] if shown else 0) or _usual_gap(times, stream)
     end = _container_end(container) if end is None else end
-    if _formats(container) & DECLARING and (damaged or (end is not None and end - reached > max(SLACK, 2 * gap))):
+    if formats(container) & DECLARING and (damaged or (end is not None and end - reached > max(SLACK, 2 * gap))):
         said = f" but its header says {end:.2f} s" if end is not None and end > reached else " in the middle of a frame"
         raise UnusableFile(
             "truncated", f"{show(path)} is cut off: it ends at {reached:.2f} s{said}; get the whole file"
@@ -105,7 +105,7 @@ def from_packets(path: Path, container: InputContainer, stream: VideoStream) -> 
     if not (timed and shown and first):
         return None
     # avi stores no presentation times, only an order; FFmpeg's guesses go wrong with B-frames
-    return Timeline(times, gap, first, counted="avi" in _formats(container))
+    return Timeline(times, gap, first, counted="avi" in formats(container))
 
 
 def from_decoding(path: Path, container: InputContainer, stream: VideoStream) -> Timeline:
@@ -145,10 +145,6 @@ def from_decoding(path: Path, container: InputContainer, stream: VideoStream) ->
 def no_frames(path: Path) -> tuple[str, str]:
     """Say, as kind and reason, that a file opens as a video but yields no picture."""
     return "no-frames", f"{show(path)} opens as a video but not one frame can be decoded; re-encode it"
-
-
-def _formats(container: InputContainer) -> set[str]:
-    return set(container.format.name.split(","))
 
 
 def _stream_end(container: InputContainer, stream: VideoStream) -> float | None:
