@@ -1,49 +1,14 @@
-import io
-import os
-import re
 from dataclasses import replace
 
-import numpy as np
-import pytest
-import torch
 import yaml
 from huggingface_hub import ModelCard
-from PIL import Image
-from published import publish
+from measured import BASE, METRICS, evaluation
 
-from vidsim.adapt.evaluation import Ceiling, Evaluation, Measured
-from vidsim.adapt.manifest import Manifest, resolve_adapter
-from vidsim.adapt.material import Material
+from vidsim.adapt.evaluation import Measured
+from vidsim.adapt.manifest import Manifest
 from vidsim.adapt.recipe import Recipe
-from vidsim.adapt.trainer import Trainer
 from vidsim.encoders import catalog
-from vidsim.report.curve import curve_plot
-from vidsim.report.figures import png
 from vidsim.report.train import model_card
-from vidsim.triplets import Triplets
-
-__all__ = ["publish"]
-
-METRICS = ("rho", "rho2", "two_way", "two_way_first", "three_way")
-BASE = "all-MiniLM-L6-v2"
-
-
-def measured(rho, differences=None):
-    return Measured(
-        {**dict.fromkeys(METRICS, 0.5), "rho": rho, "rho2": rho**2},
-        dict.fromkeys(METRICS, (rho - 0.1, rho + 0.1)),
-        differences or {},
-    )
-
-
-def evaluation(**changes):
-    models = {
-        BASE: measured(0.31),
-        f"{BASE}, centred": measured(0.32),
-        f"{BASE}, linear transform": measured(0.33),
-        "mine": measured(0.44, {"rho": (0.13, 0.02, 0.24), "two_way": (0.01, -0.02, 0.05)}),
-    }
-    return replace(Evaluation(models, BASE, Ceiling(0.52, (0.08, 0.78)), 40, 319, 175, {}), **changes)
 
 
 def manifest(**changes):
@@ -154,133 +119,3 @@ def test_the_licence_of_the_base_is_named_as_the_hub_names_it(monkeypatch):
         monkeypatch.setitem(catalog.CARDS, BASE, replace(catalog.CARDS[BASE], licence=licence))
         head = yaml.safe_load(model_card(manifest(), evaluation()).split("---")[1])
         assert {key: value for key, value in head.items() if key.startswith("license")} == expected
-
-
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # PEFT asks for it
-@pytest.mark.parametrize("head", [0, 5])
-def test_the_code_of_the_card_gives_what_vidsim_gives(head, publish, tmp_path, monkeypatch):
-    made = publish("timesformer-base")
-    monkeypatch.setitem(catalog.CARDS, "timesformer-base", made.card)
-    ids = tuple(f"clip {k}" for k in range(6))
-    shape = (made.card.sampling.frames, 3, made.card.size, made.card.size)
-    frames = {name: torch.randint(0, 256, shape, dtype=torch.uint8) for name in ids}
-    rows = np.array([[0, 1, 2], [3, 4, 5], [0, 5, 3], [1, 4, 2]])
-    told = Recipe.model_validate(
-        {
-            "encoder": "timesformer-base",
-            "adapter": {"rank": 2, "head": head},
-            "loss": {"kind": "soft"},
-            "batches": {"sampler": "stimuli", "stimuli": 6, "steps": 2},
-            "optimiser": {"learning_rate": 0.05, "epochs": 1},
-            "run": {"validation": 0, "precision": "float32"},
-        }
-    )
-    resolved = catalog.resolve(made.card, checkpoint=str(made.folder))
-    stuff = Material(Triplets(ids, rows), None, frames=frames.__getitem__)
-    folder = tmp_path / "adapters" / "mine"
-    manifest = Trainer(told, resolved, stuff, seed=0, device="cpu").run(folder, tmp_path / "state", "mine", Quiet())
-    (code,) = re.findall(r"^```python\n(.*?)^```$", model_card(manifest), re.MULTILINE | re.DOTALL)
-    code = code.replace('"facebook/timesformer-base-finetuned-k400"', repr(os.fspath(made.folder)))
-    monkeypatch.chdir(folder)
-    scope = {}
-    exec(re.sub(r', revision="\w+"', "", code), scope)
-    batch = torch.stack([frames[name] for name in ids])
-    with torch.no_grad():
-        tokens = scope["model"](pixel_values=made.normalised(batch)).last_hidden_state
-        vectors = tokens[:, 0] if made.card.pooling == "cls" else tokens.mean(dim=1)
-        vectors = scope["head"](vectors) if head else vectors
-    encoder = catalog.load(resolve_adapter(folder), device="cpu")
-    layer = encoder.card.default_layer
-    expected = encoder.encode(batch, [layer], lambda _, x: x)[layer]
-    np.testing.assert_allclose(vectors.numpy(), expected, rtol=1e-4, atol=1e-5)
-
-
-class Quiet:
-    """Watch without a word."""
-
-    def begin(self, name, seed, epochs, steps, done):
-        pass
-
-    def step(self, number, losses):
-        pass
-
-    def epoch(self, row, best):
-        pass
-
-
-def curve(losses, epochs, validated=True):
-    rows = [
-        {"epoch": k, "losses": dict.fromkeys(losses, 1 / k) if k else {}, "seconds": 1.0} for k in range(epochs + 1)
-    ]
-    if validated:
-        for row in rows:
-            row.update(rho=0.3 + row["epoch"] / 100, two_way=0.7, three_way=0.5, rho2=0.1, two_way_first=0.7)
-    return rows
-
-
-def labels(monkeypatch, *arguments, **options):
-    """Draw, and return what stands in each panel."""
-    seen = []
-
-    def spied(drawing):
-        seen.extend(drawing.axes)
-        return png(drawing)
-
-    monkeypatch.setattr("vidsim.report.curve.png", spied)
-    data = curve_plot(*arguments, **options)
-    assert Image.open(io.BytesIO(data)).format == "PNG"
-    return {axes.get_title(loc="left"): axes for axes in seen if axes.axison}
-
-
-def test_each_loss_and_each_kind_of_score_has_a_panel(monkeypatch):
-    panels = labels(monkeypatch, [curve(("triplet", "rsa"), 3)], "rho", evaluation=evaluation())
-    assert list(panels) == [
-        "triplet loss, training",
-        "RSA loss, training",
-        "rho, validation",
-        "odd-one-out, validation",
-    ]
-    assert all(axes.get_xlabel() == "epoch" for axes in panels.values())
-    assert all(axes.get_ylabel() for axes in panels.values())
-    rho = panels["rho, validation"]
-    lines = {line.get_label(): line.get_ydata() for line in rho.get_lines()}
-    assert lines["base"][0] == 0.31
-    assert lines["linear transform"][0] == 0.33
-    assert lines["perfect model, 95 %"][0] == pytest.approx(0.52**0.5)
-    (band,) = rho.patches
-    assert band.get_y() == pytest.approx(0.08**0.5)
-    assert band.get_y() + band.get_height() == pytest.approx(0.78**0.5)
-    low, high = rho.get_ylim()
-    assert low < 0.08**0.5
-    assert high > 0.78**0.5
-    odd = panels["odd-one-out, validation"]
-    chance = {line.get_label(): line.get_ydata()[0] for line in odd.get_lines() if "chance" in line.get_label()}
-    assert chance == {"chance, two-way": 1 / 2, "chance, three-way": 1 / 3}
-    kept = [line.get_xdata() for line in odd.get_lines() if line.get_linestyle() == ":"]
-    assert [list(x) for x in kept] == [[3, 3]]
-
-
-def test_several_seeds_are_drawn_together(monkeypatch):
-    panels = labels(monkeypatch, [curve(("soft",), 2), curve(("soft",), 4)], "rho", evaluation=evaluation())
-    drawn = [line for line in panels["soft loss, training"].get_lines() if line.get_linestyle() == "-"]
-    assert [line.get_xdata().tolist() for line in drawn] == [[1, 2], [1, 2, 3, 4]]
-
-
-@pytest.mark.parametrize(
-    ("rows", "select", "titles"),
-    [
-        (curve(("soft",), 2, validated=False), None, ["soft loss, training"]),
-        (curve(("soft",), 0), "rho", ["rho, validation", "odd-one-out, validation"]),
-        ([{**row, "rho": None, "two_way": None, "three_way": None} for row in curve(("soft",), 1)], "rho",
-         ["soft loss, training"]),
-    ],
-)  # fmt: skip
-def test_what_was_not_measured_has_no_panel(rows, select, titles, monkeypatch):
-    assert list(labels(monkeypatch, [rows], select)) == titles
-
-
-def test_without_reliability_there_is_no_band(monkeypatch):
-    nan = float("nan")
-    panels = labels(monkeypatch, [curve(("soft",), 1)], "rho", evaluation=evaluation(ceiling=Ceiling(nan, (nan, nan))))
-    assert not panels["rho, validation"].patches
-    assert "perfect model, 95 %" not in {line.get_label() for line in panels["rho, validation"].get_lines()}

@@ -1,0 +1,57 @@
+import os
+import re
+
+import numpy as np
+import pytest
+import torch
+from published import publish
+from tiny_trainer import Quiet
+
+from vidsim.adapt.manifest import resolve_adapter
+from vidsim.adapt.material import Material
+from vidsim.adapt.recipe import Recipe
+from vidsim.adapt.trainer import Trainer
+from vidsim.encoders import catalog
+from vidsim.report.train import model_card
+from vidsim.triplets import Triplets
+
+__all__ = ["publish"]
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # PEFT asks for it
+@pytest.mark.parametrize("head", [0, 5])
+def test_the_code_of_the_card_gives_what_vidsim_gives(head, publish, tmp_path, monkeypatch):
+    made = publish("timesformer-base")
+    monkeypatch.setitem(catalog.CARDS, "timesformer-base", made.card)
+    ids = tuple(f"clip {k}" for k in range(6))
+    shape = (made.card.sampling.frames, 3, made.card.size, made.card.size)
+    frames = {name: torch.randint(0, 256, shape, dtype=torch.uint8) for name in ids}
+    rows = np.array([[0, 1, 2], [3, 4, 5], [0, 5, 3], [1, 4, 2]])
+    told = Recipe.model_validate(
+        {
+            "encoder": "timesformer-base",
+            "adapter": {"rank": 2, "head": head},
+            "loss": {"kind": "soft"},
+            "batches": {"sampler": "stimuli", "stimuli": 6, "steps": 2},
+            "optimiser": {"learning_rate": 0.05, "epochs": 1},
+            "run": {"validation": 0, "precision": "float32"},
+        }
+    )
+    resolved = catalog.resolve(made.card, checkpoint=str(made.folder))
+    stuff = Material(Triplets(ids, rows), None, frames=frames.__getitem__)
+    folder = tmp_path / "adapters" / "mine"
+    manifest = Trainer(told, resolved, stuff, seed=0, device="cpu").run(folder, tmp_path / "state", "mine", Quiet())
+    (code,) = re.findall(r"^```python\n(.*?)^```$", model_card(manifest), re.MULTILINE | re.DOTALL)
+    code = code.replace('"facebook/timesformer-base-finetuned-k400"', repr(os.fspath(made.folder)))
+    monkeypatch.chdir(folder)
+    scope = {}
+    exec(re.sub(r', revision="\w+"', "", code), scope)
+    batch = torch.stack([frames[name] for name in ids])
+    with torch.no_grad():
+        tokens = scope["model"](pixel_values=made.normalised(batch)).last_hidden_state
+        vectors = tokens[:, 0] if made.card.pooling == "cls" else tokens.mean(dim=1)
+        vectors = scope["head"](vectors) if head else vectors
+    encoder = catalog.load(resolve_adapter(folder), device="cpu")
+    layer = encoder.card.default_layer
+    expected = encoder.encode(batch, [layer], lambda _, x: x)[layer]
+    np.testing.assert_allclose(vectors.numpy(), expected, rtol=1e-4, atol=1e-5)
