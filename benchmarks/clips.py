@@ -12,7 +12,16 @@ import numpy as np
 from numpy import ndarray
 
 
-def make(source: Path, out: Path, number: int, *, frames: int = 12, height: int = 120, width: int = 160) -> None:
+def make(
+    source: Path,
+    out: Path,
+    number: int,
+    *,
+    frames: int = 12,
+    height: int = 120,
+    width: int = 160,
+    preset: str = "ultrafast",
+) -> None:
     """Write ``number`` distinct clips of ``frames`` frames to ``out``, each a moment of a clip in ``source``."""
     out.mkdir(parents=True, exist_ok=True)
     paths = sorted(p for p in source.iterdir() if p.suffix in {".mp4", ".mkv"})
@@ -24,7 +33,7 @@ def make(source: Path, out: Path, number: int, *, frames: int = 12, height: int 
         for copy, start in zip(range(min(share, number - made)), cycle(starts), strict=False):
             # a brightness step of its own makes every clip differ from its neighbours
             run = [np.clip(i.astype(int) + copy % 17, 0, 255).astype(np.uint8) for i in images[start : start + frames]]
-            _write(out / f"{path.stem}_{copy:05}.mp4", run, title=f"{path.stem} {copy}")
+            _write(out / f"{path.stem}_{copy:05}.mp4", run, preset, title=f"{path.stem} {copy}")
             made += 1
 
 
@@ -36,10 +45,10 @@ def _read(path: Path, height: int, width: int) -> list[ndarray]:
         ]
 
 
-def _write(path: Path, images: list[ndarray], title: str) -> None:
+def _write(path: Path, images: list[ndarray], preset: str, title: str) -> None:
     with av.open(str(path), "w") as container:
         container.metadata["title"] = title
-        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "28"})
+        stream = container.add_stream("libx264", rate=25, options={"preset": preset, "crf": "28"})
         stream.width, stream.height, stream.pix_fmt = images[0].shape[1], images[0].shape[0], "yuv420p"
         for image in images:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
@@ -54,5 +63,6 @@ if __name__ == "__main__":
     parser.add_argument("--frames", type=int, default=12)
     parser.add_argument("--height", type=int, default=120)
     parser.add_argument("--width", type=int, default=160)
-    given = parser.parse_args()
-    make(given.clips, given.out, given.number, frames=given.frames, height=given.height, width=given.width)
+    parser.add_argument("--preset", default="ultrafast", help="x264's; medium has frames that decoding leaves out")
+    given = vars(parser.parse_args())
+    make(given.pop("clips"), given.pop("out"), given.pop("number"), **given)
