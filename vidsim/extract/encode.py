@@ -1,6 +1,6 @@
 """One batch through an encoder: its layers, projected as a spec has it, at the spec's precision."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,8 @@ def encode(
     Raises
     ------
     VidsimError
-        If the memory of the device does not suffice.
+        If the memory of the device does not suffice, or the encoder's family is another package's and fails or gives
+        something else.
     """
     import torch
 
@@ -54,9 +55,33 @@ def encode(
         batch = torch.stack([to_device(item, device) for item in items])
     try:
         with computing(spec, device):
-            return encoder.encode(batch, layers, reducer(spec))
+            found = encoder.encode(batch, layers, reducer(spec))
     except torch.OutOfMemoryError as error:
         raise VidsimError(f"out of memory with {len(items)} stimuli in a batch; use a smaller --batch-size") from error
+    except VidsimError:
+        raise
+    except Exception as error:
+        if type(encoder).__module__.partition(".")[0] == "vidsim":
+            raise
+        raise VidsimError(f"{_family(encoder)} has failed: {type(error).__name__}: {error}") from error
+    _refuse_other_shapes(found, encoder, layers, len(items))
+    return found
+
+
+def _family(encoder: Encoder) -> str:
+    return f"the family {encoder.card.family!r} of {encoder.card.name}"
+
+
+def _refuse_other_shapes(found: Any, encoder: Encoder, layers: Sequence[str], stimuli: int) -> None:
+    """Refuse what the family of another package may return."""
+    for layer in layers:
+        rows = found.get(layer) if isinstance(found, Mapping) else None
+        if not isinstance(rows, ndarray) or rows.ndim != 2 or len(rows) != stimuli:
+            what = f"an array of shape {rows.shape}" if isinstance(rows, ndarray) else f"a {type(rows).__name__}"
+            raise VidsimError(
+                f"{_family(encoder)} has returned {what} for layer {layer!r}; expected an array with a row for each of "
+                f"{stimuli} stimuli"
+            )
 
 
 def batch_size_for(card: EncoderCard, device: str) -> int:

@@ -29,6 +29,7 @@ from vidsim.extract.plan import Plan, caption_entry, file_entry, plan, used_capt
 from vidsim.extract.spec import FeatureSpec
 from vidsim.extract.writer import Writer
 from vidsim.store import EmbeddingTable, Entry, Failure, Store
+from vidsim.store.schema import digest
 
 FEW = 2
 """Threads that decode as quickly as processes do."""
@@ -161,12 +162,14 @@ def extract(
     layer = card.default_layer if card.default_layer in wanted else wanted[-1]
     if table is not None:
         wanted = tuple(table.layers)  # rows are written whole
+    # what cannot be stored of one feature spec may well be of another, or by mended weights
+    unstorable = f"{card.name}.{digest(identity, wanted)}"
     known = list(store.failures)
     todo = plan(
         stimuli,
         table.entries() if table is not None else None,
         known,
-        scopes=[spec.decoder, card.name],
+        scopes=[spec.decoder, unstorable],
         modality=card.modality,
         captions=spec.captions,
         retry=retry,
@@ -195,7 +198,13 @@ def extract(
             provenance=dict(encoder.provenance),
         )
         writer = Writer(
-            store, table, create, scope=card.name, known_failures={f.path for f in known} | {f.id for f in known}
+            store,
+            table,
+            create,
+            origin=f"{card.name} from {str(resolved.folder)!r}" if resolved.folder else card.name,
+            dtype=spec.dtype,
+            scope=unstorable,
+            known_failures={f.path for f in known} | {f.id for f in known},
         )
         progress.begin(len(todo.todo), card.name)
         with writer:

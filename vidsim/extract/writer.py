@@ -9,7 +9,9 @@ from types import TracebackType
 import numpy as np
 from numpy import ndarray
 
-from vidsim.store import EmbeddingTable, Entry, Failure, InvalidVectors, Store
+from vidsim.errors import VidsimError
+from vidsim.store import EmbeddingTable, Entry, Failure, Store
+from vidsim.store.table import complaints
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +19,9 @@ COMMIT_ROWS = 64
 COMMIT_SECONDS = (2.0, 20.0)
 COMMIT_BYTES = 256 * 2**20
 """When to commit: many rows, but not so often that the store is left in splinters; or long since; or much in memory."""
+
+DOUBTFUL = 8
+"""Stimuli without a usable embedding, and none with one, after which weights or card are at fault and not the clips."""
 
 
 class Writer:
@@ -33,6 +38,10 @@ class Writer:
         Table to write to; None where it is yet to be created.
     create : callable
         Makes the table from the dims of its layers.
+    origin : str
+        What computes the embeddings, for people.
+    dtype : {"float32", "float16"}
+        Precision in which they are stored.
     scope : str
         Ledger scope of embeddings that cannot be stored.
     known_failures : set of str
@@ -45,6 +54,8 @@ class Writer:
         table: EmbeddingTable | None,
         create: Callable[[Mapping[str, int]], EmbeddingTable],
         *,
+        origin: str,
+        dtype: str,
         scope: str,
         known_failures: set[str],
     ) -> None:
@@ -53,7 +64,9 @@ class Writer:
         self.failed: list[Failure] = []
         self._store = store
         self._create = create
-        self._scope = scope
+        self._origin, self._dtype, self._scope = origin, dtype, scope
+        self._proven = table is not None and len(table) > 0
+        self._doubtful: list[Failure] = []
         self._known_failures = known_failures
         self._entries: list[Entry] = []
         self._vectors: list[Mapping[str, ndarray]] = []
@@ -72,6 +85,8 @@ class Writer:
         try:
             self._flush()
             self._wait()
+            if kind is None and self._doubtful:
+                raise self._at_fault()
         finally:
             self._thread.shutdown()
 
@@ -128,40 +143,55 @@ class Writer:
             refused = self._write_rows(
                 entries, {layer: np.concatenate([v[layer] for v in vectors]) for layer in vectors[0]}
             )
-        if failures or refused:
-            self._store.failures.record([*failures, *refused])
-        if failures and self.table is not None:
-            self.table.delete([failure.id for failure in failures])  # what an unusable file held before is out of date
+        if failures:
+            self._store.failures.record(failures)
+            if self.table is not None:
+                self.table.delete([failure.id for failure in failures])  # what they held before is out of date
         broken = {failure.id for failure in refused}
         mended = {name for e in entries if e.id not in broken for name in (e.path, e.id)} & self._known_failures
         if mended:
             self._store.failures.forget(mended)
+        refused = self._sure(refused, stored=len(broken) < len(entries))
+        if refused:
+            self._store.failures.record(refused)
         return refused
+
+    def _sure(self, refused: Sequence[Failure], *, stored: bool) -> list[Failure]:
+        """Return the failures that are the clips' own: those of an encoder that has embedded others."""
+        self._proven = self._proven or stored
+        doubtful = [*self._doubtful, *refused]
+        self._doubtful = [] if self._proven else doubtful
+        if len(self._doubtful) >= DOUBTFUL:
+            raise self._at_fault()
+        return doubtful if self._proven else []
+
+    def _at_fault(self) -> VidsimError:
+        doubtful, self._doubtful = self._doubtful, []
+        return VidsimError(
+            f"{self._origin}: {doubtful[0].reason}, and so it is with every stimulus tried ({len(doubtful)}); expected "
+            "finite numbers: the weights are damaged, the card does not fit them, or --dtype or --compute is too narrow"
+        )
 
     def _write_rows(self, entries: Sequence[Entry], vectors: Mapping[str, ndarray]) -> list[Failure]:
         """Write rows, and return as failures those whose vectors cannot be stored."""
-        if self.table is None:
-            self.table = self._create({layer: rows.shape[1] for layer, rows in vectors.items()})
-        try:
-            self.table.write(entries, vectors)
-        except InvalidVectors as error:
-            bad = set(error.ids)
-            failures = [
-                Failure(
-                    path=e.path or e.id,
-                    id=e.id,
-                    content=e.content,
-                    size=e.size,
-                    mtime_ns=e.mtime_ns,
-                    scope=self._scope,
-                    kind="invalid-embedding",
-                    reason=str(error),
-                )
-                for e in entries
-                if e.id in bad
-            ]
-            keep = [row for row, entry in enumerate(entries) if entry.id not in bad]
-            if keep:
-                self.table.write([entries[row] for row in keep], {layer: rows[keep] for layer, rows in vectors.items()})
-            return failures
-        return []
+        bad = complaints(entries, vectors, self._dtype)
+        keep = [row for row, entry in enumerate(entries) if entry.id not in bad]
+        if keep:
+            if self.table is None:
+                self.table = self._create({layer: rows.shape[1] for layer, rows in vectors.items()})
+            kept = vectors if not bad else {layer: rows[keep] for layer, rows in vectors.items()}
+            self.table.write([entries[row] for row in keep], kept)
+        return [
+            Failure(
+                path=e.path or e.id,
+                id=e.id,
+                content=e.content,
+                size=e.size,
+                mtime_ns=e.mtime_ns,
+                scope=self._scope,
+                kind="invalid-embedding",
+                reason=bad[e.id],
+            )
+            for e in entries
+            if e.id in bad
+        ]

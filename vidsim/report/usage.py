@@ -74,7 +74,8 @@ def _code(manifest: Manifest, card: "EncoderCard") -> str:
             imports.append("from torch import nn")
             width = int(card.options.get("embedding_width", card.width))
             layers = f"nn.Linear({width}, {manifest.head}), nn.LayerNorm({manifest.head}), nn.ReLU()"
-            lines += [f"head = nn.Sequential({layers})", f"head.load_state_dict({loaded})"]
+            # encode returns inference tensors, which nothing that wants gradients takes
+            lines += [f"head = nn.Sequential({layers}).requires_grad_(False)", f"head.load_state_dict({loaded})"]
             apply = "head(vectors)"
         lines.append(f"vectors = {apply}" if text else f"# of its pooled features, vectors: {apply}")
     return "\n".join([*sorted(imports), "", *lines])

@@ -30,7 +30,7 @@ class Failure:
     mtime_ns : int
         Modification time in ns since 1970.
     scope : str
-        What could not use it: the name of a decoder or encoder.
+        What could not use it: the name of a decoder, or an encoder with its feature spec.
     kind : str
         Short machine-readable reason, such as ``"truncated"``.
     reason : str

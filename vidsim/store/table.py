@@ -288,8 +288,6 @@ class EmbeddingTable:
                 f"table {self.name!r} takes vectors of all its layers and no others; "
                 f"missing: {missing or 'none'}, unknown: {extra or 'none'}"
             )
-        checked: list[Shaped[ndarray, "n d"]] = []
-        invalid: dict[str, str] = {}
         for layer, width in self.layers.items():
             given = vectors[layer]
             if given.shape != (len(entries), width):
@@ -298,16 +296,35 @@ class EmbeddingTable:
                     f"layer {layer!r} of table {self.name!r}: expected {len(entries)} vectors of width {width}{of}, "
                     f"got an array of shape {given.shape}"
                 )
-            good = _storable(given, self.dtype)
-            for row in np.flatnonzero(~good).tolist():
-                invalid.setdefault(entries[row].id, _complaint(entries[row].id, layer, given[row], self.dtype))
-            if not invalid:
-                checked.append(np.ascontiguousarray(given, self.dtype))
-        if invalid:
+        if invalid := complaints(entries, {layer: vectors[layer] for layer in self.layers}, self.dtype):
             reason = next(iter(invalid.values()))
             others = f" (and {len(invalid) - 1} more ids)" if len(invalid) > 1 else ""
             raise InvalidVectors(list(invalid), reason + others)
-        return checked
+        return [np.ascontiguousarray(vectors[layer], self.dtype) for layer in self.layers]
+
+
+def complaints(entries: Sequence[Entry], vectors: Mapping[str, Shaped[ndarray, "n _"]], dtype: str) -> dict[str, str]:
+    """Say of which stimuli a vector cannot be stored.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        One per row.
+    vectors : mapping of str to array of shape (n, d)
+        Embeddings by layer.
+    dtype : {"float32", "float16"}
+        Precision in which they would be stored.
+
+    Returns
+    -------
+    dict of str to str
+        By id: the first layer, in the order given, with NaN, infinity, or a value beyond the precision.
+    """
+    found: dict[str, str] = {}
+    for layer, rows in vectors.items():
+        for row in np.flatnonzero(~_storable(rows, dtype)).tolist():
+            found.setdefault(entries[row].id, _complaint(entries[row].id, layer, rows[row], dtype))
+    return found
 
 
 def _storable(rows: Shaped[ndarray, "n d"], dtype: str) -> Bool[ndarray, " n"]:
