@@ -267,9 +267,9 @@ def summary(report: "Report", resolved: "Resolved", dims: int, root: str) -> dic
 
 def tell(answer: dict[str, Any]) -> None:
     """Say in words what an extraction did."""
-    rate = f" ({answer['encoded'] / answer['seconds']:.1f} clips/s)" if answer["encoded"] and answer["seconds"] else ""
+    rate = f" ({answer['encoded'] / answer['seconds']:.1f} a second)" if answer["encoded"] and answer["seconds"] else ""
     typer.echo(
-        f"{answer['stimuli']} stimuli: {answer['encoded']} encoded{rate}, {answer['skipped']} already there, "
+        f"{_stimuli(answer['stimuli'])}: {answer['encoded']} encoded{rate}, {answer['skipped']} already there, "
         f"{answer['moved']} moved"
     )
     if answer["table"]:
@@ -284,5 +284,9 @@ def tell(answer: dict[str, Any]) -> None:
         else:
             typer.echo("none was wide enough to be projected; all are stored as they are")
     if answer["failures"]:
-        files = "1 file" if answer["failures"] == 1 else f"{answer['failures']} files"
-        typer.echo(f"{files} cannot be used; why: vidsim store failures --root {quote(answer['root'])}")
+        whole = _stimuli(answer["failures"])
+        typer.echo(f"{whole} cannot be used; why: vidsim store failures --root {quote(answer['root'])}")
+
+
+def _stimuli(number: int) -> str:
+    return "1 stimulus" if number == 1 else f"{number} stimuli"
