@@ -269,7 +269,7 @@ def tell(answer: dict[str, Any]) -> None:
     """Say in words what an extraction did."""
     rate = f" ({answer['encoded'] / answer['seconds']:.1f} a second)" if answer["encoded"] and answer["seconds"] else ""
     typer.echo(
-        f"{_stimuli(answer['stimuli'])}: {answer['encoded']} encoded{rate}, {answer['skipped']} already there, "
+        f"{_counted(answer['stimuli'])}: {answer['encoded']} encoded{rate}, {answer['skipped']} already there, "
         f"{answer['moved']} moved"
     )
     if answer["table"]:
@@ -284,9 +284,9 @@ def tell(answer: dict[str, Any]) -> None:
         else:
             typer.echo("none was wide enough to be projected; all are stored as they are")
     if answer["failures"]:
-        whole = _stimuli(answer["failures"])
+        whole = _counted(answer["failures"])
         typer.echo(f"{whole} cannot be used; why: vidsim store failures --root {quote(answer['root'])}")
 
 
-def _stimuli(number: int) -> str:
+def _counted(number: int) -> str:
     return "1 stimulus" if number == 1 else f"{number} stimuli"
