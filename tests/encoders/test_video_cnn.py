@@ -170,8 +170,8 @@ def test_weights_that_do_not_fit_are_named(change, told, tmp_path):
 
 def test_another_network_of_the_zoo_is_refused(tmp_path):
     slow, i3d = write_zoo_file(tmp_path, "slow-r50"), write_zoo_file(tmp_path, "i3d-r50")
-    with pytest.raises(VidsimError, match=r"I3D_8x8_R50\.pyth' do not fit Slow of slow-r50: "):
-        loaded(replace_path(slow, i3d.path))
+    with pytest.raises(VidsimError, match=r"mine\.pyth' do not fit Slow of slow-r50: "):
+        loaded(replace_path(slow, i3d.path.rename(tmp_path / "mine.pyth")))
 
 
 def replace_path(made, path):

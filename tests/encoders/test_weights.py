@@ -50,11 +50,10 @@ def test_damaged_pickles_are_refused(zipped, tmp_path):
     assert read < 180
 
 
-@pytest.mark.parametrize("state", [{3: torch.zeros(2)}, {"a": torch.zeros(2, 2).to_sparse()}], ids=["name", "sparse"])
-def test_what_safetensors_cannot_hold_is_no_state_dict(state, publish):
+def test_what_has_no_name_is_no_state_dict(publish):
     made = publish("dino-vitb16")
     (made.folder / "model.safetensors").unlink()
-    torch.save(state, made.folder / "pytorch_model.bin")
+    torch.save({3: torch.zeros(2)}, made.folder / "pytorch_model.bin")
     assert "pytorch_model.bin' holds more than named tensors; expected a plain state dict" in fails(made)
 
 

@@ -26,6 +26,15 @@ INDIFFERENT = (
 )
 """Fields of a configuration that leave embeddings as they are (weights are always computed with in float32)."""
 
+FORMS = (
+    ("model.safetensors", "*.safetensors", "model-*-of-*.safetensors"),
+    ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model-*-of-*.bin"),
+)
+"""The file of whole weights, what an index may name in its place, and how shards are published."""
+
+POINTER = b"version https://git-lfs.github.com/spec/"
+"""What stands in a repository, cloned without Git LFS, in the place of a large file."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
@@ -150,15 +159,14 @@ def weights_of(folder: Path) -> tuple[Path, ...]:
     Raises
     ------
     VidsimError
-        If a configuration or the weights are missing.
+        If a configuration, the weights or the index of their shards are missing, or the index names other files.
     """
     if folder.is_file():
         return (folder,)
     found: list[Path] = []
     for part in parts_of(folder):
         before = len(found)
-        stems = (("model.safetensors", "*.safetensors"), ("pytorch_model.bin", "pytorch_model-*.bin"))
-        for name, shards in stems:
+        for name, shards, _ in FORMS:
             whole, index = part / name, part / f"{name}.index.json"
             if whole.is_file():
                 found.append(whole)
@@ -169,9 +177,9 @@ def weights_of(folder: Path) -> tuple[Path, ...]:
             break
         # a layer behind the transformer: an interrupted download has its configuration alone
         if len(found) == before and part != folder and "in_features" in _config(part):
-            raise VidsimError(f"no weights in {os.fspath(part)!r}; expected model.safetensors (or pytorch_model.bin)")
+            raise VidsimError(_no_weights(part))
     if not found:
-        raise VidsimError(f"no weights in {os.fspath(folder)!r}; expected model.safetensors (or pytorch_model.bin)")
+        raise VidsimError(_no_weights(folder))
     return tuple(found)
 
 
@@ -241,12 +249,38 @@ def hash_weights(folder: Path) -> str:
     -------
     str
         SHA-256 of the weight file; of the files' names and hashes where there are several.
+
+    Raises
+    ------
+    VidsimError
+        If a file is missing, or a pointer of Git LFS stands in its place.
     """
-    hashes: list[tuple[str, str]] = []
-    for path in weights_of(folder):
+    paths = weights_of(folder)
+    for path in paths:
         with path.open("rb") as file:
-            hashes.append((path.relative_to(folder).as_posix(), hashlib.file_digest(file, "sha256").hexdigest()))
+            if file.read(len(POINTER)) == POINTER:
+                raise VidsimError(
+                    f"{os.fspath(path)!r} is a Git LFS pointer, not the weights; run git lfs pull in its repository, "
+                    "or download the file itself"
+                )
+    hashes = _hash_files(folder, paths)
     return hashes[0][1] if len(hashes) == 1 else _digest(hashes)
+
+
+def hash_folder(folder: Path) -> str:
+    """Hash all files of a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+
+    Returns
+    -------
+    str
+        SHA-256 of the files' names and hashes.
+    """
+    return _digest(_hash_files(folder, sorted(path for path in folder.rglob("*") if path.is_file())))
 
 
 def hash_config(folder: Path) -> str:
@@ -356,10 +390,35 @@ def _config(part: Path) -> Mapping[str, Any]:
     return read_json(part / "config.json") if (part / "config.json").is_file() else {}
 
 
+def _no_weights(part: Path) -> str:
+    for name, _, published in FORMS:
+        if shards := sorted(path.name for path in part.glob(published)):
+            return (
+                f"no {name}.index.json in {os.fspath(part)!r}, which says what {shards[0]!r} and the other shards "
+                "hold; download it too"
+            )
+    return f"no weights in {os.fspath(part)!r}; expected model.safetensors (or pytorch_model.bin)"
+
+
+def _hash_files(folder: Path, paths: Sequence[Path]) -> list[tuple[str, str]]:
+    hashes: list[tuple[str, str]] = []
+    for path in paths:
+        with path.open("rb") as file:
+            hashes.append((path.relative_to(folder).as_posix(), hashlib.file_digest(file, "sha256").hexdigest()))
+    return hashes
+
+
 def _shards(index: Path, pattern: str) -> list[Path]:
-    places = read_json(index).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+    content = read_json(index)
+    places = content.get("weight_map")
+    if not places or not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise VidsimError(f"{os.fspath(index)!r} has no weight_map from weights to files; download it again")
+    # transformers reads safetensors by the index; pickles are read here
+    if pattern == "*.safetensors" and not isinstance(content.get("metadata"), dict):
+        raise VidsimError(
+            f"{os.fspath(index)!r} has no metadata; expected an object, which may be empty, beside weight_map; "
+            "add it, or download the file again"
+        )
     paths = [index.parent / name for name in sorted(set(places.values()))]
     for path in paths:
         if path.parent != index.parent or not path.match(pattern) or not path.is_file():

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from vidsim.encoders.base import EncoderCard
-from vidsim.encoders.cards.video_cnn import ZOO
+from vidsim.encoders.cards.video_cnn import ROWS, ZOO
 from vidsim.encoders.checkpoint import Source, cache_folder, expand, read_json
 from vidsim.errors import CheckpointUnavailable, VidsimError
 
@@ -123,7 +123,7 @@ def locate_file(
     CheckpointUnavailable
         If the file is nowhere and cannot be fetched.
     VidsimError
-        If the file given is not there, or a revision was.
+        If the file given is not there or is published as another model's, or a revision was given.
     """
     assert card.checkpoint is not None
     if revision is not None:
@@ -255,10 +255,23 @@ def _at(place: Path, card: EncoderCard) -> Path | None:
 def _given(card: EncoderCard, given: str) -> Path:
     path, name = expand(given), card.options["file"]
     if (found := _at(path, card)) is not None:
+        _refuse_other_name(card, found)
         return found
     if path.is_dir():
         raise VidsimError(f"no {name} in {given!r}; --checkpoint of {card.name} expects that file, or its folder")
     raise VidsimError(f"no file {given!r}; --checkpoint of {card.name} expects {name}, or its folder")
+
+
+def _refuse_other_name(card: EncoderCard, file: Path) -> None:
+    # weights of one architecture may have the same shapes: X3D-XS, S and M differ in nothing but their names
+    if file.stem == Path(card.options["file"]).stem:
+        return
+    other = next((row for row in ROWS if Path(row.options["file"]).stem == file.stem), None)
+    if other is not None:
+        raise VidsimError(
+            f"{os.fspath(file)!r} is by its name the checkpoint of {other.name}; --checkpoint of {card.name} expects "
+            f"{card.options['file']}: rename the file if it really is {card.name}'s, or give -e {other.name}"
+        )
 
 
 def _nowhere(card: EncoderCard) -> NoReturn:
