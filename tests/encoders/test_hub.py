@@ -131,10 +131,10 @@ def hub():
 def ask(home, hub, call):
     """Resolve in a fresh process: the hub's client reads its settings when it is imported."""
     program = (
-        "import json\nfrom vidsim.encoders import catalog\nfrom vidsim.errors import CheckpointUnavailable\n"
+        "import json\nfrom vidsim.encoders import catalog\nfrom vidsim.errors import VidsimError\n"
         f"try:\n    found = catalog.resolve({call})\n"
         "    print(json.dumps([found.identity, found.source, found.revision, str(found.folder)]))\n"
-        "except CheckpointUnavailable as error:\n    print(json.dumps(str(error)))\n"
+        "except VidsimError as error:\n    print(json.dumps(str(error)))\n"
     )
     environment = {"HF_HOME": str(home), "HF_ENDPOINT": hub, "PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
@@ -192,6 +192,43 @@ def refused(vidsim, hub, use_hub, tmp_path):
     return run
 
 
+def damage(folder, how):
+    file = folder / "config.json"
+    if how == "damaged":
+        file.write_text("{")  # through the link
+    if how == "no blob":
+        file.resolve().unlink()
+    if how == "missing":
+        file.unlink()
+        return f"{file.name} is missing"
+    return f"{file.name} is {how if how == 'damaged' else 'a link whose blob is gone'}"
+
+
+@pytest.mark.parametrize("how", ["missing", "no blob", "damaged"])
+def test_the_command_that_is_told_mends_a_download(how, publish, hub, tmp_path, monkeypatch):
+    made = publish("dino-vitb16")
+    monkeypatch.setattr(Hub, "files", {path.name: path.read_bytes() for path in made.folder.iterdir()})
+    call = f"'dino-vitb16', revision={COMMIT!r}"
+    first = ask(tmp_path, hub, call)
+    told = damage(Path(first[3]), how)
+    message = ask(tmp_path, "http://127.0.0.1:9", call)
+    assert f"in '{first[3]}' {told}" in message
+    command = message.partition("run 'hf ")[2].partition("'")[0].split()
+    environment = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": hub}
+    hf = Path(sys.executable).with_name("hf")
+    subprocess.run([hf, *command], env=environment, capture_output=True, check=True)
+    assert ask(tmp_path, "http://127.0.0.1:9", call) == first
+
+
+@pytest.mark.parametrize("how", ["missing", "no blob"])
+def test_asking_the_hub_again_mends_a_download(how, publish, hub, tmp_path, monkeypatch):
+    made = publish("dino-vitb16")
+    monkeypatch.setattr(Hub, "files", {path.name: path.read_bytes() for path in made.folder.iterdir()})
+    first = ask(tmp_path, hub, f"'dino-vitb16', revision={COMMIT!r}")
+    damage(Path(first[3]), how)
+    assert ask(tmp_path, hub, f"'dino-vitb16', revision={COMMIT!r}") == first
+
+
 def test_an_unknown_revision_is_refused_with_both(refused, hub_folder, publish):
     # a download of another revision does not serve
     in_hub_cache(publish("dino-vitb16"), hub_folder)
@@ -224,15 +261,15 @@ def test_a_revision_is_for_the_hub_alone(refused, tmp_path):
 
 
 @pytest.mark.parametrize("status", [401, 403])  # without a token, and with that of an account without access
-def test_a_gated_repository_says_how_access_is_had(status, refused, hub, monkeypatch):
+def test_a_gated_repository_says_how_access_is_had(status, refused, hub, hub_folder, monkeypatch):
     card = catalog.card("dinov3-vitb16")
     monkeypatch.setattr(Hub, "root", card.checkpoint)
     monkeypatch.setattr(Hub, "files", dict.fromkeys(FILES, b"{}"))
     monkeypatch.setattr(Hub, "gate", (status, "GatedRepo"))  # what is in it is told to everybody
     assert refused("--encoder", "dinov3", "--revision", "main") == (
-        f"no weights for dinov3-vitb16: {card.checkpoint} (revision main) is not in the cache and is gated on the hub; "
-        f"request access at {hub}/{card.checkpoint} and log in with a token of that account (hf auth login) or give "
-        "--checkpoint FOLDER with its files; motion-energy works offline"
+        f"no weights for dinov3-vitb16: {card.checkpoint} (revision main) is not in the cache '{hub_folder}' and is "
+        f"gated on the hub; request access at {hub}/{card.checkpoint} and log in with a token of that account "
+        "(hf auth login), or give --checkpoint FOLDER with its files; motion-energy works offline"
     )
 
 
@@ -248,6 +285,6 @@ def test_what_else_the_hub_answers_is_told(refused, monkeypatch):
     monkeypatch.setattr(Hub, "answer", lambda self: self.send(b"", 401, headers))
     told = refused("--encoder", "dino-vitb16")
     assert (
-        "the hub answers 401 (Invalid credentials in Authorization header); try again or give --checkpoint FOLDER"
+        "the hub answers 401 (Invalid credentials in Authorization header); try again, or give --checkpoint FOLDER"
         in told
     )

