@@ -131,7 +131,7 @@ class TestRefusals:
     @pytest.mark.parametrize("encoder", ["motion-energy", "x3d-m"])
     def test_encoders_without_targets(self, encoder, vidsim, ready):
         (ready / "quick.toml").write_text(RECIPE.replace(BASE, encoder))
-        assert refused(vidsim).startswith(f"vidsim: {encoder} has no LoRA targets")
+        assert refused(vidsim).startswith(f"vidsim: quick.toml: encoder: {encoder} has no LoRA targets")
 
     @pytest.mark.parametrize("encoder", ["xclip-base-patch32", "Qwen3-VL-2B-Instruct"])
     def test_encoders_of_frames_and_text(self, encoder, vidsim, ready):
@@ -222,7 +222,7 @@ def test_killed_in_mid_run_the_same_command_ends_as_if_nothing_had_happened(vids
     assert not (folders / "cut").exists()
     assert refused(vidsim, "--seeds", 1, name="cut").endswith("drop it and start over: --restart\n")
     again = subprocess.run(commanded("--name", "cut"), check=True, capture_output=True, text=True)
-    assert re.search(r"cut: seed 0, 4 epochs of 3 steps, 36 forward passes, .* from epoch [2-4] on", again.stderr)
+    assert re.search(r"cut: seed 0, 4 epochs of 3 steps, 36 forward passes each .* from epoch [2-4] on", again.stderr)
     assert not state.exists()
     assert same(weights(folders / "cut"), weights(folders / "whole"))
     whole, cut = (read_manifest(folders / name).curve for name in ("whole", "cut"))

@@ -25,7 +25,7 @@ def told(capsys):
 def test_a_log_hears_of_a_long_epoch_once_a_minute(capsys, clock, processes):
     lines = Lines(counts=COUNTS, processes=processes)
     lines.begin("mine", 3, epochs=2, steps=400, done=0)
-    holds = "400 forward passes, 1,200 trials and 36 judged pairs each"
+    holds = "400 forward passes each (the first: 1,200 trials and 36 judged pairs)"
     assert told(capsys) == [f"mine: seed 3, 2 epochs of 400 steps, {holds}"]
     for number in range(400 // processes):  # 1 second a step
         clock[0] += processes

@@ -227,6 +227,22 @@ def kept_row(curve: Sequence[Mapping[str, Any]], select: str | None) -> Mapping[
     return max(curve, key=lambda row: (row[select] is not None, row[select] or 0.0, -row["epoch"]))
 
 
+def drawable(curve: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether a run has measured anything that can be drawn: a loss or a score.
+
+    Parameters
+    ----------
+    curve : sequence of mapping
+        What was measured after each epoch.
+
+    Returns
+    -------
+    bool
+        False where a transform was fitted and nothing held out.
+    """
+    return any(row["losses"] or any(row.get(name) is not None for name in METRICS) for row in curve)
+
+
 def ceiling_of(validation: Triplets, resamples: int = 0, seed: int = 0) -> Ceiling:
     """Estimate how reliable people's similarities are, and so how far a model can get.
 

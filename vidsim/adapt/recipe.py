@@ -2,7 +2,8 @@
 
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -22,6 +23,22 @@ BASE = "base"
 
 Value = Callable[[str], Any]
 """Looks a setting up by its dotted key."""
+
+
+class Unfit(VidsimError):
+    """Report a setting that is legal by itself, and does not fit the encoder or the data it is used on.
+
+    Parameters
+    ----------
+    key : str
+        Its dotted key.
+    said : str
+        What was expected, what came, and what to do; it names the key.
+    """
+
+    def __init__(self, key: str, said: str) -> None:
+        super().__init__(said)
+        self.key = key
 
 
 class Recipe(Section):
@@ -76,6 +93,11 @@ class Recipe(Section):
             refuse(f"expected at least 1 with loss.kind = {self.loss.kind!r}, 0 came", "batches.rsa_steps")
         if not self.adapter.rank and not self.adapter.head:
             refuse("expected at least 1 without a head (adapter.head = 0), 0 came: nothing to train", "adapter.rank")
+        if not self.optimiser.epochs and self.adapter.head != "linear":
+            refuse(
+                "expected at least 1 without a fitted head (adapter.head = 'linear'), 0 came: nothing to train",
+                "optimiser.epochs",
+            )
         if self.batches.rsa_gradients > self.batches.rsa_stimuli:
             most, came = self.batches.rsa_stimuli, self.batches.rsa_gradients
             refuse(f"expected at most batches.rsa_stimuli = {most}, {came} came", "batches.rsa_gradients")
@@ -112,6 +134,31 @@ def read_recipe(source: str | Path) -> Recipe:
     (0.3, 0.7)
     """
     return _Reader(_find(source)).recipe()
+
+
+@contextmanager
+def naming(source: str | Path) -> Generator[None]:
+    """Name the file of a recipe in the error of a setting that turns out not to fit.
+
+    Parameters
+    ----------
+    source : str or Path
+        As `read_recipe` takes it.
+
+    Yields
+    ------
+    None
+        Use the recipe here.
+
+    Raises
+    ------
+    VidsimError
+        In place of `Unfit`, with the file that set the key, or the recipe's own where none did.
+    """
+    try:
+        yield
+    except Unfit as error:
+        raise VidsimError(f"{os.fspath(_Reader(_find(source)).file(error.key))}: {error}") from error
 
 
 def linear_alone(recipe: Recipe) -> Recipe:
@@ -201,7 +248,10 @@ class _Reader:
                     mistakes.setdefault(key, self._say(key, one["type"], one["msg"], merged))
         (key, said), *others = mistakes.items()
         more = f" (and {len(others)} more mistake{'s' * (len(others) > 1)})" if others else ""
-        raise VidsimError(f"{os.fspath(self.chain[self._origin(key)][0])}: {said}{more}")
+        raise VidsimError(f"{os.fspath(self.file(key))}: {said}{more}")
+
+    def file(self, key: str) -> Path:
+        return self.chain[self._origin(key)][0]
 
     def _merged(self) -> dict[str, Any]:
         """Lay the files over each other; what a variant makes idle does not come along from those it is based on."""

@@ -7,8 +7,15 @@ from pydantic_core import PydanticCustomError
 
 from vidsim.adapt.legal import spell
 
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+MOST = 1_000_000
+"""Beyond what any run takes; larger numbers are slips, which memory or an epoch without end would show too late."""
+
+Positive = Annotated[int, Field(ge=1, le=MOST)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Rank = Annotated[int, Field(ge=0, le=4096)]
+"""No layer of the catalog's encoders has a larger rank by itself."""
+
+Width = Annotated[int, Field(ge=0, le=65_536)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """What generators are seeded with beside an epoch's number, in 64 bits together."""
 
@@ -54,7 +61,7 @@ class Section(BaseModel):
 class Adapter(Section):
     """Low-rank weights and the head: what is trained."""
 
-    rank: Count = Field(
+    rank: Rank = Field(
         default=16,
         description="Rank of the low-rank matrices (section 3.3; the released code has 8); 0 for none: the head "
         "alone is trained.",
@@ -75,7 +82,7 @@ class Adapter(Section):
         description="Linear layers that get low-rank matrices: those of attention that the encoder's card names "
         "(section 3.3), every one of the blocks (the released code), or the ends of module names.",
     )
-    head: Count | Literal["linear"] = Field(
+    head: Width | Literal["linear"] = Field(
         default=0,
         description="Width of a trained head Linear-LayerNorm-ReLU-Dropout behind the embedding, in features; 0 for "
         "none (the released code has 128). linear: a square matrix, first fitted to the trials on frozen embeddings, "
@@ -124,7 +131,7 @@ class Loss(Section):
     retention_kind: Literal["embeddings", "similarities"] = Field(
         default="embeddings", description="What the retention term keeps: embeddings, or similarities between them."
     )
-    retention_stimuli: Annotated[int, Field(ge=2)] = Field(
+    retention_stimuli: Annotated[int, Field(ge=2, le=MOST)] = Field(
         default=8,
         description="Stimuli a step that the retention term looks at, drawn from those of --unlabelled; without these "
         "it looks at the step's own.",
@@ -148,7 +155,7 @@ class Batches(Section):
         description="Steps of an epoch that carry an RSA loss, evenly spaced (section 3.3.1); 0 by itself where the "
         "loss has no RSA term.",
     )
-    rsa_stimuli: Annotated[int, Field(ge=3)] = Field(
+    rsa_stimuli: Annotated[int, Field(ge=3, le=MOST)] = Field(
         default=24, description="K, distinct stimuli of an RSA step of the trials sampler (section 3.3.1)."
     )
     rsa_gradients: Positive = Field(
@@ -160,7 +167,7 @@ class Batches(Section):
         description="Trials drawn a second time in an epoch, spread over its steps: 738 match the hybrid's RSA "
         "constraints (section 4, triplet-budget-matched).",
     )
-    stimuli: Annotated[int, Field(ge=3)] = Field(
+    stimuli: Annotated[int, Field(ge=3, le=MOST)] = Field(
         default=32, description="B, distinct stimuli in a step of the stimuli sampler (not in the paper)."
     )
     steps: Count = Field(default=0, description="Steps of an epoch of the stimuli sampler; 0 leaves it to the sampler.")

@@ -6,7 +6,7 @@ state of all generators.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,29 @@ class State:
                 f"the state of the training cannot be written to {os.fspath(path)!r}: {error}; make room and run "
                 "the same command again: it goes on behind the last epoch that was kept"
             ) from error
+
+
+def is_of(path: Path, curve: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether a state is what a run has left that came to its end, killed just before it removed the state.
+
+    Parameters
+    ----------
+    path : Path
+        The file, which may be missing.
+    curve : sequence of mapping
+        What the finished run measured after each epoch, seconds among it: no two runs have the same.
+
+    Returns
+    -------
+    bool
+        False also for a file that cannot be read.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            facts: Mapping[str, Any] = json.loads((file.metadata() or {}).get("vidsim", "{}"))
+    except (OSError, SafetensorError, ValueError):
+        return False
+    return facts.get("curve") == list(curve)
 
 
 def read_state(path: Path, run: str) -> State | None:

@@ -10,9 +10,24 @@ from vidsim.adapt.batches import Step
 from vidsim.encoders.transfer import Fetched
 from vidsim.errors import VidsimError
 
+OF_TRIALS = frozenset({"soft", "triplet"})
+"""Losses that a step without trials does not have."""
+
 
 class NotFinite(VidsimError):
-    """A loss or a weight that is no number."""
+    """Report a loss or a weight that is no number.
+
+    Parameters
+    ----------
+    what : str
+        What was found and where, in a few words.
+    more : str
+        More of it, and what to do.
+    """
+
+    def __init__(self, what: str, more: str) -> None:
+        super().__init__(what + more)
+        self.what = what
 
 
 class Tally:
@@ -45,7 +60,7 @@ class Tally:
         loss : tensor of shape ()
             The whole.
         parts : mapping of str to tensor of shape ()
-            Each loss by itself.
+            Each loss by itself. Those over trials do not count where the step has none.
 
         Raises
         ------
@@ -53,6 +68,8 @@ class Tally:
             If the loss of the step before is no number: the step and its stimuli.
         """
         self.settle()
+        if not len(step.trials):
+            parts = {name: value for name, value in parts.items() if name not in OF_TRIALS}
         self._last = number, step, tuple(parts), Fetched(torch.stack([loss, *parts.values()]))
 
     def settle(self) -> None:
@@ -71,8 +88,8 @@ class Tally:
         if not math.isfinite(value):
             clips = ", ".join(repr(self._ids[i]) for i in dict.fromkeys(step.stimuli.tolist()))
             raise NotFinite(
-                f"the loss is {value} in step {number + 1} of epoch {self._epoch + 1}, with stimuli {clips}; look "
-                "at these, or lower optimiser.learning_rate"
+                f"the loss is {value} in step {number + 1} of epoch {self._epoch + 1}",
+                f", with stimuli {clips}; look at these, or lower optimiser.learning_rate",
             )
         told = dict(zip(names, parts, strict=True))
         for name, part in told.items():

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from vidsim.adapt.manifest import Manifest, hash_file
 from vidsim.adapt.material import Material
 from vidsim.adapt.objective import Objective
 from vidsim.adapt.penalty import fit_any
-from vidsim.adapt.recipe import Recipe
+from vidsim.adapt.recipe import Recipe, Unfit
 from vidsim.adapt.retention import Retention
 from vidsim.adapt.schedule import learning_rate
 from vidsim.adapt.scores import METRICS, scores
@@ -50,6 +50,9 @@ from vidsim.encoders import catalog
 from vidsim.encoders.sentence import SentenceEncoder
 from vidsim.errors import VidsimError
 from vidsim.extract.run import library_versions
+
+LOOKED = 10_000
+"""Steps that are searched for something to learn from, before a run is refused."""
 
 
 class Trainer:
@@ -73,7 +76,7 @@ class Trainer:
     Raises
     ------
     VidsimError
-        If the encoder has no LoRA targets, or there is nothing to train on.
+        If the encoder has no LoRA targets, there is nothing to train on, or memory does not suffice.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Trainer:
         self.recipe, self.resolved, self.material, self.seed = recipe, resolved, material, seed
         self.layer = resolved.card.default_layer
         self.batches = make_batches(recipe, material.fit, seed)
+        self._refuse_idle_epochs()
         where = catalog.resolve_device(device)
         if where.startswith("cuda:"):
             torch.cuda.set_device(where)  # accelerate takes the current one; of several processes each has its own
@@ -100,12 +104,13 @@ class Trainer:
                 f"{processes} processes would share the {len(self.batches)} steps of an epoch; start no more processes "
                 "than that, or raise batches.steps"
             )
-        self.encoder = catalog.load(resolved, device="cpu" if where == "cpu" else str(self.accelerator.device))
         self._objective = Objective(recipe)
-        self._retention = Retention(recipe, material, self._frozen) if recipe.loss.retention else None
         self.transform = transform
-        torch.manual_seed(seed)
-        self.attached = self._attach()
+        with feasible(self.accelerator.device):
+            self.encoder = catalog.load(resolved, device="cpu" if where == "cpu" else str(self.accelerator.device))
+            self._retention = Retention(recipe, material, self._frozen) if recipe.loss.retention else None
+            torch.manual_seed(seed)
+            self.attached = self._attach()
         self.weights = self.attached.trainable()
         self.tower = self._tower()
         self._human = None if material.validation is None else material.validation.rsm()
@@ -155,12 +160,30 @@ class Trainer:
         except NotFinite as error:
             if not now.best_epoch:
                 raise VidsimError(f"{error}; no epoch was better than the beginning, so there is no adapter") from None
-            self._finish(folder, name, now, state)
+            self._finish(folder, name, now, state, error.what)
             raise VidsimError(
                 f"{error}; {name!r} is epoch {now.best_epoch}, the best until then: the same command again measures it "
                 "and writes its card"
             ) from None
-        return self._finish(folder, name, now, state)
+        patience = now.epoch < recipe.optimiser.epochs
+        why = f"optimiser.patience = {recipe.optimiser.patience}" if patience else None
+        return self._finish(folder, name, now, state, why)
+
+    def _refuse_idle_epochs(self) -> None:
+        """Refuse a run whose steps meet no judgment that its loss compares with."""
+        recipe, fit = self.recipe, self.material.fit
+        epochs, kind = recipe.optimiser.epochs, recipe.loss.kind
+        steps = islice(chain.from_iterable(map(self.batches.epoch, range(epochs))), LOOKED)
+        if not epochs or any(
+            (kind != "rsa" and len(step.trials)) or (kind in {"hybrid", "rsa"} and len(step.pairs)) for step in steps
+        ):
+            return
+        lacking = "a trial" if kind in {"soft", "triplet"} else "judged pairs that differ"
+        raise Unfit(
+            "batches.stimuli",
+            f"batches.stimuli = {recipe.batches.stimuli}: no step meets {lacking}, so there is nothing to learn from "
+            f"(stimuli: {len(fit.ids)}, trials: {len(fit)}); raise it or batches.steps, or take more judgments",
+        )
 
     def _agree(self, now: State) -> None:
         """Refuse to go on where processes have read different states: they would wait for each other."""
@@ -185,7 +208,7 @@ class Trainer:
             start = time.perf_counter()
             losses = self._epoch(epoch, model, optimiser, watcher)
             if not all(bool(value.isfinite().all()) for value in self.weights.values()):
-                raise NotFinite(f"weights are not finite behind epoch {epoch + 1}; lower optimiser.learning_rate")
+                raise NotFinite(f"weights are not finite behind epoch {epoch + 1}", "; lower optimiser.learning_rate")
             row = self._measured(epoch + 1, losses, time.perf_counter() - start)
             now.curve.append(row)
             if self._better(row, now.curve[now.best_epoch]):
@@ -197,10 +220,10 @@ class Trainer:
             self.accelerator.wait_for_everyone()
             watcher.epoch(row, now.best_epoch)
 
-    def _finish(self, folder: Path, name: str, now: State, state: Path) -> Manifest:
-        """Leave the best epoch as the adapter, and drop the state."""
+    def _finish(self, folder: Path, name: str, now: State, state: Path, stopped: str | None) -> Manifest:
+        """Leave the best epoch as the adapter, with why there were no more epochs, and drop the state."""
         self.attached.fill(now.best, str(state))
-        manifest = self._leave(folder, name, now)
+        manifest = self._leave(folder, name, now, stopped)
         if self.accelerator.is_main_process:
             state.unlink(missing_ok=True)
         return manifest
@@ -255,14 +278,18 @@ class Trainer:
             targets = card.lora_targets
         elif targets == "all-linear":
             targets = adapter.linear_layers(self.encoder)
-        return adapter.attach(
-            self.encoder,
-            rank=settings.rank,
-            scaling=settings.alpha,
-            targets=tuple(targets),
-            dropout=settings.dropout,
-            head=self._head(),
-        )
+        head = self._head()
+        try:
+            return adapter.attach(
+                self.encoder,
+                rank=settings.rank,
+                scaling=settings.alpha,
+                targets=tuple(targets),
+                dropout=settings.dropout,
+                head=head,
+            )
+        except VidsimError as error:
+            raise Unfit("adapter.targets", str(error)) from error
 
     def _head(self) -> nn.Module | None:
         settings, card = self.recipe.adapter, self.resolved.card
@@ -385,7 +412,7 @@ class Trainer:
         facts = [self.recipe.resolved(), self.seed, self.material.digest, identity, machine]
         return hashlib.sha256(json.dumps([facts, dict(library_versions())], sort_keys=True).encode()).hexdigest()
 
-    def _leave(self, folder: Path, name: str, state: State) -> Manifest:
+    def _leave(self, folder: Path, name: str, state: State, stopped: str | None) -> Manifest:
         """Write the adapter's folder: aside, then renamed into place."""
         self.encoder.model.eval()  # pyright: ignore[reportAttributeAccessIssue]
         if self.attached.head is not None:
@@ -412,6 +439,7 @@ class Trainer:
                 "hash": self.material.digest,
                 "trials": len(self.material.fit),
                 "epoch": asdict(self.batches.counts()),
+                "stopped": stopped,
             },
             versions=library_versions(),
             seed=self.seed,

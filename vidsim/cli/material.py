@@ -118,10 +118,12 @@ def find_material(
     Raises
     ------
     VidsimError
-        If nothing is left to train on or to validate with, or a stimulus has no caption or no video.
+        If nothing is left to train on, or a stimulus has no caption or no video.
+    Unfit
+        If the share that is held out leaves nothing to fit, or to validate with.
     """
     from vidsim.adapt.material import Material
-    from vidsim.data.splits import validation_split
+    from vidsim.adapt.recipe import Unfit
 
     judged = set(read.ids)
     training = [one for one in stimuli if one.id in judged and one.split in {"train", "", None}]
@@ -133,16 +135,16 @@ def find_material(
         if lacking:
             raise VidsimError(f"{len(lacking)} of {len(training)} stimuli have no caption, the first is {lacking[0]!r}")
     ids = [one.id for one in training]
-    share = recipe.run.validation
-    fit, held = validation_split(ids, share, recipe.run.split_seed) if share else (ids, ())
+    fit, held = _split(ids, recipe)
     order = {name: place for place, name in enumerate(ids)}
     trials = read.triplets
     chosen = [sorted(part, key=order.__getitem__) for part in (fit, held)]
     made = Material(trials.restrict(chosen[0]), trials.restrict(chosen[1]) if held else None)
     if made.validation is not None and not len(made.validation):
-        raise VidsimError(
+        raise Unfit(
+            "run.validation",
             f"none of {len(trials)} trials lies wholly among the {len(held)} validation stimuli, so nothing can choose "
-            "an epoch; set run.validation to a larger share, or to 0"
+            "an epoch; set run.validation to a larger share, or to 0",
         )
     more = () if unlabelled is None else tuple(find_unlabelled(unlabelled, root, judged, captions=reads))
     if reads:
@@ -150,6 +152,20 @@ def find_material(
         return replace(made, captions=captions, unlabelled=tuple(one.id for one in more))
     cache, more = _frames(resolved, _located(stimuli.take(ids), source), more, root, workers)
     return replace(made, frames=cache.get, clips=cache.digest, unlabelled=more)
+
+
+def _split(ids: "Sequence[str]", recipe: "Recipe") -> "tuple[Sequence[str], Sequence[str]]":
+    """Split stimuli into those to fit and those that choose the epoch."""
+    from vidsim.adapt.recipe import Unfit
+    from vidsim.data.splits import validation_split
+
+    share = recipe.run.validation
+    if not share:
+        return ids, ()
+    try:
+        return validation_split(ids, share, recipe.run.split_seed)
+    except VidsimError as error:
+        raise Unfit("run.validation", f"run.validation: {error}; or set it to 0") from error
 
 
 def _located(stimuli: "StimulusSet", source: Path | None) -> "StimulusSet":

@@ -139,6 +139,23 @@ def _older(own: Path, best: Path) -> bool:
     return there and best.stat().st_mtime_ns >= own.stat().st_mtime_ns
 
 
+def drop_finished(state: Path, folder: Path) -> None:
+    """Remove the state of a run that was killed between its adapter's coming into place and the state's removal.
+
+    Parameters
+    ----------
+    state : Path
+        The file, which may be missing. That of a run that is not finished stays.
+    folder : Path
+        Where the run's adapter is.
+    """
+    from vidsim.adapt.state import is_of
+
+    made = _manifest(folder)
+    if made is not None and is_of(state, made.curve):
+        state.unlink(missing_ok=True)
+
+
 def refill(trainer: "Trainer", folder: Path) -> "Manifest":
     """Fill a trainer with the weights that it has left before.
 

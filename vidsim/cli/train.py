@@ -14,6 +14,10 @@ from vidsim.errors import VidsimError
 if TYPE_CHECKING:
     from vidsim.adapt.recipe import Recipe
     from vidsim.embeddings import Embeddings
+    from vidsim.encoders.base import EncoderCard
+
+LONGEST = 128
+"""Characters of an adapter's name: files and tables are named after it, and file systems take 255."""
 
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A TOML file, or the name of a recipe that comes with vidsim.")
@@ -80,8 +84,7 @@ def train(
     """  # noqa: DOC501
     from vidsim.adapt.drafts import remove_abandoned
     from vidsim.adapt.manifest import adapters_of, check_name
-    from vidsim.adapt.recipe import read_recipe
-    from vidsim.adapt.trainable import refuse_untrainable
+    from vidsim.adapt.recipe import naming, read_recipe
     from vidsim.cli.encoders import resolve
     from vidsim.cli.material import facts_of, find_judged, find_material
     from vidsim.cli.seeds import unfinished
@@ -91,15 +94,15 @@ def train(
     place = root_of(root)
     told = _changed(read_recipe(recipe), method, epochs, seeds)
     check_name(name)
+    _refuse_long(name)
     folder = adapters_of(place) / name
     check_tensorboard(tensorboard)
     remove_abandoned(folder.parent)
     if folder.exists() and not unfinished(folder) and not force:
         raise VidsimError(f"an adapter {name!r} is in {place!r} already; --force replaces it, or give another --name")
-    if unlabelled is not None and not told.loss.retention:
-        raise VidsimError(f"--unlabelled {unlabelled!r} has no effect without loss.retention in the recipe")
-    card = catalog.card(told.encoder)
-    refuse_untrainable(card)
+    with naming(recipe):
+        card = _trainable(told, place)
+    _refuse_idle(told, card, source, unlabelled)
     catalog.resolve_device_name(device)
     read, stimuli = find_judged(judgments, place, participants)
     resolved = resolve(card, checkpoint=os.fspath(checkpoint) if checkpoint else None, revision=revision)
@@ -107,11 +110,12 @@ def train(
     from vidsim.adapt.evaluation import ceiling_of
     from vidsim.adapt.trainer import Trainer
     from vidsim.analysis.quality import plain
-    from vidsim.cli.seeds import finished, keep_best, names_of, refill
+    from vidsim.cli.seeds import drop_finished, finished, keep_best, names_of, refill
     from vidsim.cli.trained import Run, evaluate_runs, find_baselines, named, only, summary, tell, write_cards
     from vidsim.cli.training import watch
 
-    material = find_material(told, resolved, read, stimuli, source, place, workers_of(workers), unlabelled)
+    with naming(recipe):
+        material = find_material(told, resolved, read, stimuli, source, place, workers_of(workers), unlabelled)
     material = replace(material, facts=facts_of(judgments, participants, read, material))
     names = names_of(name, told.run.seeds)
     done = finished(folder, names, told, resolved, material, force=force)
@@ -125,7 +129,9 @@ def train(
         made, state = folder.with_name(own), folder.parent / f".{own}.state.safetensors"
         if restart:
             state.unlink(missing_ok=True)
-        trainer = Trainer(told, resolved, material, seed=seed, device=device, transform=transform)
+        drop_finished(state, made)
+        with naming(recipe):
+            trainer = Trainer(told, resolved, material, seed=seed, device=device, transform=transform)
         transform = trainer.transform
         first = trainer.accelerator.is_main_process
         if not runs and first:
@@ -148,6 +154,44 @@ def train(
         made = Run(folder, keep_best(folder, best), None)
         write_cards(made, [run.manifest.curve for run in runs], named(evaluation, name, best))
     show.emit(plain(answer)) if json else tell(answer, evaluation, place)
+
+
+def _refuse_long(name: str) -> None:
+    if len(name) > LONGEST:
+        raise VidsimError(f"--name has {len(name)} characters; expected at most {LONGEST}")
+
+
+def _refuse_idle(recipe: "Recipe", card: "EncoderCard", source: Path | None, unlabelled: str | None) -> None:
+    """Refuse options that have no effect."""
+    if unlabelled is not None and not recipe.loss.retention:
+        raise VidsimError(f"--unlabelled {unlabelled!r} has no effect without loss.retention in the recipe")
+    if source is not None and card.modality == "text":
+        raise VidsimError(
+            f"--source {os.fspath(source)!r} has no effect with {card.name}, which reads captions and sees no videos; "
+            "leave it out"
+        )
+
+
+def _trainable(recipe: "Recipe", root: str) -> "EncoderCard":
+    """Find the card of a recipe's encoder, which can be trained."""
+    from vidsim.adapt.manifest import find_adapter, read_manifest
+    from vidsim.adapt.recipe import Unfit
+    from vidsim.adapt.trainable import refuse_untrainable
+    from vidsim.encoders import catalog
+
+    name = recipe.encoder
+    folder = find_adapter(root, name)
+    if folder is not None:
+        base = read_manifest(folder).base["encoder"]
+        raise Unfit(
+            "encoder", f"encoder {name!r} is an adapter, which cannot be trained further; name its base, {base!r}"
+        )
+    try:
+        card = catalog.card(name)
+        refuse_untrainable(card)
+    except VidsimError as error:
+        raise Unfit("encoder", f"encoder: {error}") from error
+    return card
 
 
 def _changed(recipe: "Recipe", method: str, epochs: int | None, seeds: str | None) -> "Recipe":

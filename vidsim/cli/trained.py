@@ -98,7 +98,7 @@ def evaluate_runs(
 
 
 def write_cards(run: Run, curves: Sequence[Sequence[Mapping[str, Any]]], evaluation: "Evaluation | None") -> None:
-    """Write the curve and the model card into an adapter's folder.
+    """Write the curve, where there is any to draw, and the model card into an adapter's folder.
 
     Parameters
     ----------
@@ -109,16 +109,15 @@ def write_cards(run: Run, curves: Sequence[Sequence[Mapping[str, Any]]], evaluat
     evaluation : Evaluation or None
         Its models are those that the card lists.
     """
+    from vidsim.adapt.evaluation import drawable
     from vidsim.adapt.manifest import CARD, CURVE
     from vidsim.cli.output import write_out
     from vidsim.report.curve import curve_plot
     from vidsim.report.train import model_card
 
     select = run.manifest.recipe.get("run", {}).get("select")
-    files = {
-        CURVE: curve_plot(curves, select, evaluation=evaluation),
-        CARD: model_card(run.manifest, evaluation).encode(),  # the last: `vidsim.cli.seeds.unfinished` looks for it
-    }
+    files = {CURVE: curve_plot(curves, select, evaluation=evaluation)} if any(map(drawable, curves)) else {}
+    files[CARD] = model_card(run.manifest, evaluation).encode()  # the last: `vidsim.cli.seeds.unfinished` looks for it
     for name, content in files.items():
         write_out(run.folder / name, lambda file, content=content: file.write(content), force=True, option="the file")
 
@@ -169,6 +168,7 @@ def summary(
     """
     from vidsim.adapt.baselines import NAMED
     from vidsim.adapt.evaluation import kept_row
+    from vidsim.report.train import early
 
     select = None if evaluation is None else recipe.run.select
     rows: list[dict[str, Any]] = []
@@ -180,6 +180,7 @@ def summary(
                 "seed": made.seed,
                 "parameters": made.parameters,
                 "epoch": kept_row(made.curve, select)["epoch"],
+                "stopped": early(made) or None,
                 **_measured(evaluation, made.name),
                 "curve": list(made.curve),
             }
@@ -237,19 +238,23 @@ def tell(answer: Mapping[str, Any], evaluation: "Evaluation | None", root: str) 
         Artefact root.
     """
     for row in answer["runs"]:
-        epochs = f"epoch {row['epoch']} of {row['curve'][-1]['epoch']} kept"
-        typer.echo(f"{row['adapter']}: {row['parameters']:,} weights trained, seed {row['seed']}, {epochs}")
+        last = row["curve"][-1]["epoch"]
+        epochs = f", epoch {row['epoch']} of {last} kept" if last else ""
+        epochs += f"; {row['stopped']}" if row["stopped"] else ""
+        typer.echo(f"{row['adapter']}: {row['parameters']:,} weights trained, seed {row['seed']}{epochs}")
     if evaluation is not None:
         _tell_scores(evaluation)
     if len(answer["runs"]) > 1:
-        typer.echo(
-            f"{answer['name']} is {answer['best']['adapter']}, the best of {len(answer['runs'])} on validation stimuli"
-        )
+        which, where = ("first", "") if evaluation is None else ("best", " on validation stimuli")
+        typer.echo(f"{answer['name']} is {answer['best']['adapter']}, the {which} of {len(answer['runs'])}{where}")
     typer.echo(f"use it as an encoder: vidsim extract --encoder {answer['name']} --root {quote(root)}")
 
 
 def _tell_scores(evaluation: "Evaluation") -> None:
-    typer.echo(f"on {evaluation.stimuli} validation stimuli, {evaluation.trials:,} trials (95 % over stimuli):")
+    from vidsim.report.train import counted
+
+    trials = counted(evaluation.trials, "trial")
+    typer.echo(f"on {evaluation.stimuli} validation stimuli, {trials} (95 % over stimuli):")
     rows: list[tuple[str, ...]] = []
     for name, own in evaluation.models.items():
         told = [f"{number(own.scores[metric])} {_within(own.intervals[metric])}".rstrip() for metric in SHOWN]

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SCORES = ("rho", "two_way", "three_way")
 """Validation scores that are told."""
 
+LOSSES = {"soft": ("soft",), "triplet": ("triplet",), "rsa": ("rsa",), "hybrid": ("triplet", "rsa")}
+"""Parts of each kind of loss, told also where an epoch or a step has none."""
+
 OFTEN = 60.0
 """Seconds after which a log hears of a run again, in the middle of a long epoch."""
 
@@ -35,6 +38,10 @@ class Lines:
         What an epoch holds.
     ceiling : float
         Rho that a perfect model would have, told beside rho; NaN where it is not known.
+    losses : sequence of str
+        Losses to tell even where nothing was compared.
+    patience : int
+        Epochs without a better score after which the run ends; 0 for never.
     processes : int
         Processes that share an epoch's steps.
     quiet : bool
@@ -42,9 +49,17 @@ class Lines:
     """
 
     def __init__(
-        self, *, counts: "Counts", ceiling: float = float("nan"), processes: int = 1, quiet: bool = False
+        self,
+        *,
+        counts: "Counts",
+        ceiling: float = float("nan"),
+        losses: Sequence[str] = (),
+        patience: int = 0,
+        processes: int = 1,
+        quiet: bool = False,
     ) -> None:
         self._counts, self._ceiling, self._processes, self._quiet = counts, ceiling, processes, quiet
+        self._losses, self._patience = losses, patience
         self._bar: Progress | None = None
         self._epochs = self._steps = self._done = 0
         self._start = self._told = 0.0
@@ -77,10 +92,17 @@ class Lines:
         self._start = self._told = time.monotonic()
         if self._quiet:
             return
+        if not epochs:
+            typer.echo(f"{name}: seed {seed}, a fitted transform, without training", err=True)
+            return
+        from vidsim.report.train import counted
+
         again = f", from epoch {done + 1} on" if done else ""
         one = self._counts
-        holds = f"{one.forwards:,} forward passes, {one.trials:,} trials and {one.pairs:,} judged pairs each"
-        typer.echo(f"{name}: seed {seed}, {epochs} epochs of {steps} steps, {holds}{again}", err=True)
+        holds = f"{counted(one.trials, 'trial')} and {counted(one.pairs, 'judged pair')}"
+        of = f"{counted(epochs, 'epoch')} of {counted(steps, 'step')}, {counted(one.forwards, 'forward pass')}"
+        what = f"{of} each (the first: {holds})" if epochs > 1 else f"{of}, {holds}"
+        typer.echo(f"{name}: seed {seed}, {what}{again}", err=True)
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -109,7 +131,7 @@ class Lines:
         now = time.monotonic()
         if self._quiet or (self._bar is None and now - self._told < OFTEN):
             return
-        told = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        told = ", ".join(self._told_losses(losses, 3))
         step = min((number + 1) * self._processes, self._steps)
         made = (self._done - self._began) * self._steps + step
         left = _span((now - self._start) / made * ((self._epochs - self._began) * self._steps - made))
@@ -136,17 +158,26 @@ class Lines:
         self._told = time.monotonic()
         spent = self._told - self._start
         left = spent / (self._done - self._began) * (self._epochs - self._done)
-        told = [f"{name} {value:.4f}" for name, value in row["losses"].items()]
+        told = self._told_losses(row["losses"], 4)
         for name in (name for name in SCORES if row.get(name) is not None):
             perfect = f" (perfect: {self._ceiling:.3f})" if name == "rho" and self._ceiling == self._ceiling else ""
             told.append(f"validation {name} {row[name]:.3f}{perfect}")
         if row["seconds"]:
             told.append(f"{self._counts.forwards / row['seconds']:,.0f} stimuli/s")
-        told += [f"{row['seconds']:.1f} s", f"{_span(left)} left" if left else "done"]
+        over = 0 < self._patience <= row["epoch"] - best and left > 0
+        told += [f"{row['seconds']:.1f} s", f"{_span(left)} left" if left and not over else "done"]
         mark = " (best)" if best == row["epoch"] else ""
         typer.echo(f"epoch {row['epoch']}/{self._epochs}: {', '.join(told)}{mark}", err=True)
+        if over:
+            typer.echo(f"epoch {best} stays the best: optimiser.patience = {self._patience} ends the run", err=True)
         if self._bar is not None:
             self._bar.reset(self._bar.task_ids[0], epoch=row["epoch"] + 1, losses="")
+
+    def _told_losses(self, losses: Mapping[str, float], digits: int) -> list[str]:
+        """Write losses down, with a dash where there was nothing to compare."""
+        from vidsim.report.text import number
+
+        return [f"{name} {number(losses.get(name), digits)}" for name in dict.fromkeys((*self._losses, *losses))]
 
 
 class Watchers:
@@ -196,10 +227,19 @@ def watch(trainer: "Trainer", *, ceiling: float, tensorboard: Path | None) -> "G
         For the run.
     """
     counts, first = trainer.batches.counts(), trainer.accelerator.is_main_process
-    processes = trainer.accelerator.num_processes
+    recipe, processes = trainer.recipe, trainer.accelerator.num_processes
     with ExitStack() as stack:
         watchers: list[Watcher] = [
-            stack.enter_context(Lines(counts=counts, ceiling=ceiling, processes=processes, quiet=not first)),
+            stack.enter_context(
+                Lines(
+                    counts=counts,
+                    ceiling=ceiling,
+                    losses=LOSSES[recipe.loss.kind],
+                    patience=recipe.optimiser.patience,
+                    processes=processes,
+                    quiet=not first,
+                )
+            ),
         ]
         if tensorboard is not None and first:
             from vidsim.adapt.schedule import learning_rate
@@ -208,7 +248,7 @@ def watch(trainer: "Trainer", *, ceiling: float, tensorboard: Path | None) -> "G
             log = TensorBoard(
                 tensorboard.expanduser(),
                 forwards=counts.forwards,
-                rate=partial(learning_rate, trainer.recipe.optimiser),
+                rate=partial(learning_rate, recipe.optimiser),
                 processes=processes,
             )
             watchers.append(stack.enter_context(log))

@@ -40,8 +40,7 @@ def validation_split(ids: Sequence[str], share: float = 0.2, seed: int = 42) -> 
     names = sorted(ids)
     held = int(np.ceil(len(names) * share))
     if not 0 < held < len(names):
-        raise VidsimError(
-            f"a share of {share:g} of {len(names)} stimuli leaves one part empty; expected between 0 and 1"
-        )
+        legal = f"above 0 and at most {(len(names) - 1) / len(names):g}" if len(names) > 1 else "2 stimuli or more"
+        raise VidsimError(f"a share of {share:g} of {len(names)} stimuli leaves one part empty; expected {legal}")
     order = np.random.RandomState(seed).permutation(len(names))
     return tuple(names[i] for i in order[held:]), tuple(names[i] for i in order[:held])

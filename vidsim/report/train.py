@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vidsim.adapt.evaluation import Evaluation, Measured, kept_row
+from vidsim.adapt.evaluation import Evaluation, Measured, drawable, kept_row
 from vidsim.adapt.manifest import CURVE, WEIGHTS, Manifest
 from vidsim.encoders import catalog
 from vidsim.report.markdown import escape
@@ -17,13 +17,43 @@ if TYPE_CHECKING:
 SHOWN = {"rho": "rho", "rho2": "rho squared", "two_way": "two-way", "three_way": "three-way"}
 """Metrics of the card, and what they are called."""
 
-EPOCH = {"steps": "steps", "forwards": "forward passes", "trials": "trials", "pairs": "judged pairs"}
-"""What an epoch holds, and what it is called."""
+EPOCH = {"steps": "step", "forwards": "forward pass", "trials": "trial", "pairs": "judged pair"}
+"""What an epoch holds, and what one of it is called."""
 
 LICENCES = frozenset(
     {"apache-2.0", "mit", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0", "cc0-1.0", "bsd-3-clause"}
 )
 """Those that a model card names by these words; others are given as their own name."""
+
+
+def counted(count: int, one: str) -> str:
+    """Write a number of things.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    one : str
+        What one of them is called.
+
+    Returns
+    -------
+    str
+        In the plural but for one.
+
+    Examples
+    --------
+    >>> counted(1, "trial"), counted(1200, "forward pass")
+    ('1 trial', '1,200 forward passes')
+    """
+    many = "" if count == 1 else "es" if one.endswith("s") else "s"
+    return f"{count:,} {one}{many}"
+
+
+def early(manifest: Manifest) -> str:
+    """Say why a run ended before its last epoch; nothing where it did not, or where that was not noted yet."""
+    why = manifest.data.get("stopped")
+    return f"stopped before the end of {counted(manifest.recipe['optimiser']['epochs'], 'epoch')}: {why}" if why else ""
 
 
 def baselines_of(evaluation: Evaluation) -> list[str]:
@@ -121,16 +151,16 @@ def _about(manifest: Manifest, card: "EncoderCard") -> str:
 def _data(manifest: Manifest) -> str:
     data = manifest.data
     name = escape(str(data.get("judgments", "not named")))
-    people = f" by {data['people']:,} participants" if data.get("people") else ""
+    people = f" by {counted(data['people'], 'participant')}" if data.get("people") else ""
     chosen = f", those that `{data['participants']}` names" if data.get("participants") else ""
     stimuli = f" among {data['stimuli']:,} stimuli" if data.get("stimuli") else ""
-    lines = [f"- Judgments: {name}. Trained on {data['trials']:,} trials{stimuli}{people}{chosen}."]
+    lines = [f"- Judgments: {name}. Trained on {counted(data['trials'], 'trial')}{stimuli}{people}{chosen}."]
     if data.get("predicted"):
         lines.append(f"- They were {escape(data['predicted'])}.")
     if data.get("validation_trials"):
         lines.append(
-            f"- Validation: {data['validation_trials']:,} trials among {data['validation_stimuli']:,} other stimuli, "
-            "on none of which it was trained"
+            f"- Validation: {counted(data['validation_trials'], 'trial')} among {data['validation_stimuli']:,} other "
+            "stimuli, on none of which it was trained"
             + ("; they chose the epoch." if _chosen(manifest) else ".")
             + (" The same people judged both." if _people(manifest) else "")
         )
@@ -145,10 +175,9 @@ def _data(manifest: Manifest) -> str:
 def _scores(manifest: Manifest, evaluation: Evaluation | None) -> str:
     own = _own(manifest, evaluation)
     if evaluation is None or own is None:
-        return (
-            "No stimuli were held out, so nothing is known about how it does on others; the last epoch was kept.\n\n"
-            f"![Losses by epoch]({CURVE})"
-        )
+        known = "No stimuli were held out, so nothing is known about how it does on others"
+        known += "; the last epoch was kept." if _chosen(manifest) else "."
+        return f"{known}\n\n![Losses by epoch]({CURVE})" if drawable(manifest.curve) else known
     names = list(dict.fromkeys([*baselines_of(evaluation), *evaluation.models]))
     rows = [("model", *SHOWN.values()), ("---", *("---:",) * len(SHOWN))]
     for name in names:
@@ -156,7 +185,8 @@ def _scores(manifest: Manifest, evaluation: Evaluation | None) -> str:
         rows.append((shown, *(_cell(evaluation.models[name], metric) for metric in SHOWN)))
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     lines = [
-        f"On {evaluation.stimuli} validation stimuli: {evaluation.pairs:,} judged pairs, {evaluation.trials:,} trials. "
+        f"On {evaluation.stimuli} validation stimuli: {counted(evaluation.pairs, 'judged pair')}, "
+        f"{counted(evaluation.trials, 'trial')}. "
         "In brackets 95 % intervals by bootstrap over stimuli. Chance is 0.500 two-way and 0.333 three-way.",
         table,
     ]
@@ -188,7 +218,8 @@ def _scores(manifest: Manifest, evaluation: Evaluation | None) -> str:
             f"The {' and the '.join(chosen)} {'was' if len(chosen) == 1 else 'were'} chosen on these stimuli, so the "
             "adapter's own scores are somewhat too good; judge it on stimuli that took no part."
         )
-    lines.append(f"![Losses and validation scores by epoch]({CURVE})")
+    if drawable(manifest.curve):
+        lines.append(f"![Losses and validation scores by epoch]({CURVE})")
     return "\n\n".join(lines)
 
 
@@ -238,13 +269,19 @@ def _recipe(manifest: Manifest) -> str:
     kept = kept_row(manifest.curve, manifest.recipe.get("run", {}).get("select"))
     spent = sum(row["seconds"] for row in manifest.curve)
     one = manifest.data.get("epoch", {})
-    holds = ", ".join(f"{one[what]:,} {name}" for what, name in EPOCH.items() if what in one)
+    holds = ", ".join(counted(one[what], name) for what, name in EPOCH.items() if what in one)
+    stopped = early(manifest)
     versions = ", ".join(f"{escape(name)} {escape(version)}" for name, version in manifest.versions.items())
     return "\n\n".join(
         [
             "\n".join(f"| {' | '.join(row)} |" for row in rows),
-            f"Epoch {kept['epoch']} of {manifest.curve[-1]['epoch']} was kept; training took {spent:,.0f} s. "
-            + (f"An epoch has {holds}. " if holds and _chosen(manifest) else "")
+            (
+                f"Epoch {kept['epoch']} of {manifest.curve[-1]['epoch']} was kept; training took {spent:,.0f} s. "
+                if _chosen(manifest)
+                else "It was fitted, without training. "
+            )
+            + (f"It {stopped}. " if stopped else "")
+            + (f"The first epoch had {holds}. " if holds and _chosen(manifest) else "")
             + "Every epoch's losses and scores are in `vidsim.json`.",
             f"Versions: {versions}.",
         ]
