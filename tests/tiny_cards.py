@@ -1,4 +1,7 @@
-"""Cards of one's own: two that are whole, and how they are written."""
+"""Cards of one's own: two that are whole, how they are written, and how they are refused."""
+
+from vidsim.encoders import catalog
+from vidsim.errors import VidsimError
 
 WHOLE = """
 name = "my-videomae"
@@ -32,3 +35,11 @@ options = { mean = 0, std = 1.0, trained_size = 160 }
 def write(folder, text, name="mine.toml"):
     (folder / name).write_text(text)
     return folder / name
+
+
+def use_it():
+    """Refuse the one card there is, with the reason for which it is left out."""
+    (offer,) = catalog.own_cards().left_out
+    assert offer.card is None
+    assert set(catalog.cards()) == set(catalog.CARDS)
+    raise VidsimError(offer.reason)

@@ -1,7 +1,7 @@
 """Mistakes in cards of one's own are told in one line, with the key and what is legal."""
 
 import pytest
-from tiny_cards import CNN, WHOLE, write
+from tiny_cards import CNN, WHOLE, use_it, write
 
 from vidsim.encoders import catalog
 from vidsim.errors import VidsimError
@@ -27,7 +27,7 @@ layers = { pattern = "0.model.encoder.layer.{i}", depth = 3 }
 def test_a_family_has_its_poolings(card, wrong, legal, cards):
     write(cards, f'pooling = "{wrong}"\n{card}')
     with pytest.raises(VidsimError, match=f"mine.toml: pooling expected one of {legal}, '{wrong}' came"):
-        catalog.cards()
+        use_it()
     write(cards, f'pooling = "mean"\n{card}')
     assert list(catalog.cards().values())[-1].pooling == "mean"
 
@@ -39,7 +39,7 @@ def test_cls_of_video_text_is_its_token_in_front(prefix, legal, cards):
         assert catalog.card("x").pooling == "cls"
         return
     with pytest.raises(VidsimError, match="pooling 'cls' takes a token in front of the patches"):
-        catalog.cards()
+        use_it()
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_cards_of_video_cnns(old, new, told, cards):
         assert catalog.card("my-x3d").width == 0
         return
     with pytest.raises(VidsimError, match=told):
-        catalog.cards()
+        use_it()
 
 
 def test_a_card_folder_of_nobody_is_told(monkeypatch):
@@ -196,16 +196,20 @@ def test_a_wrong_card_is_told_with_file_key_and_what_is_legal(old, new, message,
     assert WHOLE.count(old) == 1
     path = write(cards, WHOLE.replace(old, new))
     with pytest.raises(VidsimError, match=message) as told:
-        catalog.cards()
+        use_it()
     assert str(told.value).startswith(f"{path}: ")
     assert "\n" not in str(told.value)
 
 
 def test_two_cards_of_one_name_are_refused(cards):
     first = write(cards, WHOLE, "a.toml")
-    write(cards, WHOLE.replace("my-videomae", "My-VideoMAE"), "b.toml")
-    with pytest.raises(VidsimError, match=rf"b\.toml: name 'My-VideoMAE' is that of {first}; expected another name"):
-        catalog.cards()
+    second = write(cards, WHOLE.replace("my-videomae", "My-VideoMAE"), "b.toml")
+    assert [offer.reason for offer in catalog.own_cards().left_out] == [
+        f"{first}: name 'my-videomae' is that of {second}; expected another name",
+        f"{second}: name 'My-VideoMAE' is that of {first}; expected another name",
+    ]
+    with pytest.raises(VidsimError, match=rf"a\.toml: name 'my-videomae' is that of {second}"):
+        catalog.card("MY-VIDEOMAE")
 
 
 @pytest.mark.parametrize("init", ["dtype = 'float16'", "config = 3", "nonsense = 1"])

@@ -1,13 +1,15 @@
 """Encoders that installed packages add, with families of their own."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from tiny_cards import use_it
 
-from vidsim.encoders import catalog, user_cards
+from vidsim.encoders import catalog, package_cards
 from vidsim.encoders.base import EncoderCard, Sampling
 from vidsim.errors import VidsimError
 
@@ -77,26 +79,30 @@ def test_a_package_adds_an_encoder_and_its_family(what, package):
 
 
 def test_nobodys_packages_are_not_looked_at_twice(cards):
-    assert not user_cards._offered()
-    assert user_cards._from_packages() == []
+    assert package_cards._offering() == []
+    assert package_cards.read_packages(catalog.CARDS) == []
 
 
 @pytest.mark.parametrize(
     ("code", "what", "message"),
     [
-        ("", "somebodys:missing", "entry point mine = 'somebodys:missing' cannot be loaded: AttributeError: "),
+        (
+            "",
+            "somebodys:missing",
+            "entry point mine = 'somebodys:missing' of package somebodys cannot be loaded: AttributeError: ",
+        ),
         ("import nothing_of_that_name", "somebodys:CARD", "cannot be loaded: ModuleNotFoundError: No module named"),
-        ("CARD = 7", "somebodys:CARD", "cannot be loaded: TypeError: 'int' object is not iterable"),
+        ("CARD = 7", "somebodys:CARD", "gives 7; expected an EncoderCard, several, or"),
         (
             "CARD = ['timesformer']",
             "somebodys:CARD",
-            "gives 'timesformer'; expected EncoderCards with a name and layers",
+            "gives 'timesformer'; expected an EncoderCard, several, or a function that returns them",
         ),
         (PACKAGE.replace("mean-colour", "LaBSE"), "somebodys:CARD", "name 'LaBSE' is that of a built-in encoder"),
         (
             PACKAGE.replace('layer="rgb"', 'layer="hsv"'),
             "somebodys:CARD",
-            "default_layer of mean-colour is 'hsv', which",
+            "card mean-colour: default_layer expected one of the layers, 'hsv' came",
         ),
     ],
 )
@@ -104,19 +110,25 @@ def test_a_package_that_offers_something_else_is_named(code, what, message, pack
     site = package(what)
     (site / "somebodys" / "__init__.py").write_text(code)
     with pytest.raises(VidsimError, match=message) as told:
-        catalog.cards()
-    assert str(told.value).startswith("entry point mine")
+        use_it()
+    assert re.match(r"entry point mine = 'somebodys:\w+' of package somebodys[:, ]", str(told.value))
 
 
 @pytest.mark.parametrize(
     ("family", "message"),
     [
-        ("colours", "no family 'colours' for mean-colour; expected one of image, .*, or module:Class of a package"),
+        (
+            "colours",
+            "card mean-colour: family expected one of .*image, .*, or module:Class of a package, 'colours' came",
+        ),
         (
             "somebodys.color:MeanColour",
-            "family 'somebodys.color:MeanColour' of mean-colour cannot be loaded: No module",
+            "family 'somebodys.color:MeanColour' of mean-colour cannot be loaded: ModuleNotFoundError: No",
         ),
-        ("somebodys.colour:Mean", "family 'somebodys.colour:Mean' of mean-colour cannot be loaded: module"),
+        (
+            "somebodys.colour:Mean",
+            "family 'somebodys.colour:Mean' of mean-colour cannot be loaded: AttributeError: module",
+        ),
     ],
 )
 def test_a_family_that_is_not_there_is_named(family, message, package):

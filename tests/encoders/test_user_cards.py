@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny_cards import CNN, WHOLE, write
+from tiny_cards import CNN, WHOLE, use_it, write
 
-from vidsim.encoders import catalog, user_cards
+from vidsim.encoders import card_rules, catalog, user_cards
 from vidsim.encoders.base import EncoderCard, Sampling
 from vidsim.errors import VidsimError
 
@@ -80,12 +80,12 @@ def test_a_model_of_one_file_does_not_take_the_file_of_the_one_it_is_like(checkp
 
 def test_the_built_in_cards_options_are_those_a_card_may_have():
     for row in catalog.CARDS.values():
-        legal = {key for key, (_, families) in user_cards.OPTIONS.items() if row.family in families}
+        legal = {key for key, (_, families) in card_rules.OPTIONS.items() if row.family in families}
         assert set(row.options) - {"package"} <= legal, row.name
         for key in set(row.options) - {"package"}:
-            value, (kind, _) = row.options[key], user_cards.OPTIONS[key]
-            assert user_cards.CHECKS[kind](list(value) if isinstance(value, tuple) else value), (row.name, key)
-    assert {family for _, families in user_cards.OPTIONS.values() for family in families} <= set(catalog.FAMILIES)
+            value, (kind, _) = row.options[key], card_rules.OPTIONS[key]
+            assert card_rules.CHECKS[kind](list(value) if isinstance(value, tuple) else value), (row.name, key)
+    assert {family for _, families in card_rules.OPTIONS.values() for family in families} <= set(catalog.FAMILIES)
 
 
 @pytest.mark.parametrize("like", ["VideoMAE", "videomae-Base-finetuned-kinetics"])
@@ -100,10 +100,10 @@ def test_a_video_cnn_says_how_its_frames_are_normalised(cards):
     for old, told in (("mean = 0, ", "mean is missing"), ("std = 1.0, ", "std is missing")):
         write(cards, CNN.replace(old, ""))
         with pytest.raises(VidsimError, match=f"options.{told}; expected a number"):
-            catalog.cards()
+            use_it()
     write(cards, CNN.replace("std = 1.0", "std = 0"))
     with pytest.raises(VidsimError, match=r"options\.std expected a number above 0, 0 came"):
-        catalog.cards()
+        use_it()
 
 
 def test_layers_by_name(cards):

@@ -42,7 +42,8 @@ def find_card(name: str, root: str) -> "EncoderCard":
         from difflib import get_close_matches
 
         near = get_close_matches(name, [one.name for one in adapters(root)], 1)
-        if near and name.lower() not in {known.lower() for known in catalog.cards()}:
+        catalog.own_cards().refuse(name)
+        if near:
             raise VidsimError(f"no encoder named {name!r}; did you mean the adapter {near[0]!r}?") from None
         raise
 

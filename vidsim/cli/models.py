@@ -63,7 +63,10 @@ def models(
         else:
             typer.echo("\n".join(_card(card)))
         return
-    cards = [*catalog.cards().values(), *_adapters(root_of(root))]
+    own = catalog.own_cards()
+    for offer in own.left_out:
+        _leave_out(offer.reason)
+    cards = [*catalog.CARDS.values(), *own.cards.values(), *_adapters(root_of(root))]
     family = _one_of("--family", family, [_family(card) for card in cards])
     modality = _one_of("--modality", modality, [card.modality for card in cards])
     chosen = [
@@ -105,8 +108,12 @@ def _adapters(root: str) -> "list[EncoderCard]":
         try:
             found.append(card_of(read_manifest(folder), folder))
         except VidsimError as error:
-            typer.echo(f"left out: {show.printable(' '.join(str(error).split()))}", err=True)
+            _leave_out(str(error))
     return found
+
+
+def _leave_out(reason: str) -> None:
+    typer.echo(f"left out: {show.printable(' '.join(reason.split()))}", err=True)
 
 
 def _family(card: "EncoderCard") -> str:
@@ -120,6 +127,7 @@ def _named(name: str, root: str) -> "EncoderCard":
     try:
         return find_card(name, root)
     except VidsimError:
+        catalog.own_cards().refuse(name)
         cards = catalog.cards().values()
         for option, there in (("--family", {c.family for c in cards}), ("--modality", {c.modality for c in cards})):
             if name.lower() in there:

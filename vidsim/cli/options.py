@@ -63,10 +63,37 @@ def workers_of(given: int | None) -> int:
 
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+
+
+def checkpoint_of(text: str) -> Path:
+    """Read the place of a checkpoint.
+
+    Parameters
+    ----------
+    text : str
+        Folder or file.
+
+    Returns
+    -------
+    Path
+        The same.
+
+    Raises
+    ------
+    VidsimError
+        If it is empty, as an unset variable of the shell is: the current folder would be taken.
+    """
+    if not text.strip():
+        raise VidsimError(f"--checkpoint {text!r} is empty; expected a folder, or a zoo's file, or leave it out")
+    return Path(text)
+
+
 Checkpoint = Annotated[
     Path | None,
     typer.Option(
-        help="Folder with the encoder's checkpoint (config.json, model.safetensors) or a zoo's file, instead of a hub."
+        parser=checkpoint_of,
+        metavar="PATH",
+        help="Folder with the encoder's checkpoint (config.json, model.safetensors) or a zoo's file, instead of a hub.",
     ),
 ]
 Revision = Annotated[str | None, typer.Option(help="Commit of the hub checkpoint; the card's by default.")]

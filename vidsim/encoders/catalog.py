@@ -20,6 +20,7 @@ from vidsim.encoders.cards import (
 )
 from vidsim.encoders.checkpoint import Resolved, hash_config, hash_weights, needed_beside_weights, read_json
 from vidsim.encoders.locate import locate
+from vidsim.encoders.own_cards import OwnCards, read_own_cards
 from vidsim.errors import VidsimError
 
 __all__ = ["ALIASES", "CARDS", "Resolved", "card", "cards", "load", "resolve", "resolve_device", "select_layers"]
@@ -70,16 +71,30 @@ def cards() -> Mapping[str, EncoderCard]:
     Returns
     -------
     mapping of str to EncoderCard
-        By name.
+        By name; those of the user's that cannot be used are left out (`own_cards` says why).
 
     Raises
     ------
     VidsimError
-        If a card of the user's is not right.
+        If ``VIDSIM_CARDS`` names a folder that is not there.
     """
-    from vidsim.encoders.user_cards import read_cards
+    return {**CARDS, **own_cards().cards}
 
-    return {**CARDS, **read_cards(CARDS, ALIASES)}
+
+def own_cards() -> OwnCards:
+    """Return the user's own cards, from files and packages.
+
+    Returns
+    -------
+    OwnCards
+        Those that can be used, and why the others cannot.
+
+    Raises
+    ------
+    VidsimError
+        If ``VIDSIM_CARDS`` names a folder that is not there.
+    """
+    return read_own_cards(CARDS, ALIASES)
 
 
 def card(name: str) -> EncoderCard:
@@ -98,7 +113,7 @@ def card(name: str) -> EncoderCard:
     Raises
     ------
     VidsimError
-        If there is none of this name (the nearest is suggested), or a card of the user's is not right.
+        If there is none of this name (the nearest is suggested), or the user's own of this name cannot be used.
 
     Examples
     --------
@@ -108,13 +123,15 @@ def card(name: str) -> EncoderCard:
     names = {known.lower(): known for known in CARDS} | {alias.lower(): full for alias, full in ALIASES.items()}
     if name.lower() in names:
         return CARDS[names[name.lower()]]
-    known = cards()
-    names |= {own.lower(): own for own in known}
+    found = own_cards()
+    names |= {own.lower(): own for own in found.cards}
     if name.lower() in names:
-        return known[names[name.lower()]]
+        return found.cards[names[name.lower()]]
+    found.refuse(name)
     near = get_close_matches(name.lower(), names, 1, 0.5)
-    hint = f"did you mean {names[near[0]]!r}?" if near else f"there are {', '.join(known)}"
-    raise VidsimError(f"no encoder named {name!r}; {hint}")
+    hint = f"did you mean {names[near[0]]!r}?" if near else f"there are {', '.join((*CARDS, *found.cards))}"
+    more = f" ({len(found.left_out)} left out, vidsim models says why)" if found.left_out else ""
+    raise VidsimError(f"no encoder named {name!r}; {hint}{more}")
 
 
 def select_layers(of: EncoderCard, layers: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -244,14 +261,21 @@ def load(resolved: Resolved, *, device: str = "auto") -> Encoder:
     Raises
     ------
     VidsimError
-        If the device is not there, or the checkpoint does not fit the card: every difference names both values.
+        If the device is not there, the checkpoint does not fit the card (every difference names both values), or the
+        family of another package raises anything or makes no encoder.
     """
     from vidsim.encoders.prepared import refuse_other_steps  # imports numpy, which listing models does not need
 
     where = resolve_device(device)
     refuse_other_steps(resolved)
-    family = _class(resolved.card)
-    return family(resolved.card if resolved.card.checkpoint is None else resolved, where)
+    card = resolved.card
+    given = card if card.checkpoint is None else resolved
+    module, name, _ = _family(card)
+    if card.family not in FAMILIES:
+        from vidsim.encoders.package_family import make_encoder
+
+        return make_encoder(card, given, where)
+    return getattr(import_module(module), name)(given, where)
 
 
 def resolve_device(device: str) -> str:
@@ -342,16 +366,6 @@ def _shaping(of: EncoderCard) -> dict[str, Any]:
     indifferent = NOT_SHAPING if of.family in FAMILIES else ()
     found = {"architecture": of.architecture, **of.options}
     return {key: value for key, value in found.items() if value is not None and key not in indifferent}
-
-
-def _class(of: EncoderCard) -> Any:
-    module, name, _ = _family(of)
-    if of.family in FAMILIES:
-        return getattr(import_module(module), name)
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise VidsimError(f"family {of.family!r} of {of.name} cannot be loaded: {error}") from error
 
 
 def _pooling(of: EncoderCard, wanted: str | None) -> Pooling:

@@ -1,125 +1,69 @@
-"""Cards of one's own: models that vidsim does not know, as TOML files or from another installed package.
+"""Cards of one's own as TOML files: models of a known family that vidsim does not know.
 
-A TOML file holds one card. It lies in ``~/.config/vidsim/cards``, or in a folder named by ``VIDSIM_CARDS``. A package
-offers cards, and families, through the entry point group ``vidsim.encoders``.
+A file holds one card. It lies in ``~/.config/vidsim/cards``, or in a folder named by ``VIDSIM_CARDS``.
 """
 
 import os
 import re
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn, get_args
 
 from vidsim.encoders.base import EncoderCard, Pooling, Sampling
+from vidsim.encoders.card_rules import (
+    ADDRESS,
+    CHECKS,
+    DEEPEST,
+    HUB_ID,
+    IN_LAYERS,
+    IN_PREPARED,
+    KEYS,
+    MOST_LAYERS,
+    NAME,
+    OF_LOADING,
+    OPTIONS,
+    UNEVEN,
+    beyond_json,
+)
 from vidsim.encoders.checkpoint import expand
+from vidsim.encoders.offer import Offer
 from vidsim.errors import VidsimError
-
-GROUP = "vidsim.encoders"
-"""Entry points of packages that offer encoders: each leads to cards, or to a function that returns them."""
-
-TEXT, WHOLE, NUMBER, NAMES = "a string", "a whole number above 0", "a number above 0", "a list of strings"
-COUNT, LEVEL = "a whole number, 0 or above", "a number, 0 or above"
-TRUTH, TABLE, THREE = "true or false", "a table", "a list of three whole numbers above 0"
-COLOURS, FILTER = "a list of three numbers, for red, green and blue", "a Pillow filter from 0 to 5"
-
-KEYS: Mapping[str, str] = {
-    **dict.fromkeys(("name", "like", "family", "checkpoint", "revision", "architecture", "default_layer"), TEXT),
-    **dict.fromkeys(("pooling", "licence", "source"), TEXT),
-    **dict.fromkeys(("frames", "windows", "size", "parameters"), WHOLE),
-    "width": COUNT,
-    "fps": NUMBER,
-    "lora_targets": NAMES,
-    "layers": "a list of strings, or a table of pattern, depth and last",
-    "options": TABLE,
-}
-"""Keys of a card, and what each expects."""
-
-_FRAMES = ("video_transformer", "image")
-_PROCESSED = (*_FRAMES, "video_text", "vision_language")
-
-OPTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "prefix_tokens": (COUNT, (*_FRAMES, "video_text")),
-    "heads": (NAMES, (*_FRAMES, "sentence")),
-    "unused": (NAMES, _FRAMES),
-    "init": (TABLE, _FRAMES),
-    "forward": (TABLE, _FRAMES),
-    "processor": (TEXT, _PROCESSED),
-    "prepared": (TABLE, _PROCESSED),
-    "trained_size": (WHOLE, (*_FRAMES, "video_cnn")),
-    "file": (TEXT, ("video_cnn",)),
-    "mean": (LEVEL, ("video_cnn",)),
-    "std": (NUMBER, ("video_cnn",)),
-    "plain": (TRUTH, ("sentence",)),
-    "embedding_width": (WHOLE, ("sentence",)),
-    "patches": (THREE, ("vision_language",)),
-}
-"""Options of a card: what each expects, and the families that ask for it."""
-
-IN_LAYERS: Mapping[str, str] = {"pattern": TEXT, "depth": WHOLE, "last": NAMES}
-IN_PREPARED: Mapping[str, str] = {"mean": COLOURS, "std": COLOURS, "factor": NUMBER, "resample": FILTER}
-
-OF_LOADING = ("architecture", "folder", "heads", "optional")
-"""Arguments of the function that makes a class of transformers, which are none of the class."""
-
-UNEVEN = ("video_cnn", "video_text")
-"""Families whose layers differ in width."""
-
-CHECKS: Mapping[str, Callable[[Any], bool]] = {
-    TEXT: lambda value: isinstance(value, str) and bool(value.strip()),
-    WHOLE: lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
-    NUMBER: lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"),
-    NAMES: lambda value: isinstance(value, list) and all(isinstance(item, str) and item for item in value),
-    COUNT: lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
-    LEVEL: lambda value: not isinstance(value, bool) and (value == 0 or CHECKS[NUMBER](value)),
-    TRUTH: lambda value: isinstance(value, bool),
-    TABLE: lambda value: isinstance(value, dict),
-    COLOURS: lambda value: isinstance(value, list | tuple) and len(value) == 3 and all(map(_is_number, value)),
-    FILTER: lambda value: isinstance(value, int) and not isinstance(value, bool) and value in range(6),
-    THREE: lambda value: isinstance(value, list) and len(value) == 3 and all(map(CHECKS[WHOLE], value)),
-    KEYS["layers"]: lambda value: bool(value) and (isinstance(value, dict) or CHECKS[NAMES](value)),
-}
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-ADDRESS = re.compile(r"https://[^\s/]+/\S+")
 
 PIPELINE = "sentence_embedding"
 """The last layer of every sentence encoder."""
 
 
-def read_cards(
-    known: Mapping[str, EncoderCard], aliases: Mapping[str, str] = MappingProxyType({})
-) -> dict[str, EncoderCard]:
-    """Read the user's cards, from files and from packages.
+def read_files(known: Mapping[str, EncoderCard], aliases: Mapping[str, str] = MappingProxyType({})) -> list[Offer]:
+    """Read the user's card files; one that is not right keeps no other from being used.
 
     Parameters
     ----------
     known : mapping of str to EncoderCard
-        The built-in cards: their names are taken, their families and options are the legal ones.
+        The built-in cards: their families and options are the legal ones.
     aliases : mapping of str to str
-        Further names of theirs, which are taken too.
+        Further names of theirs.
 
     Returns
     -------
-    dict of str to EncoderCard
-        By name, files before packages.
+    list of Offer
+        One a file.
 
     Raises
     ------
     VidsimError
-        If a card is not right: the file or package, the key, and what would be legal.
+        If ``VIDSIM_CARDS`` names a folder that is not there.
     """
-    taken = {name.lower(): "a built-in encoder" for name in (*known, *aliases)}
-    cards: dict[str, EncoderCard] = {}
-    found = [(os.fspath(path), read_card(path, known, aliases)) for path in card_files()] + _from_packages()
-    for place, card in found:
-        if (owner := taken.get(card.name.lower())) is not None:
-            raise VidsimError(f"{place}: name {card.name!r} is that of {owner}; expected another name")
-        taken[card.name.lower()] = place
-        cards[card.name] = card
-    return cards
+    offers: list[Offer] = []
+    for path in card_files():
+        place, called = os.fspath(path), path.stem
+        try:
+            card = read_card(path, known, aliases)
+        except VidsimError as error:
+            offers.append(Offer(place, called, _name_in(path), reason=str(error)))
+        else:
+            offers.append(Offer(place, called, card.name, card))
+    return offers
 
 
 def card_folders() -> tuple[Path, ...]:
@@ -186,14 +130,42 @@ def read_card(
     import tomllib  # most people have no card, and should not wait for it
 
     try:
-        given = tomllib.loads(path.read_text("utf-8"))
+        if not path.is_file():  # a pipe would be waited for
+            raise VidsimError(f"{os.fspath(path)}: is no file; expected a card in TOML")
+        given = tomllib.loads(path.read_text("utf-8-sig"))  # some editors begin a file with a mark
     except (OSError, ValueError) as error:
         raise VidsimError(f"{os.fspath(path)}: cannot be read as TOML: {error}") from error
-    return _Reader(path, given, known, aliases).card()
+    except RecursionError as error:
+        raise VidsimError(
+            f"{os.fspath(path)}: cannot be read as TOML: tables or lists are nested too deep; "
+            f"expected at most {DEEPEST} inside one another"
+        ) from error
+    return Reader(path, given, known, aliases).card()
 
 
-class _Reader:
-    """Turn what a file holds into a card."""
+def _name_in(path: Path) -> str | None:
+    """Find the name of a card in a file that may be no TOML."""
+    try:
+        found = re.search(r"""^\s*name\s*=\s*["']([^"'\n]+)["']""", path.read_text("utf-8-sig"), re.MULTILINE)
+    except (OSError, ValueError):
+        return None
+    return found[1] if found else None
+
+
+class Reader:
+    """Turn what a file holds, or what a package's card says, into a card.
+
+    Parameters
+    ----------
+    path : Path
+        The file; of a package's card its place, for messages.
+    given : dict
+        Values by `KEYS`.
+    known : mapping of str to EncoderCard
+        The built-in cards.
+    aliases : mapping of str to str
+        Further names of theirs.
+    """
 
     def __init__(
         self, path: Path, given: dict[str, Any], known: Mapping[str, EncoderCard], aliases: Mapping[str, str]
@@ -206,6 +178,18 @@ class _Reader:
         self.families = {row.family: row for row in known.values() if row.checkpoint is not None}
 
     def card(self) -> EncoderCard:
+        """Return the card.
+
+        Returns
+        -------
+        EncoderCard
+            It has what the card that it is like says beyond it.
+
+        Raises
+        ------
+        VidsimError
+            If a key is unknown, missing or wrong.
+        """
         self._check(self.given, KEYS)
         name = self._given("name", None, "expected the name that the command line will know")
         if not NAME.fullmatch(name):
@@ -276,6 +260,8 @@ class _Reader:
                     self._fail(f"layers.{key}", f"is missing; expected {IN_LAYERS[key]}")
             if "{i}" not in layers["pattern"]:
                 self._fail("layers.pattern", f"expected {{i}} where the number stands, {layers['pattern']!r} came")
+            if layers["depth"] > MOST_LAYERS:
+                self._fail("layers.depth", f"expected at most {MOST_LAYERS:,} layers, {layers['depth']} came")
             found = tuple(layers["pattern"].replace("{i}", str(i)) for i in range(layers["depth"]))
             found = (*found, *layers.get("last", ()))
         else:
@@ -328,7 +314,7 @@ class _Reader:
         if checkpoint.startswith((".", "~", "/")) or Path(checkpoint).is_absolute():
             try:
                 return os.fspath((self.path.parent / Path(checkpoint).expanduser()).resolve())
-            except RuntimeError as error:  # a home folder of nobody here
+            except (RuntimeError, OSError, ValueError) as error:  # a home folder of nobody here, links in a ring, a NUL
                 self._fail("checkpoint", f"expected a path that can be followed, {checkpoint!r} came ({error})")
         right = ADDRESS.fullmatch(checkpoint) if one_file else HUB_ID.fullmatch(checkpoint)
         if not right or (not one_file and re.search(r"--|\.\.", checkpoint)):  # the hub has no such names
@@ -354,6 +340,8 @@ class _Reader:
                 self._fail(f"options.{key}", f"expected {legal[key]}, {value!r} came")
             found[key] = tuple(value) if isinstance(value, list) else value
         self._check(self.given.get("options", {}).get("prepared", {}), IN_PREPARED, "options.prepared.")
+        if wrong := beyond_json(self.given.get("options", {}), "options"):
+            self._fail(*wrong)
         for key in found.get("init", {}):
             if key in OF_LOADING:
                 self._fail(f"options.init.{key}", "is not for the class of the model; expected an argument of that")
@@ -380,49 +368,3 @@ class _Reader:
 
     def _fail(self, key: str, what: str) -> NoReturn:
         raise VidsimError(f"{os.fspath(self.path)}: {key} {what}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
-
-
-def _from_packages() -> list[tuple[str, EncoderCard]]:
-    if not _offered():
-        return []
-    from importlib.metadata import entry_points
-
-    found: list[tuple[str, EncoderCard]] = []
-    for point in entry_points(group=GROUP):
-        place = f"entry point {point.name} = {point.value!r}"
-        try:
-            offered: Any = point.load()
-            offered = offered() if callable(offered) else offered
-            cards: list[Any] = [offered] if isinstance(offered, EncoderCard) else list(offered)
-        except Exception as error:  # another package's code may fail in any way
-            said = " ".join(str(error).split())
-            raise VidsimError(f"{place} cannot be loaded: {type(error).__name__}: {said}") from error
-        for card in cards:
-            if not isinstance(card, EncoderCard) or not NAME.fullmatch(card.name) or not card.layers:
-                raise VidsimError(f"{place} gives {card!r}; expected EncoderCards with a name and layers")
-            if card.default_layer not in card.layers:
-                raise VidsimError(f"{place}: default_layer of {card.name} is {card.default_layer!r}, which is no layer")
-            found.append((place, card))
-    return found
-
-
-def _offered() -> bool:
-    """Say whether any installed package offers encoders; importlib.metadata alone would take .1 s to say no."""
-    for place in sys.path:
-        try:
-            entries = list(os.scandir(place or "."))
-        except OSError:
-            continue
-        for entry in entries:
-            if entry.name.endswith((".dist-info", ".egg-info")):
-                try:
-                    text = Path(entry.path, "entry_points.txt").read_text("utf-8")
-                except OSError:
-                    continue
-                if f"[{GROUP}]" in text.replace(" ", ""):
-                    return True
-    return False
