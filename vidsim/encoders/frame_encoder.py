@@ -1,9 +1,13 @@
 """Frame encoders: what models that take decoded frames have in common."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+import os
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
@@ -44,6 +48,7 @@ class FramedEncoder:
         self.device = device
         self.preprocess = preprocess
         self.model: Any
+        self._has_run = False
 
     @property
     def provenance(self) -> Mapping[str, object]:
@@ -108,16 +113,36 @@ class FramedEncoder:
         Raises
         ------
         VidsimError
-            If the clips have another number of frames than the card says, or frames of another size.
+            If the clips have another number of frames than the card says, or frames of another size; or if the network
+            cannot run as its checkpoint and its card have it.
         """
         self.check_frames(batch)
-        return collect(
-            self.model,
-            layers,
-            lambda: self.forward(self.preprocess.normalise(batch.to(self.device))),
-            lambda layer, output: self.pooled(layer, output, len(batch)),
-            reduce,
-        )
+        with self._trying_out():
+            return collect(
+                self.model,
+                layers,
+                lambda: self.forward(self.preprocess.normalise(batch.to(self.device))),
+                lambda layer, output: self.pooled(layer, output, len(batch)),
+                reduce,
+            )
+
+    @contextmanager
+    def _trying_out(self) -> Generator[None]:
+        """Tell in one line what keeps a network from its first pass: a configuration may be built and yet not run."""
+        try:
+            yield
+        except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+            said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+            lacking = isinstance(error, torch.OutOfMemoryError) or "alloc" in said.lower()
+            if self._has_run or lacking:
+                raise
+            where = os.fspath(self.resolved.folder or "")
+            beside = ", and size and options in its card that fit it" if self.resolved.own else ""
+            raise VidsimError(
+                f"{self.card.name} cannot run with the checkpoint in {where!r}: {said}; expected config.json as "
+                f"published{beside}"
+            ) from error
+        self._has_run = True
 
     def forward(self, pixels: Float[Tensor, "b ..."]) -> Any:
         """Run the model on normalised clips."""
@@ -151,6 +176,18 @@ def check_width(card: EncoderCard, found: Mapping[str, int]) -> None:
             )
 
 
+def _refuse_other_arguments(card: EncoderCard, model: Any) -> None:
+    """Refuse what a card gives each pass beside the frames, if the model has no such argument: it may be swallowed."""
+    named = inspect.signature(model.forward).parameters.values()
+    legal = [one.name for one in named if one.kind is not one.VAR_KEYWORD and one.name != model.main_input_name]
+    for key in card.options.get("forward", {}):
+        if key not in legal:
+            raise VidsimError(
+                f"{card.name} has options.forward.{key} in its card, which {type(model).__name__} does not take beside "
+                f"its frames; expected {'one of ' + ', '.join(legal) if legal else 'none'}"
+            )
+
+
 class FrameEncoder(FramedEncoder):
     """Load a checkpoint of the transformers library that fits its card, and encode clips with it.
 
@@ -176,6 +213,7 @@ class FrameEncoder(FramedEncoder):
         model = load_strictly(
             card.architecture, safe_folder(resolved), heads=options.get("heads", ()), **options.get("init", {})
         )
+        _refuse_other_arguments(card, model)
         for part in options.get("unused", ()):
             find_modules(model, [part])
             parent, _, name = part.rpartition(".")

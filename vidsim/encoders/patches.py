@@ -13,7 +13,17 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from vidsim.encoders.base import Modality
-from vidsim.encoders.preprocess import CLIP_MEAN, CLIP_STD, HARMLESS, Preprocess, read_colours, read_factor
+from vidsim.encoders.preprocess import (
+    CLIP_MEAN,
+    CLIP_STD,
+    HARMLESS,
+    LARGEST_SIDE,
+    Preprocess,
+    read_colours,
+    read_factor,
+    read_filter,
+    refuse_half_truths,
+)
 from vidsim.encoders.short_side import PROCESSOR, ShortSide
 from vidsim.errors import UnusableFile, VidsimError
 
@@ -95,8 +105,9 @@ class Patches:
         VidsimError
             If it names another class, or asks for a step that is not done here.
         """
+        refuse_half_truths(config)
         name = config.get("image_processor_type")
-        if name not in CLASSES:
+        if not isinstance(name, str) or name not in CLASSES:
             raise VidsimError(f"preprocessor class {name!r} is not known; expected Qwen2VLImageProcessor")
         odd = sorted(k for k, v in config.items() if k not in DEFAULTS.keys() | HARMLESS and v not in (None, False))
         if odd:
@@ -108,24 +119,14 @@ class Patches:
         off = [step for step in ("do_resize", "do_rescale", "do_normalize") if not known[step]]
         if off:
             raise VidsimError(f"preprocessor config has {off[0]} false; expected frames to be resized and normalised")
-        # older files of this class say min_pixels and max_pixels
-        least = known["min_pixels"] or known["size"].get("shortest_edge")
-        most = known["max_pixels"] or known["size"].get("longest_edge")
-        numbers = {key: known[key] for key in ("patch_size", "merge_size", "temporal_patch_size", "resample")}
-        wrong = [
-            f"{key} {value!r}"
-            for key, value in (*numbers.items(), ("fewest pixels", least), ("most pixels", most))
-            if not isinstance(value, int) or value < 1
-        ]
-        if wrong:
-            raise VidsimError(f"preprocessor config has {', '.join(wrong)}; expected whole numbers above 0")
+        least, most = _limits(known)
         return cls(
             patch=known["patch_size"],
             merge=known["merge_size"],
             temporal=known["temporal_patch_size"],
             least=least,
             most=most,
-            resample=known["resample"],
+            resample=read_filter(known["resample"]),
             factor=read_factor(known["rescale_factor"]),
             mean=read_colours(known["image_mean"], "image_mean"),
             std=read_colours(known["image_std"], "image_std", above=0.0),
@@ -241,6 +242,29 @@ class Patches:
             Tokens.
         """
         return height * width // (self.patch * self.merge) ** 2
+
+
+def _limits(known: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the fewest and the most pixels of a frame; refuse what is no whole number, here and of the patches."""
+    if not isinstance(known["size"], Mapping):
+        raise VidsimError(
+            f"preprocessor config has size {known['size']!r}; expected {{'shortest_edge': n, 'longest_edge': n}}, the "
+            "fewest and the most pixels of a frame"
+        )
+    # older files of this class say min_pixels and max_pixels
+    least: Any = known["min_pixels"] or known["size"].get("shortest_edge")
+    most: Any = known["max_pixels"] or known["size"].get("longest_edge")
+    numbers = {key: known[key] for key in ("patch_size", "merge_size", "temporal_patch_size")}
+    wrong = [
+        f"{key} {value!r}"
+        for key, value in (*numbers.items(), ("fewest pixels", least), ("most pixels", most))
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= LARGEST_SIDE**2
+    ]
+    if wrong:
+        raise VidsimError(
+            f"preprocessor config has {', '.join(wrong)}; expected whole numbers above 0 and up to {LARGEST_SIDE**2:,}"
+        )
+    return least, most
 
 
 def read_steps(config: Mapping[str, object], architecture: str | None, modality: Modality) -> Preprocess | Patches:

@@ -116,6 +116,12 @@ SUFFIXES = ("VideoProcessor", "FeatureExtractor", "ImageProcessorFast", "ImagePr
 LARGEST = sys.float_info.max
 """JSON knows larger numbers, and infinite ones."""
 
+LARGEST_SIDE = 16_384
+"""Pixels: no model sees a larger frame, and Pillow would try to make any that a file asks for."""
+
+TRUTHS = frozenset({"offset", "default_to_square"})
+"""Keys that are true or false, beside those that begin with do_."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocess:
@@ -186,6 +192,7 @@ class Preprocess:
         VidsimError
             If it names a class that is not known here, or asks for a step that is not done here.
         """
+        refuse_half_truths(config)
         family = _family(config, architecture)
         done = USED | family.keys()
         odd = sorted(k for k, v in config.items() if k not in done | HARMLESS and v is not None and v is not False)
@@ -201,12 +208,12 @@ class Preprocess:
             raise VidsimError("preprocessor config has an offset without do_rescale; expected both, or neither")
         mean = read_colours(known["image_mean"], "image_mean") if known["do_normalize"] else (0.0, 0.0, 0.0)
         square = bool(config.get("default_to_square", "shortest_edge" not in cast("Any", family.get("size", {}))))
-        shortest_edge, exact = _resized(known["size"], square, "size") if known["do_resize"] else (None, None)
+        shortest_edge, exact = read_size(known["size"], square, "size") if known["do_resize"] else (None, None)
         return cls(
             shortest_edge=shortest_edge,
             exact=exact,
-            resample=_whole(known.get("resample", 2), "resample"),
-            crop=_resized(known.get("crop_size"), True, "crop_size")[1] if known["do_center_crop"] else None,
+            resample=read_filter(known.get("resample", 2)),
+            crop=read_size(known.get("crop_size"), True, "crop_size")[1] if known["do_center_crop"] else None,
             factor=read_factor(known["rescale_factor"]) if known["do_rescale"] else 1.0,
             mean=(mean[0] + 1, mean[1] + 1, mean[2] + 1) if known["offset"] else mean,
             std=read_colours(known["image_std"], "image_std", above=0.0) if known["do_normalize"] else (1.0, 1.0, 1.0),
@@ -315,14 +322,54 @@ def _family(config: Mapping[str, object], architecture: str | None) -> Mapping[s
 
 def _vjepa2_size(known: Mapping[str, object]) -> Mapping[str, int]:
     """Follow V-JEPA 2's processor, which sets the size by the crop, whatever its file says."""
-    _, crop = _resized(known["crop_size"], True, "crop_size")
+    _, crop = read_size(known["crop_size"], True, "crop_size")
     if crop is None:
         raise VidsimError(f"preprocessor config has crop_size {known['crop_size']!r}; expected a height and a width")
     return {"shortest_edge": int(crop[0] * 256 / 224)}
 
 
-def _resized(size: object, square: bool, key: str) -> tuple[int | None, tuple[int, int] | None]:
-    """Read a size: a number, a pair, or one of the two mappings; return (shortest edge, None) or (None, (h, w))."""
+def refuse_half_truths(config: Mapping[str, object]) -> None:
+    """Refuse a step that is neither asked for nor left out: the word "no" would count as true.
+
+    Parameters
+    ----------
+    config : mapping
+        What a processor's file says.
+
+    Raises
+    ------
+    VidsimError
+        If a key that is true or false has another value.
+    """
+    for key, value in config.items():
+        if (key.startswith("do_") or key in TRUTHS) and not isinstance(value, bool | None):
+            raise VidsimError(f"preprocessor config has {key} {value!r}; expected true or false")
+
+
+def read_size(size: object, square: bool, key: str) -> tuple[int | None, tuple[int, int] | None]:
+    """Read a size: a number, a pair, or one of the two mappings.
+
+    Parameters
+    ----------
+    size : object
+        What a processor's file says, in pixels.
+    square : bool
+        Whether a bare number means both edges, rather than the shortest.
+    key : str
+        Under which name.
+
+    Returns
+    -------
+    edge : int, optional
+        The shortest edge.
+    sides : (int, int), optional
+        Height and width, where there is no such edge.
+
+    Raises
+    ------
+    VidsimError
+        If it is no size, or one larger than any frame.
+    """
     edge: int | None = None
     sides: tuple[int, int] | None = None
     match size:
@@ -339,18 +386,35 @@ def _resized(size: object, square: bool, key: str) -> tuple[int | None, tuple[in
         case _:
             pass
     # True is an int as well
-    if all(not isinstance(pixels, bool) and pixels > 0 for pixels in sides or (edge or 0,)):
+    if all(not isinstance(pixels, bool) and 0 < pixels <= LARGEST_SIDE for pixels in sides or (edge or 0,)):
         return edge, sides
     raise VidsimError(
-        f"preprocessor config has {key} {size!r}; expected a number of pixels above 0, {{'shortest_edge': n}} or "
-        "{'height': n, 'width': n}"
+        f"preprocessor config has {key} {size!r}; expected a number of pixels above 0 and up to {LARGEST_SIDE:,}, "
+        "{'shortest_edge': n} or {'height': n, 'width': n}"
     )
 
 
-def _whole(value: object, key: str) -> int:
-    if isinstance(value, int) and value in range(6):
-        return int(value)
-    raise VidsimError(f"preprocessor config has {key} {value!r}; expected a Pillow filter from 0 to 5")
+def read_filter(value: object) -> int:
+    """Read what a processor resizes with.
+
+    Parameters
+    ----------
+    value : object
+        What its file says.
+
+    Returns
+    -------
+    int
+        Pillow's filter.
+
+    Raises
+    ------
+    VidsimError
+        If there is none of that number.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value in range(6):
+        return value
+    raise VidsimError(f"preprocessor config has resample {value!r}; expected a Pillow filter from 0 to 5")
 
 
 def read_factor(value: object) -> float:

@@ -26,6 +26,9 @@ PIPELINE = "sentence_embedding"
 HEADS = ("cls.", "lm_head.")
 """Prefixes of weights of pretraining heads, which no layer needs."""
 
+WIDTHS = frozenset({"embedding_dimension", "word_embedding_dimension"})
+"""Names, new and old, of the width of tokens in a pooling's configuration."""
+
 CAPTIONS_AT_ONCE = 64
 """Captions in a forward pass; sorted by length, so that little of it is padding."""
 
@@ -74,7 +77,7 @@ class SentenceEncoder:
         except Exception as error:  # what its files ask for is built by many modules, which fail in their own ways
             said = " ".join(str(error).split()) or type(error).__name__
             raise VidsimError(
-                f"{os.fspath(folder)!r} cannot be loaded as a sentence-transformers pipeline: {said}"
+                f"{os.fspath(folder)!r} cannot be loaded as a sentence-transformers pipeline: {said}; download it again"
             ) from error
         self.model: Any = model.eval().requires_grad_(requires_grad=False)
         embedding_width = int(card.options.get("embedding_width", card.width))
@@ -89,7 +92,8 @@ class SentenceEncoder:
         self.normalises = any(type(module).__name__ == "Normalize" for module in self.model)
         # the pipeline's own encode() puts its default prompt in front of every text
         self.prompt: str | None = self.model.prompts.get(self.model.default_prompt_name) or None
-        self._limit_length()
+        self._limit_length(transformer)
+        self._try_out(folder)
 
     @property
     def provenance(self) -> Mapping[str, object]:
@@ -165,8 +169,7 @@ class SentenceEncoder:
         return found
 
     def _forward(self, captions: list[str], layers: Sequence[str]) -> dict[str, Float[ndarray, "captions width"]]:
-        tokens = self.model.preprocess(captions, prompt=self.prompt)
-        tokens = {name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in tokens.items()}
+        tokens = self._tokens(captions)
         mask = tokens["attention_mask"][:, :, None].float()
         output: dict[str, Tensor] = {}
 
@@ -189,18 +192,47 @@ class SentenceEncoder:
             found[PIPELINE] = output[PIPELINE].to("cpu", torch.float32).numpy()
         return found
 
+    def _tokens(self, captions: list[str]) -> dict[str, Any]:
+        tokens = self.model.preprocess(captions, prompt=self.prompt)
+        return {name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in tokens.items()}
+
     def _size(self, name: str) -> int | None:
         # a pipeline may begin with something else than one transformer, such as CLIP
         return getattr(getattr(getattr(self.model[0], "model", None), "config", None), name, None)
 
-    def _limit_length(self) -> None:
+    def _limit_length(self, folder: Path) -> None:
+        tokenizer = self.model.tokenizer
+        longest: Any = tokenizer.model_max_length
+        if not isinstance(longest, int | float) or isinstance(longest, bool) or not longest >= 1:
+            raise VidsimError(
+                f"{os.fspath(folder / 'sentence_bert_config.json')!r} has max_seq_length {longest!r} (or its "
+                "tokenizer_config.json that model_max_length); expected a whole number above 0; download it again"
+            )
         # old tokenizers name no length, and RoBERTa counts positions from behind its padding's number: a long text
         # would fall off the end of the table
         tables = [module for module in self.model.modules() if hasattr(module, "position_embeddings")]
         first = max((int(getattr(table, "padding_idx", -1)) + 1 for table in tables), default=0)
-        tokenizer = self.model.tokenizer
         if positions := self._size("max_position_embeddings"):  # none, where they are relative
-            tokenizer.model_max_length = min(tokenizer.model_max_length, positions - first)
+            tokenizer.model_max_length = min(longest, positions - first)
+
+    def _try_out(self, folder: Path) -> None:
+        """Run the pipeline on a word: it may be built and yet not run, or end before there is an embedding."""
+        try:
+            with torch.inference_mode():
+                found = self.model(self._tokens(["a"]))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # its modules fail in their own ways here too
+            said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+            raise VidsimError(
+                f"{self.card.name} cannot run with the checkpoint in {os.fspath(folder)!r}: {said}; expected its "
+                "configurations as published"
+            ) from error
+        if PIPELINE not in found:
+            raise VidsimError(
+                f"{os.fspath(folder / 'modules.json')!r} names no module that makes a {PIPELINE}; expected a Pooling "
+                "behind the Transformer; download it again"
+            )
 
 
 def _transformer_folder(folder: Path) -> Path:
@@ -215,6 +247,8 @@ def _transformer_folder(folder: Path) -> Path:
         )
     for module in modules:
         config = folder / str(module.get("path", "")) / "config.json"
+        if str(module["type"]).endswith(".Pooling") and not WIDTHS & read_json(config).keys():
+            raise VidsimError(f"{os.fspath(config)!r} has no {min(WIDTHS)}; expected its width; download it again")
         if str(module["type"]).endswith(".Dense"):
             activation = str(read_json(config).get("activation_function", "torch."))
             if not activation.startswith("torch."):  # the library would go on with another one

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from vidsim.encoders.preprocess import Preprocess
+from vidsim.encoders.preprocess import Preprocess, read_colours, read_size
+from vidsim.errors import VidsimError
 
 PROCESSOR = "ShortSideScale"
 """What a card's configuration names itself, where other checkpoints name their processor."""
@@ -36,12 +37,23 @@ class ShortSide(Preprocess):
         -------
         ShortSide
             The steps.
+
+        Raises
+        ------
+        VidsimError
+            If one of them is not that.
         """
-        side, crop, mean, std = (
-            *(config["size"]["shortest_edge"], config["crop_size"]),
-            *(float(config[key]) for key in ("image_mean", "image_std")),
+        # any checkpoint's file may name itself like this
+        side, _ = read_size(config.get("size"), False, "size")
+        _, crop = read_size(config.get("crop_size"), True, "crop_size")
+        if side is None or crop is None:
+            raise VidsimError(f"preprocessor config has size {config['size']!r}; expected {{'shortest_edge': n}}")
+        return cls(
+            shortest_edge=side,
+            crop=crop,
+            mean=read_colours(config.get("image_mean"), "image_mean"),
+            std=read_colours(config.get("image_std"), "image_std", above=0.0),
         )
-        return cls(shortest_edge=side, crop=(crop, crop), mean=(mean, mean, mean), std=(std, std, std))
 
     @property
     def provenance(self) -> Mapping[str, object]:
