@@ -7,6 +7,13 @@ from vidsim.adapt.adapter import attach, save
 from vidsim.adapt.manifest import WEIGHTS, Manifest, adapters_of, hash_file
 from vidsim.encoders import catalog
 
+BASE = {
+    **dict.fromkeys(("encoder", "pooling", "weights", "config"), "x"),
+    **dict.fromkeys(("checkpoint", "revision", "local")),
+    "preprocess": {},
+}
+"""Base of a manifest that only says something of its own."""
+
 
 def write_adapter(root, name, made, *, rank=2, head=None, width=0, data=None, scale=0.3):
     """Put an adapter of a published checkpoint among those of a root; return its folder and the encoder inside."""

@@ -25,7 +25,7 @@ def draft(folder, name, seconds):
 
 
 def write_manifest(folder, name):
-    folder.mkdir()
+    folder.mkdir(parents=True)
     empty = {"base": {}, "layer": "x", "head": 0, "files": {}, "recipe": {}, "data": {}, "versions": {}, "curve": []}
     Manifest(name=name, seed=0, parameters=1, **empty).write(folder)
 
@@ -78,8 +78,8 @@ def test_a_link_is_no_draft(tmp_path):
 
 def test_an_adapter_that_was_to_be_replaced_comes_back(tmp_path):
     made = draft(tmp_path, "cut", OLD)
-    write_manifest(made / "before", "mine")
-    (made / "before" / "README.md").write_text("edited by hand")
+    write_manifest(made / "before" / "mine", "the name that it had before it was renamed")
+    (made / "before" / "mine" / "README.md").write_text("edited by hand")
     aged(made, OLD)
     remove_abandoned(tmp_path)
     assert names(tmp_path) == ["mine"]
@@ -89,8 +89,8 @@ def test_an_adapter_that_was_to_be_replaced_comes_back(tmp_path):
 def test_an_adapter_that_was_replaced_does_not(tmp_path):
     write_manifest(tmp_path / "mine", "mine")
     made = draft(tmp_path, "done", OLD)
-    write_manifest(made / "before", "mine")
-    (made / "before" / "README.md").write_text("old")
+    write_manifest(made / "before" / "mine", "mine")
+    (made / "before" / "mine" / "README.md").write_text("old")
     aged(made, OLD)
     remove_abandoned(tmp_path)
     assert names(tmp_path) == ["mine"]
@@ -100,8 +100,8 @@ def test_an_adapter_that_was_replaced_does_not(tmp_path):
 def test_what_is_broken_or_missing_is_no_reason_to_stop(tmp_path):
     remove_abandoned(tmp_path / "nowhere")
     made = draft(tmp_path, "broken", OLD)
-    (made / "before").mkdir()
-    (made / "before" / "vidsim.json").write_text("{")
+    (made / "before" / "mine").mkdir(parents=True)
+    (made / "before" / "mine" / "README.md").write_text("no adapter")
     aged(made, OLD)
     remove_abandoned(tmp_path)
     assert names(tmp_path) == []

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 from scipy.stats import binomtest
+from tiny_adapters import BASE
 
 from vidsim.adapt.manifest import WEIGHTS, Manifest
 from vidsim.analysis.classify import Labelled, classify
@@ -209,7 +210,7 @@ def test_an_adapter_that_has_seen_test_videos_is_told(vidsim, root, splits):
     folder.mkdir(parents=True)
     test = [f"UCF-101/{name}" for name, t in zip(VIDEOS, TEST, strict=True) if t]
     train = [f"UCF-101/{name}" for name, t in zip(VIDEOS, TEST, strict=True) if not t]
-    nothing = {"base": {}, "recipe": {}, "versions": {}, "curve": [], "seed": 0, "parameters": 1, "head": 0}
+    nothing = {"base": BASE, "recipe": {}, "versions": {}, "curve": [], "seed": 0, "parameters": 1, "head": 0}
     manifest = Manifest(
         name="poor", layer="head", files={WEIGHTS: ""}, data={"fitted": [*train, *test[:3]], "validated": []}, **nothing
     )

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from tiny_adapters import BASE
 
 from vidsim.adapt.manifest import HEAD, WEIGHTS, Manifest
 from vidsim.cli.seen import seen_in_training, warn_seen
@@ -20,7 +21,7 @@ LINE = "seen in training: mine {}; expect less of others\n"
 def write_manifest(root, name, files=(WEIGHTS,), **data):
     folder = root / "adapters" / name
     folder.mkdir(parents=True)
-    nothing = {"base": {}, "recipe": {}, "versions": {}, "curve": [], "seed": 0, "parameters": 1, "head": 0}
+    nothing = {"base": BASE, "recipe": {}, "versions": {}, "curve": [], "seed": 0, "parameters": 1, "head": 0}
     Manifest(name=name, layer="x", files=dict.fromkeys(files, ""), data=data, **nothing).write(folder)
 
 

@@ -3,6 +3,7 @@
 An adapter is itself an encoder: extraction, alignment, indexes and search take it by its name.
 """
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vidsim.adapt.head import head_like
-from vidsim.adapt.manifest import GOLDEN, HEAD, HEAD_LAYER, WEIGHTS, read_manifest
+from vidsim.adapt.manifest import GOLDEN, HEAD, HEAD_LAYER, RESTORE, WEIGHTS, Kind, check_facts, read_manifest
 from vidsim.adapt.tower import trunk_of
 from vidsim.encoders import catalog
 from vidsim.encoders.base import Encoder, EncoderCard, Reduce
@@ -34,6 +35,9 @@ PREFIX = "base_model.model."
 """What PEFT puts in front of the names of the base's modules."""
 
 ADAPTER = "default"
+CONFIG = "adapter_config.json"
+"""What PEFT calls the configuration."""
+
 GOLDEN_CAPTION = "Two people sit at a table and talk; a third one laughs."
 GOLDEN_CLIP = (48, 64)
 """Height and width of the clip whose embedding is kept."""
@@ -263,7 +267,8 @@ class AdaptedEncoder:
     Raises
     ------
     VidsimError
-        If weights are missing, left over or changed, or the golden embedding is not what it was.
+        If weights are missing, left over, changed or not finite, the configuration is none that `attach` makes, or
+        the golden embedding is not what it was.
     """
 
     def __init__(self, resolved: Resolved, device: str) -> None:
@@ -275,16 +280,12 @@ class AdaptedEncoder:
         self.base = catalog.load(replace(resolved, card=base_card), device=device)
         self.layer = manifest.layer
         where = os.fspath(folder)
-        try:
-            state = load_file(folder / WEIGHTS) if WEIGHTS in manifest.files else {}
-            head = load_file(folder / HEAD) if manifest.head else {}
-            golden = load_file(folder / GOLDEN)["embedding"].numpy()
-            config = LoraConfig.from_pretrained(where) if state else None
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise VidsimError(f"the adapter in {where!r} cannot be read: {error}; train it again") from error
-        if not isinstance(config, LoraConfig | None):
-            raise VidsimError(f"the adapter in {where!r} is no LoRA, but {type(config).__name__}; train it again")
-        attached = _attach(self.base, config, head_like(head) if head else None)
+        state = _read_weights(folder / WEIGHTS) if WEIGHTS in manifest.files else {}
+        head = _read_weights(folder / HEAD) if manifest.head else {}
+        golden = _read_golden(folder / GOLDEN)
+        config = _read_config(folder / CONFIG) if state else None
+        mend = f"{os.fspath(folder / CONFIG)!r} was changed: {RESTORE}"
+        attached = _attach(self.base, config, head_like(head) if head else None, mend)
         attached.fill(state | {f"head.{name}": value for name, value in head.items()}, where)
         self.head = None if attached.head is None else attached.head.eval().requires_grad_(requires_grad=False)
         attached.trunk.eval().requires_grad_(requires_grad=False)
@@ -292,8 +293,9 @@ class AdaptedEncoder:
         near = found.shape == golden.shape and np.abs(found - golden).max() <= TOLERANCE * np.abs(golden).max()
         if not near:  # NaN is not
             raise VidsimError(
-                f"the adapter in {where!r} gives another embedding than when it was saved (of the caption or clip kept "
-                f"in {GOLDEN}); a library has changed: compare the versions in vidsim.json, or train it again"
+                f"the adapter in {where!r} gives another embedding than when it was saved (of the caption or clip "
+                f"whose embedding is in {GOLDEN}): a library computes otherwise (compare the versions in vidsim.json), "
+                f"or a file was changed; {RESTORE}"
             )
 
     @property
@@ -349,7 +351,67 @@ class AdaptedEncoder:
         return _encode_with_head(self.base, self.head, self.layer, batch, layers, reduce)
 
 
-def _attach(encoder: Encoder, config: LoraConfig | None, head: nn.Module | None) -> Attached:
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise VidsimError(f"{os.fspath(path)!r} of the adapter cannot be read: {error}; {RESTORE}") from error
+    for name, value in state.items():
+        if not value.isfinite().all():
+            raise VidsimError(f"{os.fspath(path)!r} has NaN or infinity in {name}, expected finite weights; {RESTORE}")
+    return state
+
+
+def _read_golden(path: Path) -> Float[ndarray, "..."]:
+    state = _read_weights(path)
+    if "embedding" not in state:
+        held = ", ".join(sorted(state)) or "nothing"
+        raise VidsimError(f"{os.fspath(path)!r} holds {held}, expected 'embedding'; {RESTORE}")
+    return state["embedding"].float().numpy()
+
+
+def _only(value: Any) -> Kind:
+    return json.dumps(value), lambda found: found == value
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+SETTINGS: Mapping[str, Kind] = {
+    "r": ("a whole number, at least 1", lambda value: type(value) is int and value >= 1),
+    "lora_alpha": ("a number above 0", lambda value: _number(value) and 0 < value < float("inf")),
+    "lora_dropout": ("a number, at least 0 and below 1", lambda value: _number(value) and 0 <= value < 1),
+    "target_modules": (
+        "a list of names",
+        lambda value: isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value),
+    ),
+}
+"""What `attach` chooses of PEFT's configuration, and `_read_config` reads."""
+
+NOTES = frozenset({"base_model_name_or_path", "revision", "peft_version", "inference_mode"})
+"""What shapes no embedding. All else is as PEFT has it by itself."""
+
+
+def _read_config(path: Path) -> LoraConfig:
+    """Read PEFT's configuration, and refuse what `attach` would not have chosen, which PEFT may ignore or trip over."""
+    where = repr(os.fspath(path))
+    try:
+        facts = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise VidsimError(f"{where} of the adapter cannot be read: {error}; {RESTORE}") from error
+    if not isinstance(facts, dict):
+        raise VidsimError(f"{where} is no JSON object; {RESTORE}")
+    plain = json.loads(json.dumps(LoraConfig().to_dict()))
+    # what another version of PEFT knows and leaves off says nothing
+    told = {key: value for key, value in facts.items() if key not in NOTES and (value or key in plain)}
+    check_facts(where, told, {**{key: _only(value) for key, value in plain.items() if key in told}, **SETTINGS})
+    return LoraConfig(**{key: facts[key] for key in SETTINGS}, inference_mode=True)
+
+
+def _attach(
+    encoder: Encoder, config: LoraConfig | None, head: nn.Module | None, mend: str = "mend adapter.targets"
+) -> Attached:
     trunk = trunk_of(encoder)
     attached = Attached(trunk, None if head is None else head.to(next(trunk.parameters()).device), config)
     try:
@@ -363,7 +425,7 @@ def _attach(encoder: Encoder, config: LoraConfig | None, head: nn.Module | None)
                     module.forward = MethodType(_plain_lora, module)
     except ValueError as error:
         raise VidsimError(
-            f"{encoder.card.name} has no such linear layers: {str(error).splitlines()[0]}; mend adapter.targets"
+            f"{encoder.card.name} has no such linear layers: {str(error).splitlines()[0]}; {mend}"
         ) from error
     for value in attached.trainable().values():
         value.requires_grad_()

@@ -11,12 +11,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vidsim.adapt.manifest import MANIFEST, NAME, read_manifest
-from vidsim.errors import VidsimError
+from vidsim.adapt.manifest import MANIFEST
 
 PREFIX = ".draft-"
 BEFORE = "before"
-"""What a draft calls the folder that is replaced."""
+"""Where a draft keeps the folder that is replaced, under its own name."""
 
 ABANDONED_SECONDS = 3600.0
 """Nobody writes in a draft in which nothing has changed for so long: it takes seconds."""
@@ -40,7 +39,8 @@ def replaced(folder: Path) -> Generator[Path]:
         made = Path(draft) / "made"
         made.mkdir()
         yield made
-        before = Path(draft) / BEFORE
+        before = Path(draft) / BEFORE / folder.name
+        before.parent.mkdir()
         try:
             if folder.exists():
                 folder.rename(before)
@@ -77,8 +77,8 @@ def _changed(draft: Path, now: float) -> float:
 
 def _put_back(before: Path, folder: Path) -> None:
     try:
-        name = read_manifest(before).name if (before / MANIFEST).is_file() else ""
-        if NAME.fullmatch(name) and not (folder / name).exists():
-            before.rename(folder / name)
-    except (OSError, VidsimError):
+        for own in list(before.glob("*")):
+            if (own / MANIFEST).is_file() and not (folder / own.name).exists():
+                own.rename(folder / own.name)
+    except OSError:
         return

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,65 @@ FITTED, VALIDATED = "fitted", "validated"
 
 FAMILY = "vidsim.adapt.adapter:AdaptedEncoder"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SHOWN = 60
+"""Characters of a value that errors show."""
+
+RESTORE = "restore it from where the adapter came from, or train again"
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_text, value))
+
+
+Kind = tuple[str, Callable[[Any], bool]]
+"""What a fact must be: in words, and as a test."""
+
+_TEXT: Kind = ("text", _text)
+_TEXT_OR_NULL: Kind = ("text or null", lambda value: value is None or _text(value))
+_COUNT: Kind = ("a whole number, at least 0", _count)
+_OBJECT: Kind = ("an object", _object)
+
+_KINDS: Mapping[str, Kind] = {
+    "name": _TEXT,
+    "base": _OBJECT,
+    "layer": _TEXT,
+    "head": _COUNT,
+    "files": (  # names, not paths: what is hashed lies in the folder
+        "an object of file names and their SHA-256",
+        lambda value: _object(value) and all(NAME.fullmatch(name) and _text(value[name]) for name in value),
+    ),
+    "recipe": _OBJECT,
+    "data": _OBJECT,
+    "versions": ("an object of texts", lambda value: _object(value) and all(map(_text, value.values()))),
+    "seed": _COUNT,
+    "parameters": _COUNT,
+    "curve": ("a list of objects", lambda value: isinstance(value, list) and all(map(_object, value))),
+}
+"""What `vidsim.json` has."""
+
+_KINDS_OF_BASE: Mapping[str, Kind] = {
+    "encoder": _TEXT,
+    **dict.fromkeys(("checkpoint", "revision", "local"), _TEXT_OR_NULL),
+    **dict.fromkeys(("pooling", "weights", "config"), _TEXT),
+    "preprocess": ("anything", lambda _: True),  # compared as a whole
+}
+_KINDS_OF_DATA: Mapping[str, Kind] = {
+    **dict.fromkeys((FITTED, VALIDATED), ("a list of texts", _texts)),
+    "trials": _COUNT,
+}
+"""None of it has to be there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +105,7 @@ class Manifest:
     Parameters
     ----------
     name : str
-        Name, used as those of the catalog are.
+        Name, used as those of the catalog are. Of one that is read it is its folder's: a folder may be renamed.
     base : mapping
         The encoder it was trained on: ``encoder``, ``checkpoint``, ``revision``, ``local``, ``weights``, ``config``,
         ``preprocess``, ``pooling``.
@@ -133,9 +192,12 @@ def check_name(name: str) -> None:
     """
     if not NAME.fullmatch(name):
         raise VidsimError(f"no adapter can be called {name!r}; expected letters, digits, '.', '_' and '-'")
-    taken = {known.lower() for known in (*catalog.cards(), *catalog.ALIASES)}
-    if name.lower() in taken:
+    if _taken(name):
         raise VidsimError(f"{name!r} is the name of an encoder; choose another for the adapter")
+
+
+def _taken(name: str) -> bool:
+    return name.lower() in {known.lower() for known in (*catalog.cards(), *catalog.ALIASES)}
 
 
 def find_adapter(root: str, name: str) -> Path | None:
@@ -175,22 +237,54 @@ def read_manifest(folder: Path) -> Manifest:
     Raises
     ------
     VidsimError
-        If it is missing, cannot be read, lacks something, or is of a newer format.
+        If it is missing, cannot be read, lacks something, holds what it cannot hold, or is of a newer format.
     """
     path = folder / MANIFEST
+    where = repr(os.fspath(path))
     try:
         facts = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise VidsimError(f"{os.fspath(path)!r} cannot be read: {error}; train the adapter again") from error
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-        came = facts.get("format") if isinstance(facts, dict) else type(facts).__name__
-        raise VidsimError(f"{os.fspath(path)!r} is of format {came!r}; this vidsim reads {FORMAT}")
+    except (OSError, ValueError, RecursionError) as error:
+        raise VidsimError(f"{where} cannot be read: {error}; train the adapter again") from error
+    if not _object(facts) or facts.get("format") != FORMAT:
+        came = facts.get("format") if _object(facts) else type(facts).__name__
+        raise VidsimError(f"{where} is of format {came!r}; this vidsim reads {FORMAT}")
     facts.pop("format")
-    expected = set(Manifest.__dataclass_fields__)
-    if odd := sorted(expected ^ set(facts)):
-        where = "lacks" if odd[0] in expected else "has an unknown"
-        raise VidsimError(f"{os.fspath(path)!r} {where} {odd[0]!r}; train the adapter again")
-    return Manifest(**facts)
+    check_facts(where, facts, _KINDS)
+    check_facts(where, facts["base"], _KINDS_OF_BASE, "base.")
+    known = {key: value for key, value in facts["data"].items() if key in _KINDS_OF_DATA}
+    check_facts(where, known, {key: _KINDS_OF_DATA[key] for key in known}, "data.")
+    return Manifest(**facts | {"name": folder.absolute().name})
+
+
+def check_facts(where: str, facts: Mapping[str, Any], kinds: Mapping[str, Kind], prefix: str = "") -> None:
+    """Refuse facts of an adapter's file of which one is missing, unknown, or not of its kind.
+
+    Parameters
+    ----------
+    where : str
+        The file, as errors name it.
+    facts : mapping
+        What it says; JSON-able.
+    kinds : mapping of str to Kind
+        What it should have, by key: in words, and as a test.
+    prefix : str
+        Errors put it in front of keys.
+
+    Raises
+    ------
+    VidsimError
+        For the first odd one.
+    """
+    for key in sorted(kinds.keys() | facts.keys()):
+        if key not in facts:
+            raise VidsimError(f"{where} lacks {prefix + key!r}; {RESTORE}")
+        if key not in kinds:
+            raise VidsimError(f"{where} has an unknown {prefix + key!r}; {RESTORE}")
+        words, fits = kinds[key]
+        if not fits(facts[key]):
+            found = json.dumps(facts[key])
+            found = found if len(found) <= SHOWN else f"{found[:SHOWN]}..."
+            raise VidsimError(f"{where} has {found} as {prefix + key!r}, expected {words}; {RESTORE}")
 
 
 def card_of(manifest: Manifest, folder: Path) -> EncoderCard:
@@ -211,9 +305,19 @@ def card_of(manifest: Manifest, folder: Path) -> EncoderCard:
     Raises
     ------
     VidsimError
-        If there is no such base.
+        If there is no such base or layer, or an encoder of the catalog has the folder's name.
     """
-    base = catalog.card(manifest.base["encoder"])
+    where = repr(os.fspath(folder))
+    if _taken(manifest.name):
+        raise VidsimError(f"the adapter in {where} has the name of an encoder; give its folder another")
+    try:
+        base = catalog.card(manifest.base["encoder"])
+    except VidsimError as error:
+        raise VidsimError(f"the base of the adapter in {where}: {error}") from error
+    if manifest.layer not in base.layers:
+        raise VidsimError(
+            f"the adapter in {where} names layer {manifest.layer!r}, {base.name} has none such; {RESTORE}"
+        )
     layers = (*base.layers, HEAD_LAYER) if manifest.head else base.layers
     return replace(
         base,
