@@ -92,7 +92,7 @@ Checkpoint = Annotated[
     Path | None,
     typer.Option(
         parser=checkpoint_of,
-        metavar="PATH",
+        metavar="<path>",
         help="Folder with the encoder's checkpoint (config.json, model.safetensors) or a zoo's file, instead of a hub.",
     ),
 ]
