@@ -97,3 +97,10 @@ def test_a_file_that_cannot_be_followed_is_named(changes, said, publish):
     assert told.startswith(f"'{made.folder}/preprocessor_config.json': preproc")
     assert said in told
     assert told.endswith("; mend it, or download it again")
+
+
+def test_a_file_is_named_before_anything_is_loaded(publish):
+    made = publish("timesformer-base")
+    rewrite(made, image_mean="x")
+    with pytest.raises(VidsimError, match=r"preprocessor_config\.json': preprocessor config has image_mean 'x'"):
+        _ = catalog.resolve(made.card, checkpoint=str(made.folder)).identity

@@ -56,7 +56,7 @@ def test_a_pooling_without_its_file_or_its_width(copied):
     assert told.startswith(f"no config.json in '{config.parent}'; a checkpoint folder holds the files of its hub")
 
 
-def test_a_network_that_cannot_run_is_told_when_it_is_loaded(copied):
+def test_a_network_that_cannot_be_built_is_told(copied):
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps({**config, "pad_token_id": 0, "vocab_size": config["vocab_size"]}))
     catalog.load(catalog.resolve(NAME, checkpoint=str(copied)), device="cpu")

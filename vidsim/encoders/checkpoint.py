@@ -86,13 +86,13 @@ class Resolved:
     @property
     def identity(self) -> dict[str, Any]:
         """Return what determines the embeddings, JSON-able; equal files give equal values wherever they come from."""
-        from vidsim.encoders.patches import read_steps  # imports numpy, which listing models does not need
+        from vidsim.encoders.prepared import steps_of  # imports numpy, which listing models does not need
 
         card = self.card
         sampling, steps = card.sampling, dict(self.preprocess)
         if steps and self.followed:
             # the steps, not the spelling: processors are saved again under other names
-            steps = dict(read_steps(steps, card.architecture, card.modality).provenance)
+            steps = dict(steps_of(self).provenance)
         return {
             "encoder": card.name,
             "family": card.family,
