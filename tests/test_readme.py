@@ -87,7 +87,7 @@ def test_captions_command_runs(vidsim, tmp_path, monkeypatch):
     (command,) = (c for c in commands() if "captions.csv" in c)
     status, out, err = vidsim(*command)
     assert status == 0, err
-    assert "1 stimuli: 1 encoded" in out
+    assert "1 stimulus: 1 encoded" in out
 
 
 def test_stimuli_of_the_store_are_encoded(vidsim, tmp_path, monkeypatch):

@@ -305,7 +305,7 @@ def test_only_bad_files_build_nothing_and_say_so(vidsim, tmp_path):
     status, out, _ = vidsim("index", tmp_path / "videos", *ENCODER, "--root", tmp_path / "root")
     assert status == 0
     assert "0 stimuli" in out
-    assert "1 file cannot be used" in out
+    assert "1 stimulus cannot be used" in out
     assert "nothing to search" in out
 
 
