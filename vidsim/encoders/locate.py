@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vidsim.encoders.base import EncoderCard
-from vidsim.encoders.checkpoint import Source, expand, needed_beside_weights, parts_of, read_json, weights_of
+from vidsim.encoders.checkpoint import FORMS, Source, expand, needed_beside_weights, parts_of, read_json, weights_of
 from vidsim.encoders.zoo import NO_ROOM, find_file, has_own_place, in_zoo, locate_file, who_works
 from vidsim.errors import CheckpointUnavailable, VidsimError
 
@@ -25,9 +25,6 @@ WITH_TEXT = frozenset({"video_text", "vision_language"})
 """Families that read frames and texts, with the checkpoint's own tokenizer."""
 
 COMMIT = re.compile("[0-9a-f]{40}")
-
-STEMS = ("model.safetensors", "pytorch_model.bin")
-"""Files of weights, the one that is taken first."""
 
 CONNECT, DAMAGED = "connect once and run this again", "is damaged"
 
@@ -208,17 +205,17 @@ def _weights(folder: Path, pipeline: bool) -> list[Path]:
         parts = parts_of(folder) if pipeline else (folder,)
     except VidsimError:
         return []
-    return [path for part in parts for path in _weights_in(part)] or [parts[0] / f"{STEMS[0]} (or {STEMS[1]})"]
+    return [path for part in parts for path in _weights_in(part)] or [parts[0] / f"{FORMS[0][0]} (or {FORMS[1][0]})"]
 
 
 def _weights_in(part: Path) -> list[Path]:
-    for whole in (part / stem for stem in STEMS):
-        index = whole.with_name(f"{whole.name}.index.json")
+    for name, _, shards in FORMS:
+        whole, index = part / name, part / f"{name}.index.json"
         if os.path.lexists(whole):
             return [whole]
-        if os.path.lexists(index) or any(part.glob(f"{whole.stem}-*-of-*{whole.suffix}")):
+        if os.path.lexists(index) or any(part.glob(shards)):
             try:
-                return [index, *(part / name for name in sorted(set(read_json(index)["weight_map"].values())))]
+                return [index, *(part / file for file in sorted(set(read_json(index)["weight_map"].values())))]
             except (VidsimError, KeyError, AttributeError, TypeError):
                 return [index]
     return []

@@ -13,12 +13,9 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from vidsim.encoders.base import Modality
-from vidsim.encoders.preprocess import (
-    CLIP_MEAN,
-    CLIP_STD,
-    HARMLESS,
+from vidsim.encoders.preprocess import CLIP_MEAN, CLIP_STD, HARMLESS, Preprocess
+from vidsim.encoders.processor_values import (
     LARGEST_SIDE,
-    Preprocess,
     read_colours,
     read_factor,
     read_filter,

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from vidsim.encoders.preprocess import Preprocess, read_colours, read_size
+from vidsim.encoders.preprocess import Preprocess
+from vidsim.encoders.processor_values import read_colours, read_size
 from vidsim.errors import VidsimError
 
 PROCESSOR = "ShortSideScale"
