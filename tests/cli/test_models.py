@@ -231,10 +231,37 @@ def test_nothing_slow_is_imported():
         *("torch", "numpy", "jaxtyping", "rich", "transformers", "huggingface_hub", "pyarrow"),
         *("pydantic", "importlib.metadata"),
     )
-    for arguments in (["models"], ["models", "--json"], ["models", "LaBSE"]):
+    for arguments, never in (
+        (["models"], (*slow, "typer")),
+        (["models", "--json"], (*slow, "typer")),
+        (["models", "LaBSE"], slow),
+    ):
         program = (
             f"import sys\nfrom vidsim.cli import main\ntry:\n    main({arguments})\nexcept SystemExit:\n    pass\n"
-            f"print([m for m in {slow} if m in sys.modules], file=sys.stderr)"
+            f"print([m for m in {never} if m in sys.modules], file=sys.stderr)"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize("root", ["", "roots", "~/roots"])
+@pytest.mark.parametrize("json", [(), ("--json",)])
+def test_the_quick_list_is_that_of_the_parser(root, json, vidsim, places, monkeypatch):
+    monkeypatch.chdir(places)
+    monkeypatch.setenv("HOME", str(places))
+    monkeypatch.setenv("VIDSIM_ROOT", root)
+    (places / "cards" / "wrong.toml").write_text("name = 3")
+    for place in ("indexes", "roots"):  # adapters without a word in their manifests, each of which is complained about
+        (places / place / "adapters" / f"of-{place}").mkdir(parents=True)
+        (places / place / "adapters" / f"of-{place}" / "vidsim.json").write_text("{}")
+    quick, parsed = vidsim("models", *json), vidsim("models", *json, "--search", "")
+    assert quick == parsed
+    assert quick[2].count("left out: ") == 2
+    assert ("of-roots" if root else "of-indexes") in quick[2]
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    command = f"{sys.executable} -c 'from vidsim.cli import main; main([\"models\"])' | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout == "141\n"

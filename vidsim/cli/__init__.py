@@ -1,5 +1,5 @@
 """The command line: one file a verb; everything heavy is imported inside the verbs."""
 
-from vidsim.cli.app import main
+from vidsim.cli.entry import main
 
 __all__ = ["main"]

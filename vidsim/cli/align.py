@@ -10,8 +10,9 @@ import typer
 from vidsim.cli import show
 from vidsim.cli.alignment import AUTO, Question, measure
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
-from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root
+from vidsim.cli.options import Captions, Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.root import DEFAULT_ROOT
 from vidsim.cli.seen import warn_seen
 from vidsim.cli.spaces import Similarity, SimilarityOption
 from vidsim.cli.words import EncodersOption, names_of

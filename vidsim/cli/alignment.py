@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vidsim.cli.judgments.source import load_split
-from vidsim.cli.options import root_of
+from vidsim.cli.root import root_of
 from vidsim.cli.seen import seen_in_training
 from vidsim.cli.spaces import Space, captions_of, find_space, table_of
 from vidsim.errors import VidsimError

@@ -8,8 +8,9 @@ import typer
 
 from vidsim.cli import show
 from vidsim.cli.judgments.source import SplitOption, load_split
-from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root, root_of
+from vidsim.cli.options import Captions, Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.seen import seen_in_training, warn_seen
 from vidsim.cli.spaces import CaptionsOption, Space, table_of
 from vidsim.errors import VidsimError

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.options import DEFAULT_ROOT, Json, Root
+from vidsim.cli.options import Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.root import DEFAULT_ROOT
 from vidsim.cli.seen import seen_in_training, warn_seen
 from vidsim.cli.spaces import Space, find_space
 from vidsim.cli.words import EncodersOption, names_of

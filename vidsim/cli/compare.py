@@ -10,9 +10,10 @@ import typer
 from vidsim.cli import show
 from vidsim.cli.flips import describe, find_flips, find_look
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
-from vidsim.cli.options import DEFAULT_ROOT, Captions, Device, Json, Root, root_of
+from vidsim.cli.options import Captions, Device, Json, Root
 from vidsim.cli.output import check_out, write_out
 from vidsim.cli.rollout import rollout
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.seen import seen_in_training, warn_seen
 from vidsim.cli.spaces import CaptionsOption, Similarity, SimilarityOption
 from vidsim.errors import VidsimError

@@ -7,7 +7,8 @@ from typing import Any
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
+from vidsim.cli.options import Json, Root
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 
 LIBRARIES = (
     *(

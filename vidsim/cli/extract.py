@@ -9,7 +9,6 @@ import typer
 from vidsim.cli import show
 from vidsim.cli.options import (
     DEFAULT_ENCODER,
-    DEFAULT_ROOT,
     Captions,
     Checkpoint,
     ComputePrecision,
@@ -22,10 +21,10 @@ from vidsim.cli.options import (
     Revision,
     Root,
     columns_of,
-    root_of,
     shard_of,
     workers_of,
 )
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.stored import stored_stimuli
 from vidsim.errors import VidsimError
 

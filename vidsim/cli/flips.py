@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidsim.cli.judgments.source import ContextName, load_split
-from vidsim.cli.options import Captions, root_of
+from vidsim.cli.options import Captions
+from vidsim.cli.root import root_of
 from vidsim.cli.spaces import Similarity, find_space
 from vidsim.cli.stored import is_path, stimuli_of
 from vidsim.errors import VidsimError

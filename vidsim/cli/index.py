@@ -32,7 +32,6 @@ from vidsim.cli.extract import (
 )
 from vidsim.cli.options import (
     DEFAULT_ENCODER,
-    DEFAULT_ROOT,
     Captions,
     Checkpoint,
     Device,
@@ -42,8 +41,8 @@ from vidsim.cli.options import (
     Precision,
     Revision,
     Root,
-    root_of,
 )
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root, root_of
+from vidsim.cli.options import Captions, Json, Root
 from vidsim.cli.output_folder import check_folder, write_folder
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.spaces import CaptionsOption
 from vidsim.cli.stored import stored_stimuli
 from vidsim.errors import VidsimError

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.options import DEFAULT_ROOT, Captions, Device, Json, Root, root_of
+from vidsim.cli.options import Captions, Device, Json, Root
 from vidsim.cli.query import choose_index, encode_clip, find_row, nearest_ids
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.spaces import CaptionsOption
 from vidsim.errors import VidsimError
 

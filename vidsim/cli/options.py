@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
+from vidsim.cli.root import VARIABLE
 from vidsim.errors import VidsimError
 
 DEFAULT_ENCODER = "timesformer-base"
-DEFAULT_ROOT = "indexes"
 
 
 class Pooling(StrEnum):
@@ -45,7 +45,7 @@ class Captions(StrEnum):
 
 Root = Annotated[
     str,
-    typer.Option(envvar="VIDSIM_ROOT", help="Where everything built is kept: a folder, or s3://bucket/prefix."),
+    typer.Option(envvar=VARIABLE, help="Where everything built is kept: a folder, or s3://bucket/prefix."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of text for people.")]
 Encoder = Annotated[str, typer.Option("--encoder", "-e", help="Name of the encoder; `vidsim models` lists them.")]
@@ -97,11 +97,6 @@ Checkpoint = Annotated[
     ),
 ]
 Revision = Annotated[str | None, typer.Option(help="Commit of the hub checkpoint; the card's by default.")]
-
-
-def root_of(root: str) -> str:
-    """Return the artefact root with ``~`` expanded; URIs are passed through."""
-    return root if "://" in root else os.fspath(Path(root).expanduser())
 
 
 def shard_of(text: str | None) -> tuple[int, int] | None:

@@ -8,8 +8,9 @@ import typer
 
 from vidsim.cli import show
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption, load_split, split_ids
-from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root, root_of
+from vidsim.cli.options import Captions, Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.spaces import CaptionsOption, Similarity, SimilarityOption, find_space
 from vidsim.cli.stored import is_path, stimuli_of
 from vidsim.errors import VidsimError

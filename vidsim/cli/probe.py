@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.options import DEFAULT_ROOT, Captions, Json, Root, root_of
+from vidsim.cli.options import Captions, Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.spaces import CaptionsOption, find_space
 from vidsim.cli.stored import is_path, stimuli_of
 from vidsim.cli.words import names_of

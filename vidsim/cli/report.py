@@ -12,8 +12,9 @@ from vidsim.cli import show
 from vidsim.cli.align import Over, Protocol
 from vidsim.cli.alignment import AUTO, Question, measure
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
-from vidsim.cli.options import DEFAULT_ROOT, Captions, Device, Json, Root, root_of
+from vidsim.cli.options import Captions, Device, Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.seen import warn_seen
 from vidsim.cli.spaces import Similarity, SimilarityOption, find_space
 from vidsim.cli.words import EncodersOption, names_of

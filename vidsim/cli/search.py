@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidsim.cli import hits, show
-from vidsim.cli.options import DEFAULT_ROOT, Device, Json, Root, root_of
+from vidsim.cli.options import Device, Json, Root
 from vidsim.cli.query import choose_index, encode_clip, encode_text, find_row
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.options import root_of
+from vidsim.cli.root import root_of
 
 
 def seen_in_training(name: str, layer: str | None, ids: Sequence[str], root: str) -> dict[str, int] | None:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
-
 
 def printable(name: str) -> str:
     """Escape control characters, so that a name stays on its line."""
@@ -51,4 +49,11 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
 
 def emit(value: Any) -> None:
     """Print one JSON value on one line."""
-    typer.echo(json.dumps(value, ensure_ascii=False))
+    say(json.dumps(value, ensure_ascii=False))
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print a line at once, to stdout or to stderr, without the parser's help: importing that takes long."""
+    stream = sys.stderr if err else sys.stdout
+    stream.write(f"{line}\n")
+    stream.flush()

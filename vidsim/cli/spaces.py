@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vidsim.cli.options import Captions, root_of
+from vidsim.cli.options import Captions
+from vidsim.cli.root import root_of
 from vidsim.cli.stored import is_path
 from vidsim.errors import VidsimError
 

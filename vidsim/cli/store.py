@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
+from vidsim.cli.options import Json, Root
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 
 app = typer.Typer(help="Look after the embedding store.", no_args_is_help=True, rich_markup_mode=None)
 

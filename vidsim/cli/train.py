@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.options import DEFAULT_ROOT, Checkpoint, Device, Json, Revision, Root, root_of, workers_of
+from vidsim.cli.options import Checkpoint, Device, Json, Revision, Root, workers_of
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from vidsim.cli import show
 from vidsim.cli.judgments.counter import counter
 from vidsim.cli.judgments.names import check_name
 from vidsim.cli.judgments.source import JudgmentsSource, SplitOption, load_split
-from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
+from vidsim.cli.options import Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from vidsim.cli.judgments.source import (
     reading,
     rt_range_of,
 )
-from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
+from vidsim.cli.options import Json, Root
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.stored import is_path
 from vidsim.errors import VidsimError
 

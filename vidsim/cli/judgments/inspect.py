@@ -24,8 +24,9 @@ from vidsim.cli.judgments.source import (
     reading,
     rt_range_of,
 )
-from vidsim.cli.options import DEFAULT_ROOT, Json, Root
+from vidsim.cli.options import Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.root import DEFAULT_ROOT
 
 if TYPE_CHECKING:
     from vidsim.analysis.quality import Quality

@@ -8,8 +8,9 @@ import typer
 
 from vidsim.cli import show
 from vidsim.cli.judgments.source import JudgmentsSource, SplitOption, load_split
-from vidsim.cli.options import DEFAULT_ROOT, Json, Root
+from vidsim.cli.options import Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.root import DEFAULT_ROOT
 from vidsim.cli.spaces import find_space
 from vidsim.errors import VidsimError
 

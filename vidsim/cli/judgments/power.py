@@ -11,8 +11,9 @@ from vidsim.cli import show
 from vidsim.cli.judgments.counter import counter
 from vidsim.cli.judgments.simulate import DIMS, TEMPERATURE, Lapse, Seed, Temperature
 from vidsim.cli.judgments.source import load
-from vidsim.cli.options import DEFAULT_ROOT, Json, Root
+from vidsim.cli.options import Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.root import DEFAULT_ROOT
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import typer
 
 from vidsim.cli import show
 from vidsim.cli.judgments.source import ContextName, ContextOption, JudgmentsSource, SplitOption, load_split
-from vidsim.cli.options import DEFAULT_ROOT, Json, Root
+from vidsim.cli.options import Json, Root
+from vidsim.cli.root import DEFAULT_ROOT
 from vidsim.errors import VidsimError
 from vidsim.report.text import number, span
 

@@ -8,8 +8,9 @@ import typer
 
 from vidsim.cli import show
 from vidsim.cli.judgments.names import check_name
-from vidsim.cli.options import DEFAULT_ROOT, Json, Root, root_of
+from vidsim.cli.options import Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.spaces import find_space
 from vidsim.errors import VidsimError
 

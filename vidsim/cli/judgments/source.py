@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidsim.cli.options import columns_of, root_of
+from vidsim.cli.options import columns_of
+from vidsim.cli.root import root_of
 from vidsim.cli.stored import is_path, stimuli_of
 from vidsim.errors import VidsimError
 

@@ -1,0 +1,14 @@
+"""Artefact root: where everything built is kept."""
+
+import os
+from pathlib import Path
+
+DEFAULT_ROOT = "indexes"
+
+VARIABLE = "VIDSIM_ROOT"
+"""Names the root for all verbs."""
+
+
+def root_of(root: str) -> str:
+    """Return the artefact root with ``~`` expanded; URIs are passed through."""
+    return root if "://" in root else os.fspath(Path(root).expanduser())
