@@ -3,9 +3,12 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from tiny_models import write_qwen, write_xclip
 
+from vidsim.adapt.tower import FrameTower
 from vidsim.encoders import catalog
 from vidsim.errors import VidsimError
 
@@ -31,6 +34,45 @@ def test_heads_that_do_not_divide_the_width(publish, clips):
     assert f"timesformer-base cannot run with the checkpoint in '{made.folder}': shape '[" in str(told.value)
     assert "; expected config.json as published" in str(told.value)
     assert "\n" not in str(told.value)
+
+
+def test_training_says_the_same(publish, clips):
+    made = publish("timesformer-base")
+    rewrite(made.folder / "config.json", num_attention_heads=5)
+    tower = FrameTower(load(made.card, made.folder), lambda _: clips(made.card, 1)[0], made.card.default_layer)
+    with pytest.raises(VidsimError, match=r"^timesformer-base cannot run with the checkpoint in '.*': shape '\["):
+        tower(["a"], None)
+
+
+@pytest.mark.parametrize(
+    ("write", "part", "key"),
+    [
+        (write_xclip, "vision_config", "num_attention_heads"),
+        (write_xclip, "text_config", "num_attention_heads"),
+        (write_qwen, "vision_config", "num_heads"),
+    ],
+)
+def test_towers_for_text(write, part, key, tmp_path):
+    made = write(tmp_path / "checkpoint")
+    config = json.loads((made.folder / "config.json").read_text())
+    rewrite(made.folder / "config.json", **{part: {**config[part], key: 5}})
+    encoder = load(made.card, made.folder)
+    frames = np.random.default_rng(0).integers(0, 256, (made.card.sampling.frames, 48, 80, 3), np.uint8)
+    clip = torch.stack([encoder.prepare(frame) for frame in frames])
+
+    def run():
+        if write is write_qwen:
+            encoder.encode([(clip, ("a dog",))], made.card.layers, whole)
+        elif part == "text_config":
+            encoder.encode(clip[None], made.card.layers, whole)
+            encoder.encode_text(["a dog"])
+        else:
+            encoder.encode(clip[None], made.card.layers, whole)
+
+    with pytest.raises(VidsimError) as told:
+        run()
+    assert f"{made.card.name} cannot run with the checkpoint in '{made.folder}': shape '[" in str(told.value)
+    assert str(told.value).endswith("; expected config.json as published")
 
 
 def test_a_size_that_the_network_does_not_take(publish, clips):

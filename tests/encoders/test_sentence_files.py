@@ -66,3 +66,11 @@ def test_a_network_that_cannot_be_built_is_told(copied):
     told = refusal(copied)
     assert f"'{copied}' cannot be loaded as a sentence-transformers pipeline: " in told
     assert told.endswith("; download it again")
+
+
+def test_a_pipeline_that_is_built_and_does_not_run_is_told(copied):
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps({**config, "chunk_size_feed_forward": 2}))  # three tokens come
+    told = refusal(copied)
+    assert told.startswith(f"{NAME} cannot run with the checkpoint in '{copied}': ")
+    assert told.endswith("; expected its configurations as published")

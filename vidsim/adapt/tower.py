@@ -169,10 +169,16 @@ class FrameTower:
         -------
         tensor of shape (n, d)
             Pooled by the card's rule.
+
+        Raises
+        ------
+        VidsimError
+            If the network cannot run as its checkpoint and its card have it.
         """
         pixels = self._pixels(ids)
         if self._graphed is None:
-            return self._network(pixels)
+            with self._encoder.first_pass.told():
+                return self._network(pixels)
         if len(ids) == self._clips and torch.is_grad_enabled() and self._encoder.model.training:
             return self._graphed(pixels)
         with torch.compiler.set_stance("force_eager"):  # steps of other sizes are few, and each size is compiled anew

@@ -1,13 +1,10 @@
 """Frame encoders: what models that take decoded frames have in common."""
 
 import inspect
-import os
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
@@ -15,6 +12,7 @@ from torch import Tensor
 from vidsim.encoders.activations import collect, find_modules, pool
 from vidsim.encoders.base import EncoderCard, Reduce
 from vidsim.encoders.checkpoint import Resolved
+from vidsim.encoders.first_pass import FirstPass
 from vidsim.encoders.fused_attention import fuse_attention
 from vidsim.encoders.gelu import gelu_in_place
 from vidsim.encoders.leaves import leaf_vectors
@@ -48,7 +46,7 @@ class FramedEncoder:
         self.device = device
         self.preprocess = preprocess
         self.model: Any
-        self._has_run = False
+        self.first_pass = FirstPass(resolved)
 
     @property
     def provenance(self) -> Mapping[str, object]:
@@ -117,7 +115,7 @@ class FramedEncoder:
             cannot run as its checkpoint and its card have it.
         """
         self.check_frames(batch)
-        with self._trying_out():
+        with self.first_pass.told():
             return collect(
                 self.model,
                 layers,
@@ -125,24 +123,6 @@ class FramedEncoder:
                 lambda layer, output: self.pooled(layer, output, len(batch)),
                 reduce,
             )
-
-    @contextmanager
-    def _trying_out(self) -> Generator[None]:
-        """Tell in one line what keeps a network from its first pass: a configuration may be built and yet not run."""
-        try:
-            yield
-        except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-            said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-            lacking = isinstance(error, torch.OutOfMemoryError) or "alloc" in said.lower()
-            if self._has_run or lacking:
-                raise
-            where = os.fspath(self.resolved.folder or "")
-            beside = ", and size and options in its card that fit it" if self.resolved.own else ""
-            raise VidsimError(
-                f"{self.card.name} cannot run with the checkpoint in {where!r}: {said}; expected config.json as "
-                f"published{beside}"
-            ) from error
-        self._has_run = True
 
     def forward(self, pixels: Float[Tensor, "b ..."]) -> Any:
         """Run the model on normalised clips."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from vidsim.encoders.activations import collect, find_modules
 from vidsim.encoders.base import EncoderCard, Reduce
 from vidsim.encoders.checkpoint import Resolved, read_json, read_modules
+from vidsim.encoders.first_pass import FirstPass
 from vidsim.encoders.weights import check_fit, load_strictly, quiet_transformers, safe_folder
 from vidsim.errors import VidsimError
 
@@ -217,17 +218,8 @@ class SentenceEncoder:
 
     def _try_out(self, folder: Path) -> None:
         """Run the pipeline on a word: it may be built and yet not run, or end before there is an embedding."""
-        try:
-            with torch.inference_mode():
-                found = self.model(self._tokens(["a"]))
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # its modules fail in their own ways here too
-            said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-            raise VidsimError(
-                f"{self.card.name} cannot run with the checkpoint in {os.fspath(folder)!r}: {said}; expected its "
-                "configurations as published"
-            ) from error
+        with torch.inference_mode(), FirstPass(self.resolved, "its configurations").told():
+            found = self.model(self._tokens(["a"]))
         if PIPELINE not in found:
             raise VidsimError(
                 f"{os.fspath(folder / 'modules.json')!r} names no module that makes a {PIPELINE}; expected a Pooling "

@@ -23,6 +23,7 @@ from torch.nn.functional import normalize
 from vidsim.encoders.activations import collect, find_modules, pool
 from vidsim.encoders.base import Reduce
 from vidsim.encoders.checkpoint import Resolved
+from vidsim.encoders.first_pass import FirstPass
 from vidsim.encoders.frame_encoder import FramedEncoder, check_width
 from vidsim.encoders.leaves import leaf_vectors
 from vidsim.encoders.preprocess import Preprocess
@@ -77,6 +78,7 @@ class VideoText(FramedEncoder):
         check_width(card, {name: tower if name.startswith("vision_model.") else joint for name in card.layers})
         find_modules(model, [name for name in card.layers if name != JOINT])
         self.model = model.to(device)
+        self._first_text = FirstPass(resolved)
 
     def encode(
         self, batch: UInt8[Tensor, "b t 3 h w"], layers: Sequence[str], reduce: Reduce
@@ -103,7 +105,8 @@ class VideoText(FramedEncoder):
         Raises
         ------
         VidsimError
-            If the clips have another number of frames, or frames of another size, than the model was trained on.
+            If the clips have another number of frames, or frames of another size, than the model was trained on; or if
+            the network cannot run as its checkpoint and its card have it.
         """
         self.check_frames(batch)
         clips, frames = batch.shape[:2]
@@ -123,7 +126,8 @@ class VideoText(FramedEncoder):
             return of_frames.flatten(1) if rule == "flatten" else of_frames.mean(1)
 
         inner = [layer for layer in layers if layer != JOINT]
-        found = collect(self.model, inner, forward, features, reduce, stop=JOINT not in layers)
+        with self.first_pass.told():
+            found = collect(self.model, inner, forward, features, reduce, stop=JOINT not in layers)
         if JOINT in layers:
             found[JOINT] = reduce(JOINT, normalize(joint[0], dim=1)).to("cpu", torch.float32).numpy()
         return {layer: found[layer] for layer in layers}
@@ -144,12 +148,12 @@ class VideoText(FramedEncoder):
         Raises
         ------
         VidsimError
-            If there is no text, one is empty, or the checkpoint has no tokenizer.
+            If there is no text, one is empty, the checkpoint has no tokenizer, or the network cannot run.
         """
         if isinstance(texts, str) or not texts or not all(text.strip() for text in texts):
             raise VidsimError(f"{self.card.name} takes a list of texts with words in them, {texts!r} came")
         rows: list[Tensor] = []
-        with torch.inference_mode():
+        with torch.inference_mode(), self._first_text.told():
             for start in range(0, len(texts), TEXTS_AT_ONCE):
                 encodings = self.tokenizer.encode_batch(list(texts[start : start + TEXTS_AT_ONCE]))
                 tokens = self.model.get_text_features(

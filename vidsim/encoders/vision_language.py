@@ -21,6 +21,7 @@ from torch import Tensor
 from vidsim.encoders.activations import collect, find_modules
 from vidsim.encoders.base import EncoderCard, Reduce
 from vidsim.encoders.checkpoint import Resolved
+from vidsim.encoders.first_pass import FirstPass
 from vidsim.encoders.leaves import leaf_vectors
 from vidsim.encoders.patches import Patches
 from vidsim.encoders.tokens import read_chat_template, read_tokenizer, render
@@ -81,6 +82,7 @@ class VisionLanguage:
         self._words: Tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
         self._words.encode_special_tokens = True  # a caption that spells a control token does not become one
         self.model = model.to(device)
+        self._first_pass = FirstPass(resolved)
 
     @property
     def provenance(self) -> Mapping[str, object]:
@@ -122,9 +124,11 @@ class VisionLanguage:
         Raises
         ------
         VidsimError
-            If a clip has another number of frames than the card says, or captions are no list.
+            If a clip has another number of frames than the card says, or captions are no list; or if the network cannot
+            run as its checkpoint and its card have it.
         """
-        clips = [self._encode_clip(frames, captions, layers) for frames, captions in batch]
+        with self._first_pass.told():
+            clips = [self._encode_clip(frames, captions, layers) for frames, captions in batch]
         answer: dict[str, ndarray] = {}
         for layer in layers:
             features = torch.stack([clip[layer] for clip in clips]).to(self.device)
