@@ -253,9 +253,19 @@ def test_a_family_that_makes_no_encoder(family, message, vidsim, offer, clips, t
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("verb", ["extract", "index"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("extract", "clips", "--checkpoint"),
+        ("index", "clips", "--checkpoint"),
+        ("compare", "a", "b", "--rollout", "--checkpoint-a"),
+        ("compare", "a", "b", "--rollout", "--checkpoint-b"),
+        ("report", "--checkpoint-before"),
+        ("report", "--checkpoint-after"),
+    ],
+)
 @pytest.mark.parametrize("empty", ["", " "])
-def test_a_checkpoint_of_no_name(verb, empty, vidsim, clips, tmp_path):
-    status, out, err = vidsim(verb, clips, "-e", "dino", "--checkpoint", empty, "--root", tmp_path)
+def test_a_checkpoint_of_no_name(words, empty, vidsim):
+    status, out, err = vidsim(*words, empty)
     assert (status, out) == (2, "")
-    assert err == f"vidsim: --checkpoint {empty!r} is empty; expected a folder, or a zoo's file, or leave it out\n"
+    assert err == f"vidsim: no checkpoint is named {empty!r}; expected a folder, or a zoo's file, or leave it out\n"

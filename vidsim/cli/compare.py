@@ -10,7 +10,7 @@ import typer
 from vidsim.cli import show
 from vidsim.cli.flips import describe, find_flips, find_look
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
-from vidsim.cli.options import Captions, Device, Json, Root
+from vidsim.cli.options import Captions, Device, Json, Root, checkpoint_of
 from vidsim.cli.output import check_out, write_out
 from vidsim.cli.rollout import rollout
 from vidsim.cli.root import DEFAULT_ROOT, root_of
@@ -85,9 +85,14 @@ def compare(
         typer.Option("--out", metavar="FOLDER", help="Where --rollout puts one .png a clip.", show_default=False),
     ] = None,
     checkpoint_a: Annotated[
-        Path | None, typer.Option("--checkpoint-a", help="Folder with A's checkpoint, for --rollout.")
+        Path | None,
+        typer.Option(
+            "--checkpoint-a", parser=checkpoint_of, metavar="<path>", help="Folder with A's checkpoint, for --rollout."
+        ),
     ] = None,
-    checkpoint_b: Annotated[Path | None, typer.Option("--checkpoint-b", help="Likewise, B's.")] = None,
+    checkpoint_b: Annotated[
+        Path | None, typer.Option("--checkpoint-b", parser=checkpoint_of, metavar="<path>", help="Likewise, B's.")
+    ] = None,
     device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
     root: Root = DEFAULT_ROOT,

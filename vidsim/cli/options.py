@@ -84,7 +84,7 @@ def checkpoint_of(text: str) -> Path:
         If it is empty, as an unset variable of the shell is: the current folder would be taken.
     """
     if not text.strip():
-        raise VidsimError(f"--checkpoint {text!r} is empty; expected a folder, or a zoo's file, or leave it out")
+        raise VidsimError(f"no checkpoint is named {text!r}; expected a folder, or a zoo's file, or leave it out")
     return Path(text)
 
 

@@ -12,7 +12,7 @@ from vidsim.cli import show
 from vidsim.cli.align import Over, Protocol
 from vidsim.cli.alignment import AUTO, Question, measure
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
-from vidsim.cli.options import Captions, Device, Json, Root
+from vidsim.cli.options import Captions, Device, Json, Root, checkpoint_of
 from vidsim.cli.output import check_out, write_out
 from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.seen import warn_seen
@@ -116,9 +116,18 @@ def report(
         ),
     ] = None,
     checkpoint_before: Annotated[
-        Path | None, typer.Option("--checkpoint-before", help="Folder with the checkpoint of --before, for --rollout.")
+        Path | None,
+        typer.Option(
+            "--checkpoint-before",
+            parser=checkpoint_of,
+            metavar="<path>",
+            help="Folder with the checkpoint of --before, for --rollout.",
+        ),
     ] = None,
-    checkpoint_after: Annotated[Path | None, typer.Option("--checkpoint-after", help="Likewise, of --after.")] = None,
+    checkpoint_after: Annotated[
+        Path | None,
+        typer.Option("--checkpoint-after", parser=checkpoint_of, metavar="<path>", help="Likewise, of --after."),
+    ] = None,
     device: Device = "auto",
     resamples: Annotated[int, typer.Option(min=0, max=100_000, help="Bootstrap resamples; 0 for no intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds, resamples and halves.")] = 0,
