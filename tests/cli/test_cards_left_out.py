@@ -258,8 +258,8 @@ def test_a_family_that_makes_no_encoder(family, message, vidsim, offer, clips, t
     [
         ("extract", "clips", "--checkpoint"),
         ("index", "clips", "--checkpoint"),
-        ("compare", "a", "b", "--rollout", "--checkpoint-a"),
-        ("compare", "a", "b", "--rollout", "--checkpoint-b"),
+        ("compare", "a", "b", "--checkpoint-a"),
+        ("compare", "a", "b", "--checkpoint-b"),
         ("report", "--checkpoint-before"),
         ("report", "--checkpoint-after"),
     ],
