@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from vidsim.encoders import catalog
-from vidsim.encoders.weights import load_strictly, read_pickle, refuse_other_model
+from vidsim.encoders.pickled import read_pickle
+from vidsim.encoders.weights import load_strictly, refuse_other_model
 from vidsim.errors import VidsimError
 
 

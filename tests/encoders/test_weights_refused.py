@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from zoo_files import write_zoo_file
 
 from vidsim.encoders import catalog, weights
-from vidsim.encoders.weights import read_pickle
+from vidsim.encoders.pickled import read_pickle
 from vidsim.errors import VidsimError
 
 NAME = "encoder.layer.1.intermediate.dense.bias"

@@ -17,10 +17,11 @@ from vidsim.encoders.fused_attention import fuse_attention
 from vidsim.encoders.gelu import gelu_in_place
 from vidsim.encoders.leaves import leaf_vectors
 from vidsim.encoders.mapped import release_when_used
+from vidsim.encoders.pickled import safe_folder
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.encoders.short_side import ShortSide
 from vidsim.encoders.transfer import move_constants
-from vidsim.encoders.weights import check_fit, load_strictly, safe_folder
+from vidsim.encoders.weights import check_fit, load_strictly
 from vidsim.errors import VidsimError
 
 FIELDS: Mapping[str, tuple[str, str]] = {"VJEPA2Model": ("frames_per_clip", "crop_size")}

@@ -18,7 +18,8 @@ from vidsim.encoders.activations import collect, find_modules
 from vidsim.encoders.base import EncoderCard, Reduce
 from vidsim.encoders.checkpoint import Resolved, read_json, read_modules
 from vidsim.encoders.first_pass import FirstPass
-from vidsim.encoders.weights import check_fit, load_strictly, quiet_transformers, safe_folder
+from vidsim.encoders.pickled import safe_folder
+from vidsim.encoders.weights import check_fit, load_strictly, quiet_transformers
 from vidsim.errors import VidsimError
 
 PIPELINE = "sentence_embedding"

@@ -26,9 +26,10 @@ from vidsim.encoders.checkpoint import Resolved
 from vidsim.encoders.first_pass import FirstPass
 from vidsim.encoders.frame_encoder import FramedEncoder, check_width
 from vidsim.encoders.leaves import leaf_vectors
+from vidsim.encoders.pickled import safe_folder
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.encoders.tokens import read_tokenizer
-from vidsim.encoders.weights import check_fit, load_strictly, refuse_other_model, safe_folder
+from vidsim.encoders.weights import check_fit, load_strictly, refuse_other_model
 from vidsim.errors import VidsimError
 
 JOINT = "video_embeds"

@@ -24,8 +24,9 @@ from vidsim.encoders.checkpoint import Resolved
 from vidsim.encoders.first_pass import FirstPass
 from vidsim.encoders.leaves import leaf_vectors
 from vidsim.encoders.patches import Patches
+from vidsim.encoders.pickled import safe_folder
 from vidsim.encoders.tokens import read_chat_template, read_tokenizer, render
-from vidsim.encoders.weights import check_fit, load_strictly, refuse_other_model, safe_folder
+from vidsim.encoders.weights import check_fit, load_strictly, refuse_other_model
 from vidsim.errors import VidsimError
 
 CAPTION = "\ue000"

@@ -1,42 +1,25 @@
-"""Weights: load a checkpoint into a model strictly, and turn pickles of plain tensors into safetensors."""
+"""Weights: load a checkpoint into a model strictly."""
 
-import logging
 import os
 import re
-import shutil
-import tempfile
-import warnings
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import load_file
+from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from vidsim.encoders.checkpoint import Resolved, cache_folder, hash_folder, parts_of, read_json, weights_of
+from vidsim.encoders.checkpoint import Resolved, read_json, weights_of
+from vidsim.encoders.pickled import original, published, safe_folder
 from vidsim.errors import VidsimError
-
-log = logging.getLogger(__name__)
-
-ZOO_PART = "model_state"
-"""Entry of a zoo file that holds the weights; beside it are an optimizer's and the configuration."""
 
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 """Numbers that weights may be stored in, as safetensors names them; any other were rounded or want a scale."""
-
-PLAIN = (
-    *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
-    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
-)
-"""Numbers that a pickle may hold; whole ones count things or number places."""
-
-CONVERTED: dict[Path, Path] = {}
-"""Copies in the cache that this process has used, and what they were made from: messages name the user's files."""
 
 
 def load_strictly(
@@ -68,7 +51,7 @@ def load_strictly(
         If weights are missing, left over, of another shape or stored in whole numbers (the first of them are named), or
         a file cannot be read.
     """
-    place = _original(folder)
+    place = original(folder)
     where = os.fspath(place)
     family = _class(architecture)
     stored = {path: _dtypes(path) for path in weights_of(folder)}
@@ -164,82 +147,6 @@ def refuse_other_model(architecture: str, folder: Path) -> None:
         )
 
 
-def safe_folder(resolved: Resolved) -> Path:
-    """Return a folder with the checkpoint's weights as safetensors, converting them once if they are pickled.
-
-    Parameters
-    ----------
-    resolved : Resolved
-        An encoder with a checkpoint.
-
-    Returns
-    -------
-    Path
-        The checkpoint's own folder (or file, of the zoo), or a folder with a copy in the cache.
-
-    Raises
-    ------
-    VidsimError
-        If a pickle holds anything but plain tensors, or the cache cannot be written.
-    """
-    folder = resolved.folder
-    assert folder is not None, f"{resolved.card.name} has no checkpoint"
-    if all(path.suffix == ".safetensors" for path in weights_of(folder)):
-        return folder
-    home, stem = cache_folder() / "checkpoints", f"{resolved.weights_hash[:32]}-{resolved.config_hash[:16]}"
-    made = _find_copy(home, stem) or _make_copy(folder, home, stem)
-    CONVERTED[made] = folder
-    return made
-
-
-def read_pickle(path: Path, part: str | None = None) -> dict[str, Tensor]:
-    """Read a pickled state dict of plain tensors, running no code from it.
-
-    Parameters
-    ----------
-    path : Path
-        ``pytorch_model.bin`` or a shard of it, or a file of the zoo.
-    part : str, optional
-        Entry that holds the state dict, where it is not alone: training leaves its own state beside it.
-
-    Returns
-    -------
-    dict of str to Tensor
-        The tensors.
-
-    Raises
-    ------
-    VidsimError
-        If it holds anything else; the first tensor that is not plain is named.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickles that are then refused
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle misleads its reader into any of them
-        raise VidsimError(
-            f"{os.fspath(path)!r} is not a pickle of plain tensors and may run code, so it is not loaded; "
-            f"expected {'model.safetensors, or a state dict' if part is None else f'named tensors under {part}'}; "
-            "if it was one, it is damaged: fetch it again"
-        ) from error
-    if part is not None:
-        if not isinstance(state, dict) or part not in state:
-            keys = ", ".join(map(str, list(state)[:3])) if isinstance(state, dict) else type(state).__name__
-            raise VidsimError(f"{os.fspath(path)!r} holds {keys}; expected a checkpoint of the zoo, with {part}")
-        state = state[part]
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
-    ):
-        raise VidsimError(f"{os.fspath(path)!r} holds more than named tensors; expected a plain state dict")
-    for name, value in state.items():
-        if (oddity := _oddity(value)) is not None:
-            raise VidsimError(
-                f"{os.fspath(path)!r} holds {oddity} under {name!r}; expected dense tensors of float32, float16, "
-                "bfloat16 or float64: save the model's own state dict, or download it as published"
-            )
-    return state
-
-
 def check_fit(model: nn.Module, resolved: Resolved, **facts: tuple[object, object]) -> None:
     """Refuse a checkpoint that is not what the card says.
 
@@ -297,21 +204,6 @@ def _class(architecture: str) -> Any:
     return found
 
 
-def _original(place: Path) -> Path:
-    """Return what a file or folder is a copy of; of none, itself."""
-    made = next((made for made in CONVERTED if place.is_relative_to(made)), None)
-    return place if made is None else CONVERTED[made] / place.relative_to(made)
-
-
-def _published(file: Path) -> Path:
-    """Return the user's file that weights are from, or their folder where there are several; of no copy, the file."""
-    place = _original(file.parent)
-    if place == file.parent:
-        return file
-    files = weights_of(place)
-    return files[0] if len(files) == 1 else place
-
-
 def _dtypes(path: Path) -> dict[str, str]:
     """Read from the header what numbers tensors are stored in."""
     try:
@@ -342,77 +234,9 @@ def _refuse_rounded(model: nn.Module, stored: Mapping[Path, Mapping[str, str]], 
             if dtype in FLOATS or counts or any(re.search(pattern, name) for pattern in ignored):
                 continue
             raise VidsimError(
-                f"{os.fspath(_published(path))!r} holds {name} as {dtype}; expected {', '.join(sorted(FLOATS))}: "
+                f"{os.fspath(published(path))!r} holds {name} as {dtype}; expected {', '.join(sorted(FLOATS))}: "
                 "weights that were rounded or quantised cannot be used; download them in floating point"
             )
-
-
-def _oddity(value: Tensor) -> str | None:
-    kinds = {
-        "a nested tensor": value.is_nested,
-        f"a quantised tensor ({value.dtype})": value.is_quantized,
-        "a tensor without numbers (of the meta device)": value.is_meta,
-        f"a tensor of layout {value.layout}": value.layout != torch.strided,
-        f"a tensor of {value.dtype}": value.dtype not in PLAIN,
-    }
-    return next((kind for kind, found in kinds.items() if found), None)
-
-
-def _find_copy(home: Path, stem: str) -> Path | None:
-    """Find a whole copy and drop damaged ones: a copy's name ends in the hash of what it holds."""
-    for place in sorted(home.glob(f"{stem}*")):
-        with suppress(OSError):  # what cannot be read is damaged
-            if place.name == _copy_name(stem, place):
-                return place
-        log.info("%s is damaged or was made by an older version, and is made again", place)
-        shutil.rmtree(place, ignore_errors=True)
-    return None
-
-
-def _make_copy(folder: Path, home: Path, stem: str) -> Path:
-    log.info("converting the pickled weights of %s to safetensors under %s", folder, home)
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        # built aside and renamed, so that a killed conversion leaves nothing that looks whole
-        with tempfile.TemporaryDirectory(prefix="draft-", dir=home, ignore_cleanup_errors=True) as draft:
-            _convert(folder, Path(draft))
-            return Path(draft).rename(home / _copy_name(stem, Path(draft)))
-    except (OSError, SafetensorError) as error:  # safetensors has its own error for a full disk
-        if (made := _find_copy(home, stem)) is not None:  # another process was quicker
-            return made
-        raise VidsimError(
-            f"{os.fspath(folder)!r} cannot be converted to safetensors under {os.fspath(home)!r}: {error}; "
-            "set VIDSIM_CACHE to a folder with room"
-        ) from error
-
-
-def _copy_name(stem: str, place: Path) -> str:
-    return f"{stem}-{hash_folder(place)[:32]}"
-
-
-def _convert(folder: Path, draft: Path) -> None:
-    if folder.is_file():
-        state = read_pickle(folder, ZOO_PART)
-        save_file({name: value.clone().contiguous() for name, value in state.items()}, draft / "model.safetensors")
-        return
-    weights = weights_of(folder)
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in {".json", ".txt", ".model"} and path.is_file() and not path.name.startswith("pytorch_model"):
-            target = draft / path.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-    for part in parts_of(folder):
-        pieces = [path for path in weights if path.parent == part]
-        if pieces:
-            target = draft / part.relative_to(folder)
-            target.mkdir(parents=True, exist_ok=True)
-            if pieces[0].suffix == ".safetensors":
-                for path in pieces:
-                    shutil.copyfile(path, target / path.name)
-                continue
-            # cloned: tied weights share memory, which safetensors refuses
-            state = {name: value.clone().contiguous() for path in pieces for name, value in read_pickle(path).items()}
-            save_file(state, target / "model.safetensors", metadata={"format": "pt"})
 
 
 def _refuse_misfit(
