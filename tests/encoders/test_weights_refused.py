@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from zoo_files import write_zoo_file
 
-from vidsim.encoders import catalog, weights
+from vidsim.encoders import catalog
 from vidsim.encoders.pickled import read_pickle
 from vidsim.errors import VidsimError
 
@@ -22,7 +22,7 @@ INDEX = "model.safetensors.index.json"
 def caches(tmp_path, monkeypatch):
     monkeypatch.setenv("VIDSIM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(weights, "CONVERTED", {})
+    monkeypatch.setattr(pickled, "CONVERTED", {})
     return tmp_path / "cache"
 
 
