@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from zoo_files import write_zoo_file
 
-from vidsim.encoders import catalog
+from vidsim.encoders import catalog, pickled
 from vidsim.encoders.pickled import read_pickle
 from vidsim.errors import VidsimError
 
