@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from vidsim.adapt.legal import legal, spell
 from vidsim.adapt.sections import REFUSED, Adapter, Batches, Loss, Optimiser, Run, Section, refuse
 from vidsim.errors import VidsimError
+from vidsim.paths import expand
 
 _PLACES = (Path(__file__).parents[1] / "configs/train", Path(__file__).parents[2] / "configs/train")
 """In an installed package, and in a checkout."""
@@ -348,7 +349,7 @@ def _look_up(data: Mapping[str, Any], key: str) -> Any:
 def _find(source: str | Path) -> Path:
     known = recipes()
     by_name = {name.lower(): path for name, path in known.items()}
-    path = Path(source).expanduser()
+    path = expand(source)
     if path.suffix.lower() == ".toml" or path.is_file() or len(path.parts) > 1:
         if not path.exists() and path.stem.lower() in by_name:
             raise VidsimError(

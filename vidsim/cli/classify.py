@@ -14,6 +14,7 @@ from vidsim.cli.seen import seen_in_training, warn_seen
 from vidsim.cli.spaces import Space, find_space
 from vidsim.cli.words import EncodersOption, names_of
 from vidsim.errors import VidsimError
+from vidsim.paths import expand
 
 if TYPE_CHECKING:
     from vidsim.analysis.classify import Classification, Labelled
@@ -95,7 +96,7 @@ def recognise(
     from vidsim.data.ucf101 import locate, read_split
     from vidsim.report.seen import SEEN
 
-    split = read_split(splits.expanduser(), split_number)
+    split = read_split(expand(splits), split_number)
     _refuse_unlearnable(split)
     spaces = [find_space(name, root) for name in encoders]
     full = [space.name for space in spaces]

@@ -27,6 +27,7 @@ from vidsim.cli.options import (
 from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.stored import stored_stimuli
 from vidsim.errors import VidsimError
+from vidsim.paths import expand
 
 if TYPE_CHECKING:
     from vidsim.data.stimuli import StimulusSet
@@ -234,7 +235,7 @@ def _stimuli(
     exclude = () if "://" in root else (Path(root, "store"), Path(root, "faiss"))
     files = None
     if source is not None:
-        files = sources.from_source(source.expanduser(), all_files=all_files, exclude=exclude, columns=columns)
+        files = sources.from_source(expand(source), all_files=all_files, exclude=exclude, columns=columns)
     if name is None:
         assert files is not None
         return files

@@ -10,6 +10,7 @@ from vidsim.cli.root import root_of
 from vidsim.cli.spaces import Similarity, find_space
 from vidsim.cli.stored import is_path, stimuli_of
 from vidsim.errors import VidsimError
+from vidsim.paths import expand
 
 if TYPE_CHECKING:
     from vidsim.analysis.comparison import Comparison, Example
@@ -134,7 +135,7 @@ def _stimuli(source: str, root: str, spaces: tuple[str, str]) -> tuple[dict[str,
         store = None
     stored = store is not None and not is_path(source) and source in store.judgments
     paths: dict[str, str] = {}
-    stimuli = stimuli_of(store, source) if store is not None and stored else read(Path(source).expanduser()).stimuli
+    stimuli = stimuli_of(store, source) if store is not None and stored else read(expand(source)).stimuli
     for name in spaces if store is not None else ():
         encoder = name.partition(":")[0]
         for table in store.tables(encoder) if store is not None and encoder in store else ():

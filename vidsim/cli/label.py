@@ -15,6 +15,7 @@ from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.spaces import CaptionsOption
 from vidsim.cli.stored import stored_stimuli
 from vidsim.errors import VidsimError
+from vidsim.paths import expand
 
 if TYPE_CHECKING:
     from vidsim.cli.vectors import Vectors
@@ -97,7 +98,7 @@ def label(
     """Predict the odd one of triplets that nobody has judged, or all similarities, with provenance and a card."""
     start = time.perf_counter()
     place = root_of(root)
-    out = out.expanduser()
+    out = expand(out)
     check_folder(out, PROVENANCE, force=force)
     if rsm and (n, pool, temperature, design) != (None, None, None, DesignName.random):
         raise VidsimError("--rsm writes all similarities: leave out -n, --design, --pool and --temperature")

@@ -10,6 +10,7 @@ import typer
 from vidsim.cli.stored import stored_stimuli
 from vidsim.cli.unlabelled import find_unlabelled
 from vidsim.errors import VidsimError
+from vidsim.paths import expand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,7 @@ def _of_people(read: "Judgments", path: Path) -> "Judgments":
     import numpy as np
 
     try:
-        wanted = [line.strip() for line in path.expanduser().read_text("utf-8-sig").splitlines() if line.strip()]
+        wanted = [line.strip() for line in expand(path).read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise VidsimError(f"--participants {os.fspath(path)!r} cannot be read: {error}") from error
     names, codes = read.participants
@@ -174,7 +175,7 @@ def _located(stimuli: "StimulusSet", source: Path | None) -> "StimulusSet":
 
     if source is None:
         return stimuli
-    located = stimuli.located(from_source(source.expanduser()))
+    located = stimuli.located(from_source(expand(source)))
     if len(located) < len(stimuli):
         there = set(located.ids)
         first = next(name for name in stimuli.ids if name not in there)

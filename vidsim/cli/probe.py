@@ -15,6 +15,7 @@ from vidsim.cli.spaces import CaptionsOption, find_space
 from vidsim.cli.stored import is_path, stimuli_of
 from vidsim.cli.words import names_of
 from vidsim.errors import VidsimError
+from vidsim.paths import expand
 
 if TYPE_CHECKING:
     from vidsim.analysis.probe import Probe
@@ -139,7 +140,7 @@ def find_ratings(source: str, root: str) -> "Ratings":
     from vidsim.errors import NoStore
     from vidsim.store import Store
 
-    path = Path(source).expanduser()
+    path = expand(source)
     found = None
     if not is_path(source):
         try:

@@ -1,7 +1,8 @@
 """Artefact root: where everything built is kept."""
 
 import os
-from pathlib import Path
+
+from vidsim.paths import expand
 
 DEFAULT_ROOT = "indexes"
 
@@ -11,4 +12,4 @@ VARIABLE = "VIDSIM_ROOT"
 
 def root_of(root: str) -> str:
     """Return the artefact root with ``~`` expanded; URIs are passed through."""
-    return root if "://" in root else os.fspath(Path(root).expanduser())
+    return root if "://" in root else os.fspath(expand(root))

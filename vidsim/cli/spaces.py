@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +11,7 @@ from vidsim.cli.options import Captions
 from vidsim.cli.root import root_of
 from vidsim.cli.stored import is_path
 from vidsim.errors import VidsimError
+from vidsim.paths import expand
 
 if TYPE_CHECKING:
     from vidsim.embeddings import Embeddings
@@ -158,7 +158,7 @@ def find_space(name: str, root: str, captions: str = "mean") -> Space:
     from vidsim.store import Store
     from vidsim.store.missing import nearest
 
-    path = Path(name).expanduser()
+    path = expand(name)
     if is_path(name):
         return Space(name, read_space(path))
     is_file = path.suffix.lower() in SPACE_SUFFIXES and path.is_file()

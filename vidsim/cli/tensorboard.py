@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from vidsim.errors import VidsimError
+from vidsim.paths import expand
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
@@ -28,7 +29,7 @@ def check_tensorboard(folder: Path | None) -> None:
     """
     if folder is None:
         return
-    folder = folder.expanduser()
+    folder = expand(folder)
     if find_spec("tensorboard") is None:
         raise VidsimError("--tensorboard: the package is not installed: pip install 'vidsim[tensorboard]'")
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vidsim.paths import expand
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -246,7 +248,7 @@ def watch(trainer: "Trainer", *, ceiling: float, tensorboard: Path | None) -> "G
             from vidsim.cli.tensorboard import TensorBoard
 
             log = TensorBoard(
-                tensorboard.expanduser(),
+                expand(tensorboard),
                 forwards=counts.forwards,
                 rate=partial(learning_rate, recipe.optimiser),
                 processes=processes,

@@ -1,11 +1,11 @@
 """Stimuli that nobody judged, for the retention term of ``vidsim train``."""
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidsim.cli.stored import stored_stimuli
 from vidsim.errors import VidsimError
+from vidsim.paths import expand
 
 if TYPE_CHECKING:
     from vidsim.data.stimuli import StimulusSet
@@ -41,7 +41,7 @@ def find_unlabelled(source: str, root: str, judged: Collection[str], *, captions
     try:
         found = stored_stimuli(source, root)
     except NotStored:
-        path = Path(source).expanduser()
+        path = expand(source)
         if not path.exists():
             raise VidsimError(
                 f"--unlabelled {source!r} is neither a stimulus set in {root!r} nor a folder or a table"

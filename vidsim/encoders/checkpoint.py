@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from vidsim.encoders.base import EncoderCard, Pooling
 from vidsim.errors import VidsimError
+from vidsim.paths import expand
 
 Source = Literal["none", "folder", "hub", "package", "zoo"]
 
@@ -342,30 +343,6 @@ def read_json(path: Path) -> Any:
         begins = json.dumps(content)[:30]
         raise VidsimError(f"{os.fspath(path)!r} holds {begins}; expected {expected}; download it again")
     return content
-
-
-def expand(place: str) -> Path:
-    """Put a home folder in the place of ``~``.
-
-    Parameters
-    ----------
-    place : str
-        Path as the user wrote it.
-
-    Returns
-    -------
-    Path
-        The path; without ``~`` as it is.
-
-    Raises
-    ------
-    VidsimError
-        If the home folder is not known.
-    """
-    try:
-        return Path(place).expanduser()
-    except RuntimeError as error:
-        raise VidsimError(f"{place!r} begins with a home folder that is not known here; write the path out") from error
 
 
 def cache_folder() -> Path:

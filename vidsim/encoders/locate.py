@@ -8,9 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vidsim.encoders.base import EncoderCard
-from vidsim.encoders.checkpoint import FORMS, Source, expand, needed_beside_weights, parts_of, read_json, weights_of
+from vidsim.encoders.checkpoint import FORMS, Source, needed_beside_weights, parts_of, read_json, weights_of
 from vidsim.encoders.zoo import NO_ROOM, find_file, has_own_place, in_zoo, locate_file, who_works
 from vidsim.errors import CheckpointUnavailable, VidsimError
+from vidsim.paths import expand
 
 HUB_TIMEOUT = 5.0
 """Seconds to wait for the hub's answer before saying that it cannot be reached."""

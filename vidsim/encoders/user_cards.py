@@ -26,9 +26,9 @@ from vidsim.encoders.card_rules import (
     UNEVEN,
     beyond_json,
 )
-from vidsim.encoders.checkpoint import expand
 from vidsim.encoders.offer import Offer
 from vidsim.errors import VidsimError
+from vidsim.paths import expand
 
 PIPELINE = "sentence_embedding"
 """The last layer of every sentence encoder."""
@@ -313,7 +313,7 @@ class Reader:
         checkpoint = self._given("checkpoint", None, f"expected {expected}, or a folder such as ./weights")
         if checkpoint.startswith((".", "~", "/")) or Path(checkpoint).is_absolute():
             try:
-                return os.fspath((self.path.parent / Path(checkpoint).expanduser()).resolve())
+                return os.fspath((self.path.parent / expand(checkpoint)).resolve())
             except (RuntimeError, OSError, ValueError) as error:  # a home folder of nobody here, links in a ring, a NUL
                 self._fail("checkpoint", f"expected a path that can be followed, {checkpoint!r} came ({error})")
         right = ADDRESS.fullmatch(checkpoint) if one_file else HUB_ID.fullmatch(checkpoint)

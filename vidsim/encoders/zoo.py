@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from vidsim.encoders.base import EncoderCard
 from vidsim.encoders.cards.video_cnn import ROWS, ZOO
-from vidsim.encoders.checkpoint import Source, cache_folder, expand, read_json
+from vidsim.encoders.checkpoint import Source, cache_folder, read_json
 from vidsim.errors import CheckpointUnavailable, VidsimError
+from vidsim.paths import expand
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ import time
 import unicodedata
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from vidsim.errors import StoreError
+from vidsim.paths import expand
 
 Connection = Any
 """A lancedb.db.DBConnection. Not imported here: importing lancedb takes a second, and entries need none of it."""
@@ -305,7 +305,7 @@ def folder(root: str | os.PathLike[str]) -> str:
         If it holds a line break or another control character, which Lance refuses.
     """
     text = os.fspath(root)
-    text = text.rstrip("/") if is_remote(text) else os.fspath(Path(text).expanduser().absolute())
+    text = text.rstrip("/") if is_remote(text) else os.fspath(expand(text).absolute())
     if any(unicodedata.category(character) == "Cc" for character in text):
         raise StoreError(f"the store's folder {text!r} has a control character in its name; choose another --root")
     return text

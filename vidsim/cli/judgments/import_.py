@@ -26,6 +26,7 @@ from vidsim.cli.options import Json, Root
 from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.stored import is_path
 from vidsim.errors import VidsimError
+from vidsim.paths import expand
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,7 +81,7 @@ def import_(
 
     if not name.strip():
         raise VidsimError("--name is empty; expected a name for the judgments")
-    found = read(path.expanduser(), reading(format, order, columns, ids, rt_unit, counts, zero))
+    found = read(expand(path), reading(format, order, columns, ids, rt_unit, counts, zero))
     if stimuli is not None:
         found = _with_stimuli(found, stimuli, path, root_of(root))
     if found.judgments is None:
@@ -128,7 +129,7 @@ def _stimuli(name: str, root: str) -> "StimulusSet":
     from vidsim.data.stimuli import StimulusSet
     from vidsim.store import Store
 
-    place = Path(name).expanduser()
+    place = expand(name)
     named = Store(root, create=True).stimuli
     if not is_path(name) and (name in named or not place.exists()):
         return StimulusSet.from_arrow(named[name], name)

@@ -10,6 +10,7 @@ from vidsim.cli.options import columns_of
 from vidsim.cli.root import root_of
 from vidsim.cli.stored import is_path, stimuli_of
 from vidsim.errors import VidsimError
+from vidsim.paths import expand
 
 if TYPE_CHECKING:
     from vidsim.data.judgments.judgments import Judgments
@@ -123,8 +124,8 @@ def reading(
         format.value if format else None,
         order.value if order else None,
         columns_of(columns, COLUMNS),
-        ids.expanduser() if ids else None,
-        counts.expanduser() if counts else None,
+        expand(ids) if ids else None,
+        expand(counts) if counts else None,
         zero.value if zero else None,
         unit.value,
     )
@@ -257,7 +258,7 @@ def _find(source: str, root: str, how: "Reading | None") -> "tuple[Judgments, St
     from vidsim.data.judgments.judgments import Judgments
     from vidsim.errors import NoStore
 
-    path = Path(source).expanduser()
+    path = expand(source)
     named = None
     if how is None and not is_path(source):
         from vidsim.store import Store

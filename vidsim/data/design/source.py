@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from vidsim.data.design.pairs import require_size
 from vidsim.errors import VidsimError
+from vidsim.paths import expand
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +44,7 @@ def ids_of(source: str) -> tuple[str, ...]:
         return tuple(map(str, range(number)))
     shown = repr(source)
     try:
-        path = Path(source).expanduser()
+        path = expand(source)
         if path.is_dir():
             raise VidsimError(f"{shown} is a folder; expected a number of stimuli, or a file of their ids")
         if not path.exists():

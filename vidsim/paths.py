@@ -1,0 +1,32 @@
+"""Paths as users write them."""
+
+import os
+from pathlib import Path
+
+from vidsim.errors import VidsimError
+
+
+def expand(place: str | os.PathLike[str]) -> Path:
+    """Put a home folder in the place of ``~``.
+
+    Parameters
+    ----------
+    place : str or path
+        Path as the user wrote it.
+
+    Returns
+    -------
+    Path
+        The path; without ``~`` as it is.
+
+    Raises
+    ------
+    VidsimError
+        If the home folder is not known.
+    """
+    try:
+        return Path(place).expanduser()
+    except RuntimeError as error:
+        raise VidsimError(
+            f"{os.fspath(place)!r} begins with a home folder that is not known here; write the path out"
+        ) from error
