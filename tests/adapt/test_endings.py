@@ -1,16 +1,18 @@
 """How a run begins and ends: what cannot teach is refused, why it ended is noted, and its state goes with it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny_trainer import Quiet, material, recipe, trainer
 
 from vidsim.adapt.evaluation import drawable
 from vidsim.adapt.feasible import feasible
 from vidsim.adapt.recipe import Recipe, Unfit, naming, read_recipe
-from vidsim.adapt.state import is_of
+from vidsim.adapt.state import State, is_of, read_state
 from vidsim.cli.seeds import drop_finished
 from vidsim.errors import VidsimError
 from vidsim.triplets import Triplets
@@ -148,3 +150,24 @@ def test_what_has_neither_losses_nor_scores_cannot_be_drawn():
     assert not drawable([bare, {**bare, "rho": None}])
     assert drawable([bare, {**bare, "losses": {"soft": 1.0}}])
     assert drawable([{**bare, "rho": 0.1}])
+
+
+@pytest.mark.parametrize("facts", ["[]", "3", '"a"', "null"])
+def test_a_state_whose_facts_are_none_is_told(facts, tmp_path):
+    save_file({"weights:a": torch.zeros(2)}, tmp_path / "state", metadata={"vidsim": facts})
+    assert not is_of(tmp_path / "state", [])
+    with pytest.raises(VidsimError, match=r"cannot be read: its facts are a \w+; start over: --restart"):
+        read_state(tmp_path / "state", "run")
+
+
+def test_two_runs_write_one_state_whole(tmp_path):
+    weights = {f"w{i}": torch.full((200, 200), float(i)) for i in range(4)}
+
+    def write(epoch):
+        State(epoch=epoch, weights=weights).write(tmp_path / "run.state.safetensors", "run")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(40)))
+    assert [path.name for path in tmp_path.iterdir()] == ["run.state.safetensors"]
+    found = read_state(tmp_path / "run.state.safetensors", "run")
+    assert all(torch.equal(found.weights[name], value) for name, value in weights.items())

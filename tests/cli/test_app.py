@@ -50,3 +50,22 @@ def test_closed_streams_stop_nothing(closed, clips, tmp_path):
     done = subprocess.run(["sh", "-c", f"{sys.executable} -c '{code}' {verb} {closed}"], check=False)
     assert done.returncode == 0
     assert len(Store(tmp_path)["motion-energy"]["energy"]) == 6
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("models", "--root"),
+        ("doctor", "--root"),
+        ("search", "clip", "--root"),
+        ("index",),
+        ("train", "recipe", "--name", "mine", "--judgments"),
+        ("align", "--encoders", "x", "--judgments"),
+        ("classify", "--encoders", "x", "--splits"),
+    ],
+)
+def test_a_home_folder_that_is_not_known_is_named(words, vidsim):
+    status, out, err = vidsim(*("~nobodyhere/r.toml" if word == "recipe" else word for word in words), "~nobodyhere/x")
+    assert (status, out) == (2, "")
+    place = "~nobodyhere/r.toml" if "recipe" in words else "~nobodyhere/x"
+    assert err == f"vidsim: {place!r} begins with a home folder that is not known here; write the path out\n"

@@ -156,10 +156,15 @@ class TestRefusals:
             ("none.toml", "no file 'none.toml'"),
             ("key.toml", "key.toml: optimiser.learning_rat is not known; did you mean 'optimiser.learning_rate'?"),
             ("type.toml", "type.toml: optimiser.epochs expected"),
+            ("deep.toml", "deep.toml: cannot be read as TOML: lists are nested too deep"),
+            ("few.toml", "few.toml: batches: rsa_stimuli 900 and rsa_gradients 6: expected 3 to "),
         ],
     )
     def test_recipes(self, recipe, told, vidsim, ready):
         (ready / "key.toml").write_text(RECIPE.replace("learning_rate", "learning_rat"))
+        (ready / "deep.toml").write_text("encoder = " + "[" * 5000 + "]" * 5000)
+        rsa = '[batches]\nsampler = "trials"\nrsa_stimuli = 900\n[loss]\nkind = "hybrid"\n'
+        (ready / "few.toml").write_text(f'encoder = "{BASE}"\n{rsa}')
         (ready / "type.toml").write_text(RECIPE.replace("epochs = 2", 'epochs = "two"'))
         assert told in refused(vidsim, recipe=recipe)
 
@@ -176,7 +181,7 @@ class TestRefusals:
     def test_names(self, name, told, vidsim, ready):
         assert told in refused(vidsim, name=name)
 
-    @pytest.mark.parametrize("seeds", ["", "a", "0,,1", "1,1", "-1", "0.5", "0 1", "4294967296"])
+    @pytest.mark.parametrize("seeds", ["", "a", "0,,1", "1,1", "1,01", "-1", "0.5", "0 1", "4294967296", "9" * 5000])
     def test_seeds(self, seeds, vidsim, ready):
         assert refused(vidsim, "--seeds", seeds).startswith(f"vidsim: --seeds {seeds!r}: expected different whole")
 
@@ -196,7 +201,9 @@ class TestRefusals:
     def test_an_object_store(self, vidsim, ready):
         assert "adapters are kept in a local folder" in refused(vidsim, "--root", "s3://bucket/place")
 
-    @pytest.mark.parametrize(("option", "value"), [("--epochs", 0), ("--device", "cuda:99"), ("--workers", 0)])
+    @pytest.mark.parametrize(
+        ("option", "value"), [("--epochs", 0), ("--epochs", 1_000_001), ("--device", "cuda:99"), ("--workers", 0)]
+    )
     def test_options(self, option, value, vidsim, ready):
         refused(vidsim, option, value)
 

@@ -170,3 +170,16 @@ def test_means_are_taken_in_single_precision_where_products_are_not():
         assert model.blocks[0](batch).dtype is torch.bfloat16
         collect(model, ["blocks.0"], lambda: model(batch), lambda _, x: seen.append(x.dtype) or x[:, 0], lambda _, x: x)
     assert seen == [torch.float32]
+
+
+def test_what_the_user_has_asked_of_cudnn_stays():
+    seen, own = [], torch.backends.cudnn
+
+    def look(_layer, vectors):
+        seen.append((own.deterministic, own.benchmark, own.benchmark_limit, own.allow_tf32))
+        return vectors
+
+    with own.flags(deterministic=True, benchmark=True, benchmark_limit=3, allow_tf32=True):
+        model = Blocks()
+        collect(model, ["blocks.0"], lambda: model(torch.randn(2, 3)), lambda _, x: x, look)
+    assert seen == [(True, True, 3, False)]

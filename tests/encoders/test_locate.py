@@ -201,3 +201,9 @@ def test_a_folder_and_a_revision_contradict_each_other(publish, hub_folder):
 def test_an_empty_revision_is_not_the_cards(name, revision):
     with pytest.raises(VidsimError, match="--revision is empty; expected a commit, branch or tag of the hub"):
         locate(catalog.card(name), revision=revision, offline=True)
+
+
+@pytest.mark.parametrize("package", ["no_such.thing", ".x", "__main__", "nowhere_to_be_found"])
+def test_a_package_that_is_none_holds_nothing(package):
+    card = replace(catalog.card("clip-vit-b-32"), options={"package": package})
+    assert find_copy(card) is None

@@ -106,3 +106,8 @@ def test_what_the_model_takes_in_says_how_the_file_is_read(architecture):
     assert read_steps(QWEN3, architecture, "video+text").provenance["most"] == 16777216
     with pytest.raises(VidsimError, match="class 'CLIPImageProcessor' is not known; expected Qwen2VLImageProcessor"):
         read_steps(clip, architecture, "video+text")
+
+
+def test_a_step_by_the_number_of_none_is_asked_for():
+    with pytest.raises(VidsimError, match="asks for pad_size=0, which is not done here; expected only do_"):
+        Patches.from_config({"image_processor_type": "Qwen2VLImageProcessor", "pad_size": 0})

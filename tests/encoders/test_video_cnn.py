@@ -1,5 +1,7 @@
 import json
+import os
 import pickle
+import stat
 from dataclasses import replace
 
 import numpy as np
@@ -350,3 +352,12 @@ def test_a_wrong_file_is_one_line_at_the_command_line(vidsim, tmp_path):
         assert (status, out) == (2, "")
         assert f"vidsim: {message}" in err
         assert err.count("\n") == 1
+
+
+def test_a_converted_copy_can_be_read_by_others(caches, tmp_path):
+    loaded(write_zoo_file(tmp_path, "x3d-xs"))
+    [folder] = (caches / "checkpoints").iterdir()
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o777 & ~mask
+    assert stat.S_IMODE((folder / "model.safetensors").stat().st_mode) == 0o644

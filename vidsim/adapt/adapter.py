@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from vidsim.adapt.head import head_like
 from vidsim.adapt.lora_config import CONFIG, read_lora_config
-from vidsim.adapt.manifest import GOLDEN, HEAD, HEAD_LAYER, RESTORE, WEIGHTS, read_manifest
+from vidsim.adapt.manifest import GOLDEN, HEAD, HEAD_LAYER, RESTORE, WEIGHTS, Manifest, read_manifest
 from vidsim.adapt.tower import trunk_of
 from vidsim.encoders import catalog
 from vidsim.encoders.base import Encoder, EncoderCard, Reduce
@@ -167,7 +167,7 @@ def linear_layers(encoder: Encoder) -> tuple[str, ...]:
     trunk = trunk_of(encoder)
     names = {id(module): name for name, module in trunk.named_modules()}
     model: Any = getattr(encoder, "model", trunk)
-    blocks = [names[id(model.get_submodule(layer))] for layer in encoder.card.layers if layer[-1].isdigit()]
+    blocks = [names[id(model.get_submodule(layer))] for layer in encoder.card.blocks]
     return tuple(
         name
         for name, module in trunk.named_modules()
@@ -252,6 +252,31 @@ def embed(encoder: Encoder, head: nn.Module | None, layer: str, batch: Any) -> F
     return _encode_with_head(encoder, head, layer, batch, [HEAD_LAYER], lambda _, features: features)[HEAD_LAYER]
 
 
+def read_weights(manifest: Manifest, folder: Path) -> dict[str, Tensor]:
+    """Read the weights of an adapter.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What its folder says.
+    folder : Path
+        The folder.
+
+    Returns
+    -------
+    dict of str to Tensor
+        By the names of `Attached.trainable`.
+
+    Raises
+    ------
+    VidsimError
+        If a file cannot be read, or a weight is not finite.
+    """
+    state = _read_finite(folder / WEIGHTS) if WEIGHTS in manifest.files else {}
+    head = _read_finite(folder / HEAD) if HEAD in manifest.files else {}
+    return state | {f"head.{name}": value for name, value in head.items()}
+
+
 class AdaptedEncoder:
     """Encode with an adapter's base and the weights that people's judgments gave it.
 
@@ -278,13 +303,13 @@ class AdaptedEncoder:
         self.base = catalog.load(replace(resolved, card=base_card), device=device)
         self.layer = manifest.layer
         where = os.fspath(folder)
-        state = _read_weights(folder / WEIGHTS) if WEIGHTS in manifest.files else {}
-        head = _read_weights(folder / HEAD) if manifest.head else {}
+        state = read_weights(manifest, folder)
+        head = {name.removeprefix("head."): value for name, value in state.items() if name.startswith("head.")}
         golden = _read_golden(folder / GOLDEN)
-        config = read_lora_config(folder / CONFIG) if state else None
+        config = read_lora_config(folder / CONFIG) if WEIGHTS in manifest.files else None
         mend = f"{os.fspath(folder / CONFIG)!r} was changed: {RESTORE}"
         attached = _attach(self.base, config, head_like(head) if head else None, mend)
-        attached.fill(state | {f"head.{name}": value for name, value in head.items()}, where)
+        attached.fill(state, where)
         self.head = None if attached.head is None else attached.head.eval().requires_grad_(requires_grad=False)
         attached.trunk.eval().requires_grad_(requires_grad=False)
         found = golden_embedding(self.base, self.head, self.layer)
@@ -349,7 +374,7 @@ class AdaptedEncoder:
         return _encode_with_head(self.base, self.head, self.layer, batch, layers, reduce)
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def _read_finite(path: Path) -> dict[str, Tensor]:
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -361,7 +386,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _read_golden(path: Path) -> Float[ndarray, "..."]:
-    state = _read_weights(path)
+    state = _read_finite(path)
     if "embedding" not in state:
         held = ", ".join(sorted(state)) or "nothing"
         raise VidsimError(f"{os.fspath(path)!r} holds {held}, expected 'embedding'; {RESTORE}")

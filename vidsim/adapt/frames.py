@@ -26,8 +26,11 @@ from vidsim.errors import UnusableFile, VidsimError
 from vidsim.extract.plan import file_entry
 from vidsim.extract.run import Progress, Quiet
 
-FORMAT = 1
+FORMAT = 2
 """Version of the files: frames (t, 3, h, w), uint8 in C order, then the checksum of these bytes."""
+
+NORMALISING = frozenset({"factor", "mean", "std"})
+"""Steps that come after what is kept."""
 
 CHECKSUM = 16
 """Bytes of the checksum, BLAKE2b."""
@@ -76,13 +79,17 @@ class FrameCache:
         assert sampling is not None, f"{encoder.card.name} takes frames but its card has no sampling"
         self.folder = folder
         self.shape = (sampling.frames, 3, *encoder.preprocess.size)
-        self._encoder, self._sampling = encoder, sampling
+        # not the encoder: its weights would stay in memory
+        self._prepare, self._name, self._sampling = encoder.preprocess.frame, encoder.card.name, sampling
         self._reader = decoder_named(decoder)
         self._facts = {
             "format": FORMAT,
             "decoder": decoder,
             "sampling": asdict(sampling),
-            "preprocess": dict(encoder.preprocess.provenance),
+            # not what comes after: files hold what is not normalised yet
+            "preprocess": {
+                k: v for k, v in encoder.preprocess.provenance.items() if k not in {"factor", "mean", "std"}
+            },
         }
         self._clips: dict[str, _Clip] = {}
 
@@ -136,7 +143,7 @@ class FrameCache:
             found = pool.map(self._check, clips.values())
             missing = [clip for clip, whole in zip(clips.values(), found, strict=True) if not whole]
             if missing:
-                progress.begin(len(missing), self._encoder.card.name)
+                progress.begin(len(missing), self._name)
             done = failed = 0
             jobs = {pool.submit(self._make, clip): clip for clip in missing}
             for job in as_completed(jobs):
@@ -209,7 +216,7 @@ class FrameCache:
     def _make(self, clip: _Clip) -> UnusableFile | None:
         """Decode a clip and write its file; return why it cannot be used, if so."""
         try:
-            frames = self._reader.decode(clip.path, self._sampling.times, self._encoder.prepare).images
+            frames = self._reader.decode(clip.path, self._sampling.times, self._prepare).images
             now = file_entry(Stimulus(clip.key, clip.path))
         except UnusableFile as error:
             return error

@@ -89,5 +89,6 @@ def head_like(state: Mapping[str, Tensor]) -> nn.Module:
     """
     if "weight" in state and state["weight"].ndim == 2:
         return LinearHead(torch.zeros(len(state["weight"])), torch.zeros(state["weight"].shape))
-    shape = state["0.weight"].shape if "0.weight" in state else torch.Size((1, 1))
+    first = state.get("0.weight")
+    shape = first.shape if first is not None and first.ndim == 2 else torch.Size((1, 1))
     return Head(shape[-1], shape[0], 0.0)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -192,12 +192,13 @@ def check_name(name: str) -> None:
     """
     if not NAME.fullmatch(name):
         raise VidsimError(f"no adapter can be called {name!r}; expected letters, digits, '.', '_' and '-'")
-    if _taken(name):
+    if name.lower() in taken_names():
         raise VidsimError(f"{name!r} is the name of an encoder; choose another for the adapter")
 
 
-def _taken(name: str) -> bool:
-    return name.lower() in {known.lower() for known in (*catalog.cards(), *catalog.ALIASES)}
+def taken_names() -> frozenset[str]:
+    """Return the names that no adapter may have, those of encoders, in lower case."""
+    return frozenset(known.lower() for known in (*catalog.cards(), *catalog.ALIASES))
 
 
 def find_adapter(root: str, name: str) -> Path | None:
@@ -287,7 +288,7 @@ def check_facts(where: str, facts: Mapping[str, Any], kinds: Mapping[str, Kind],
             raise VidsimError(f"{where} has {found} as {prefix + key!r}, expected {words}; {RESTORE}")
 
 
-def card_of(manifest: Manifest, folder: Path) -> EncoderCard:
+def card_of(manifest: Manifest, folder: Path, taken: Collection[str] | None = None) -> EncoderCard:
     """Describe an adapter as the catalog describes encoders.
 
     Parameters
@@ -296,6 +297,8 @@ def card_of(manifest: Manifest, folder: Path) -> EncoderCard:
         What it says.
     folder : Path
         Where it lies.
+    taken : collection of str, optional
+        Of `taken_names`, where many cards are wanted.
 
     Returns
     -------
@@ -308,7 +311,7 @@ def card_of(manifest: Manifest, folder: Path) -> EncoderCard:
         If there is no such base or layer, or an encoder of the catalog has the folder's name.
     """
     where = repr(os.fspath(folder))
-    if _taken(manifest.name):
+    if manifest.name.lower() in (taken_names() if taken is None else taken):
         raise VidsimError(f"the adapter in {where} has the name of an encoder; give its folder another")
     try:
         base = catalog.card(manifest.base["encoder"])
@@ -356,13 +359,7 @@ def resolve_adapter(folder: Path, *, checkpoint: str | None = None, offline: boo
         If the adapter's files are not those that were saved, or base, revision or preprocessing are others.
     """
     manifest = read_manifest(folder)
-    for name, digest in manifest.files.items():
-        found = hash_file(folder / name)
-        if found != digest:
-            raise VidsimError(
-                f"{os.fspath(folder / name)!r} is not what was saved (SHA-256 {digest[:12]} then, {found[:12]} now); "
-                "restore it or train the adapter again"
-            )
+    check_files(manifest, folder)
     base = manifest.base
     local = base["local"] if base["local"] and Path(base["local"]).exists() else None
     given = checkpoint or local
@@ -382,6 +379,30 @@ def resolve_adapter(folder: Path, *, checkpoint: str | None = None, offline: boo
             )
     joined = "".join((resolved.weights_hash, *(f"{name}{digest}" for name, digest in sorted(manifest.files.items()))))
     return replace(resolved, card=card_of(manifest, folder), weights_hash=hashlib.sha256(joined.encode()).hexdigest())
+
+
+def check_files(manifest: Manifest, folder: Path) -> None:
+    """Refuse an adapter with a file that is not what was saved.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What its folder says.
+    folder : Path
+        The folder.
+
+    Raises
+    ------
+    VidsimError
+        If a file is missing or has another hash; it is named.
+    """
+    for name, digest in manifest.files.items():
+        found = hash_file(folder / name)
+        if found != digest:
+            raise VidsimError(
+                f"{os.fspath(folder / name)!r} is not what was saved (SHA-256 {digest[:12]} then, {found[:12]} now); "
+                "restore it or train the adapter again"
+            )
 
 
 def hash_file(path: Path) -> str:

@@ -1,7 +1,6 @@
 """The penalty of a linear transform, chosen by folds of the stimuli."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -10,7 +9,6 @@ from numpy import ndarray
 from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.linear_fit import PENALTY, fit_linear
 from vidsim.analysis.correlation import spearman
-from vidsim.analysis.odd_one_out import credits
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
 from vidsim.rsm import cosine_rsm
@@ -18,29 +16,6 @@ from vidsim.triplets import Triplets
 
 PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)
 """What is tried."""
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Say how well one penalty serves stimuli that were not fitted to.
-
-    Parameters
-    ----------
-    penalty : float
-        What was tried.
-    rho : array of shape (folds,)
-        Spearman's rho over the judged pairs of each fold's stimuli, whatever third stimulus they were shown with.
-    two_way, three_way : float
-        Odd-one-out accuracy over the trials that lie wholly within a fold, all folds together; NaN without a trial.
-    trials : int
-        How many these are.
-    """
-
-    penalty: float
-    rho: Float[ndarray, " f"]
-    two_way: float
-    three_way: float
-    trials: int
 
 
 def fit_any(embeddings: Embeddings, triplets: Triplets) -> LinearTransform:
@@ -75,17 +50,14 @@ def held_out(
     triplets: Triplets,
     penalties: Sequence[float] = PENALTIES,
     *,
-    temperature: float = 0.4,
-    centre: float = 0.75,
-    rank: int | None = None,
     folds: int = 5,
     seed: int = 0,
-) -> tuple[HeldOut, ...]:
+) -> dict[float, Float[ndarray, " folds"]]:
     """Fit to the stimuli of some folds, with the trials wholly among them, and compare people with the rest.
 
     Parameters
     ----------
-    embeddings, triplets, temperature, centre, rank
+    embeddings, triplets
         As `vidsim.adapt.linear_fit.fit_linear` takes them.
     penalties : sequence of float
         One or more, above 0.
@@ -96,8 +68,9 @@ def held_out(
 
     Returns
     -------
-    tuple of HeldOut
-        One per penalty, in the order given.
+    dict of float to array of shape (folds,)
+        By penalty: Spearman's rho over the judged pairs of each fold's stimuli, whatever third stimulus they were shown
+        with.
 
     Raises
     ------
@@ -109,42 +82,28 @@ def held_out(
         raise VidsimError(f"{len(penalties)} penalties and {folds} folds: expected at least 1 penalty and 2 folds")
     trials = triplets.select(np.arange(len(triplets)))  # without what is known of pairs with a third one outside
     fold = np.random.default_rng(seed).permutation(len(ids)) % folds
-    curve: list[HeldOut] = []
-    for penalty in penalties:
-        rho: list[float] = []
-        earned: list[dict[str, float]] = []
-        counts: list[int] = []
-        for f in range(folds):
-            inside = trials.restrict([ids[int(i)] for i in np.flatnonzero(fold != f)])
-            outside = trials.restrict([ids[int(i)] for i in np.flatnonzero(fold == f)])
-            human = outside.rsm("any").upper
-            if not len(inside) or np.isfinite(human).sum() < 3 or np.nanmin(human) == np.nanmax(human):
-                raise VidsimError(
-                    f"{len(ids)} stimuli and {len(trials)} trials are too few to choose a penalty by {folds} folds of "
-                    "stimuli; give one penalty"
-                )
-            fitted = fit_linear(
-                embeddings, inside, penalty=float(penalty), temperature=temperature, centre=centre, rank=rank
+    rho = {float(penalty): np.full(folds, np.nan) for penalty in penalties}
+    for f in range(folds):
+        inside = trials.restrict([ids[int(i)] for i in np.flatnonzero(fold != f)])
+        outside = [ids[int(i)] for i in np.flatnonzero(fold == f)]
+        human = trials.restrict(outside).rsm("any").upper
+        if not len(inside) or np.isfinite(human).sum() < 3 or np.nanmin(human) == np.nanmax(human):
+            raise VidsimError(
+                f"{len(ids)} stimuli and {len(trials)} trials are too few to choose a penalty by {folds} folds of "
+                "stimuli; give one penalty"
             )
-            model = cosine_rsm(fitted.apply(embeddings.take(outside.ids)))
-            rho.append(spearman(model.upper, human))
-            if len(outside):
-                earned.append(credits(model, outside).accuracies())
-                counts.append(len(outside))
-        two, three = (
-            float(np.average([own[name] for own in earned], weights=counts)) if counts else float("nan")
-            for name in ("two_way", "three_way")
-        )
-        curve.append(HeldOut(float(penalty), np.array(rho), two, three, sum(counts)))
-    return tuple(curve)
+        for penalty, found in rho.items():
+            model = fit_linear(embeddings, inside, penalty=penalty).apply(embeddings.take(outside))
+            found[f] = spearman(cosine_rsm(model).upper, human)
+    return rho
 
 
-def best_penalty(curve: Sequence[HeldOut]) -> float:
+def best_penalty(rho: Mapping[float, Float[ndarray, " folds"]]) -> float:
     """Choose the penalty with the largest mean rho over folds; of equals the larger penalty.
 
     Parameters
     ----------
-    curve : sequence of HeldOut
+    rho : mapping of float to array of shape (folds,)
         One or more, as `held_out` gives them.
 
     Returns
@@ -152,4 +111,4 @@ def best_penalty(curve: Sequence[HeldOut]) -> float:
     float
         The penalty.
     """
-    return max(curve, key=lambda tried: (float(tried.rho.mean()), tried.penalty)).penalty
+    return max(rho, key=lambda penalty: (float(rho[penalty].mean()), penalty))

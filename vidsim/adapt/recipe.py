@@ -388,6 +388,8 @@ def _load(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) else str(error)
         raise VidsimError(f"{os.fspath(path)}: cannot be read as TOML: {' '.join(str(said).split())}") from error
+    except RecursionError as error:
+        raise VidsimError(f"{os.fspath(path)}: cannot be read as TOML: lists are nested too deep") from error
 
 
 def _fields() -> dict[str, FieldInfo]:

@@ -9,13 +9,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vidsim.adapt.drafts import PREFIX
 from vidsim.errors import VidsimError
 
 
@@ -65,15 +67,16 @@ class State:
             for name, value in getattr(self, part).items()
         }
         facts = {"run": run, "epoch": self.epoch, "best_epoch": self.best_epoch, "curve": self.curve}
-        draft = path.with_suffix(".draft")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, draft, metadata={"vidsim": json.dumps(facts)})
-            with draft.open("rb") as file:
-                os.fsync(file.fileno())
-            draft.replace(path)
+            # in a folder of its own: the same command may run twice
+            with TemporaryDirectory(prefix=PREFIX, dir=path.parent, ignore_cleanup_errors=True) as draft:
+                made = Path(draft) / path.name
+                save_file(tensors, made, metadata={"vidsim": json.dumps(facts)})
+                with made.open("rb") as file:
+                    os.fsync(file.fileno())
+                made.replace(path)
         except (OSError, SafetensorError) as error:
-            draft.unlink(missing_ok=True)
             raise VidsimError(
                 f"the state of the training cannot be written to {os.fspath(path)!r}: {error}; make room and run "
                 "the same command again: it goes on behind the last epoch that was kept"
@@ -97,7 +100,7 @@ def is_of(path: Path, curve: Sequence[Mapping[str, Any]]) -> bool:
     """
     try:
         with safe_open(path, "pt") as file:
-            facts: Mapping[str, Any] = json.loads((file.metadata() or {}).get("vidsim", "{}"))
+            facts = _facts(file)
     except (OSError, SafetensorError, ValueError):
         return False
     return facts.get("curve") == list(curve)
@@ -128,7 +131,7 @@ def read_state(path: Path, run: str) -> State | None:
     where = os.fspath(path)
     try:
         with safe_open(path, "pt") as file:
-            facts: Mapping[str, Any] = json.loads((file.metadata() or {}).get("vidsim", "{}"))
+            facts = _facts(file)
             parts: dict[str, dict[str, Tensor]] = {"weights": {}, "best": {}, "optimiser": {}}
             for key in file.keys():  # noqa: SIM118  not a mapping
                 part, _, name = key.partition(":")
@@ -185,3 +188,10 @@ def restore_optimiser(
         weight, _, key = name.rpartition("/")
         moved = value.clone() if key == "step" else value.to(weights[weight].device, copy=True)
         optimiser.state[weights[weight]][key] = moved
+
+
+def _facts(file: Any) -> Mapping[str, Any]:
+    facts = json.loads((file.metadata() or {}).get("vidsim", "{}"))
+    if not isinstance(facts, dict):
+        raise ValueError(f"its facts are a {type(facts).__name__}")  # noqa: TRY004  as what is no JSON
+    return cast("Mapping[str, Any]", facts)

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from vidsim.adapt.network import Network, graphed
 from vidsim.adapt.trainable import refuse_untrainable
 from vidsim.encoders.base import Encoder
+from vidsim.encoders.card_rules import PIPELINE
 from vidsim.encoders.image import ImageEncoder
-from vidsim.encoders.sentence import PIPELINE, SentenceEncoder
+from vidsim.encoders.sentence import SentenceEncoder
 from vidsim.encoders.transfer import to_device
 from vidsim.encoders.video_transformer import VideoTransformer
 from vidsim.errors import VidsimError
@@ -111,7 +112,7 @@ class TextTower:
         means = sums / counts[:, None]
         return torch.nn.functional.normalize(means, dim=1) if self._encoder.normalises else means
 
-    def _embed(self, texts: Sequence[str]) -> Float[Tensor, "n d"]:
+    def _embed(self, texts: list[str]) -> Float[Tensor, "n d"]:
         """Embed texts a few at a time, those of like length together: all in one pass, most of it would be padding."""
         encoder, device = self._encoder, torch.device(self._encoder.device)
         order = np.argsort([len(text) for text in texts], kind="stable")
@@ -119,11 +120,7 @@ class TextTower:
         at_once = TEXTS_AT_ONCE if device.type == "cpu" else len(texts)
         for start in range(0, len(texts), at_once):
             few = [texts[row] for row in order[start : start + at_once]]
-            tokens = encoder.model.preprocess(few, prompt=encoder.prompt)
-            tokens = {
-                name: to_device(value, device) if isinstance(value, Tensor) else value for name, value in tokens.items()
-            }
-            made.append(encoder.model(tokens)[PIPELINE].float())
+            made.append(encoder.model(encoder.tokens(few))[PIPELINE].float())
         return torch.cat(made)[to_device(np.argsort(order), device)]
 
 

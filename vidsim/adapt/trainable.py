@@ -4,6 +4,7 @@ Imports no torch.
 """
 
 from vidsim.encoders.base import EncoderCard
+from vidsim.encoders.card_rules import PIPELINE
 from vidsim.errors import VidsimError
 
 TOGETHER = ("video_text", "vision_language")
@@ -21,7 +22,8 @@ def refuse_untrainable(card: EncoderCard) -> None:
     Raises
     ------
     VidsimError
-        If it has no LoRA targets, or takes frames and text together.
+        If it has no LoRA targets, takes frames and text together, or takes text and has another default layer than its
+        pipeline's own embedding.
     """
     if card.family in TOGETHER:
         raise VidsimError(
@@ -32,4 +34,9 @@ def refuse_untrainable(card: EncoderCard) -> None:
         raise VidsimError(
             f"{card.name} has no LoRA targets: its card names no linear layers to train; expected a transformer, as "
             "timesformer-base, clip-vit-b-32 or all-MiniLM-L6-v2"
+        )
+    if card.modality == "text" and card.default_layer != PIPELINE:
+        raise VidsimError(
+            f"{card.name} has default_layer {card.default_layer!r} in its card; a text encoder is trained at its "
+            f"pipeline's own embedding: set default_layer to {PIPELINE!r}"
         )

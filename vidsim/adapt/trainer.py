@@ -274,12 +274,12 @@ class Trainer:
             raise Unfit("adapter.targets", str(error)) from error
 
     def _head(self) -> nn.Module | None:
-        settings, card = self.recipe.adapter, self.resolved.card
+        settings = self.recipe.adapter
         if settings.head == "linear":
             if self.transform is None:
                 self.transform = fit_any(self._embed(self.material.fit.ids, None), self.material.fit)
             return LinearHead.of(self.transform)
-        width = int(card.options.get("embedding_width", card.width))
+        width = self.resolved.card.embedding_width
         return Head(width, settings.head, settings.head_dropout) if settings.head else None
 
     def _epoch(self, epoch: int, model: Any, optimiser: Any, watcher: Watcher) -> dict[str, float]:
@@ -361,8 +361,8 @@ class Trainer:
 
     def _compile(self) -> None:
         model: Any = self.encoder.model  # pyright: ignore[reportAttributeAccessIssue]
-        for layer in self.resolved.card.layers:
-            if layer != self.layer and layer[-1].isdigit():
+        for layer in self.resolved.card.blocks:
+            if layer != self.layer:
                 model.get_submodule(layer).compile()
 
     def graph(self) -> None:

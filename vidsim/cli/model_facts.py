@@ -79,7 +79,7 @@ def _dims(card: "EncoderCard") -> list[int]:
     """Return the widths of the layers, without repeats, in order of depth; none where they differ at large."""
     if not card.width:
         return []
-    return list(dict.fromkeys((card.width, int(card.options.get("embedding_width", card.width)))))
+    return list(dict.fromkeys((card.width, card.embedding_width)))
 
 
 def _fields(card: "EncoderCard") -> dict[str, Any]:

@@ -80,13 +80,15 @@ def _one_of(option: str, value: str | None, there: list[str]) -> str | None:
 
 def _adapters(root: str) -> "list[EncoderCard]":
     """Read the cards of a root's adapters; one that cannot be read keeps no other from being listed."""
-    from vidsim.adapt.manifest import card_of, read_manifest
+    from vidsim.adapt.manifest import card_of, read_manifest, taken_names
     from vidsim.cli.encoders import adapters
 
     found: list[EncoderCard] = []
-    for folder in adapters(root):
+    folders = adapters(root)
+    taken = taken_names() if folders else ()
+    for folder in folders:
         try:
-            found.append(card_of(read_manifest(folder), folder))
+            found.append(card_of(read_manifest(folder), folder, taken))
         except VidsimError as error:
             _leave_out(str(error))
     return found

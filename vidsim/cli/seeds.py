@@ -170,15 +170,18 @@ def refill(trainer: "Trainer", folder: Path) -> "Manifest":
     -------
     Manifest
         What the folder says.
-    """
-    from safetensors.torch import load_file
 
-    from vidsim.adapt.manifest import HEAD, WEIGHTS, read_manifest
+    Raises
+    ------
+    VidsimError
+        If a file is not what was saved.
+    """
+    from vidsim.adapt.adapter import read_weights
+    from vidsim.adapt.manifest import check_files, read_manifest
 
     manifest = read_manifest(folder)
-    state = load_file(folder / WEIGHTS) if WEIGHTS in manifest.files else {}
-    head = load_file(folder / HEAD) if HEAD in manifest.files else {}
-    trainer.attached.fill(state | {f"head.{key}": value for key, value in head.items()}, str(folder))
+    check_files(manifest, folder)
+    trainer.attached.fill(read_weights(manifest, folder), str(folder))
     return manifest
 
 

@@ -48,7 +48,7 @@ Method = Annotated[
         help="recipe: as it says; linear: a linear transform of the recipe's encoder alone, which stays as it is.",
     ),
 ]
-Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs, instead of the recipe's.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", min=1, max=1_000_000, help="Epochs, instead of the recipe's.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="Seeds, instead of the recipe's, such as 0,1,2.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Decoding threads; by default one per core, at most 16.")]
 Tensorboard = Annotated[
@@ -206,7 +206,8 @@ def _changed(recipe: "Recipe", method: str, epochs: int | None, seeds: str | Non
         recipe = recipe.model_copy(update={"optimiser": recipe.optimiser.model_copy(update={"epochs": epochs})})
     if seeds is not None:
         parts = [part.strip() for part in seeds.split(",")]
-        if not all(part.isdecimal() and int(part) < 2**32 for part in parts) or len(set(parts)) < len(parts):
+        given = tuple(int(part) for part in parts if part.isdecimal() and len(part) <= 10)
+        if len(set(given)) < len(parts) or max(given) >= 2**32:
             raise VidsimError(f"--seeds {seeds!r}: expected different whole numbers below 2^32, such as 0,1,2")
-        recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update={"seeds": tuple(map(int, parts))})})
+        recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update={"seeds": given})})
     return recipe

@@ -114,8 +114,13 @@ def collect(
         found[layer] = Fetched(reduce(layer, features(layer, _single(output))).float())
 
     # float32 means float32 on a GPU too: convolutions would use TF32 there, and give other embeddings than a CPU
-    exact = torch.backends.cudnn.flags(
-        enabled=torch.backends.cudnn.enabled, benchmark=torch.backends.cudnn.benchmark, allow_tf32=False
+    own = torch.backends.cudnn
+    exact = own.flags(
+        enabled=own.enabled,
+        benchmark=own.benchmark,
+        benchmark_limit=own.benchmark_limit,
+        deterministic=own.deterministic,
+        allow_tf32=False,
     )
     with torch.inference_mode(), exact, capture(model, layers, sink, stop=stop):
         forward()

@@ -39,7 +39,7 @@ class Sampling:
     Raises
     ------
     VidsimError
-        If there are several windows without a rate, which would be ignored.
+        If there are several windows without a rate, which would be ignored, or they do not divide the frames.
     """
 
     frames: int
@@ -51,6 +51,8 @@ class Sampling:
             raise VidsimError(
                 f"{self.windows} windows have no rate; expected fps, their frames per second, or 1 window"
             )
+        if self.frames % self.windows:
+            raise VidsimError(f"{self.frames} frames in {self.windows} windows; expected as many frames in each")
 
     def times(self, duration: float) -> "Float[ndarray, ' frames']":
         """Return the moments to sample, in seconds from the clip's start.
@@ -92,7 +94,7 @@ class EncoderCard:
     name : str
         Name used on the command line.
     family : str
-        Module of ``vidsim.encoders`` that builds it.
+        Module of ``vidsim.encoders`` that builds it, or ``module:Class`` of another package.
     modality : {"video", "image", "text", "video+text"}
         What it takes in.
     layers : tuple of str
@@ -145,6 +147,16 @@ class EncoderCard:
     extra: str | None = None
     source: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Return the layers that are blocks of the network: their names end in a number."""
+        return tuple(layer for layer in self.layers if layer[-1].isdigit())
+
+    @property
+    def embedding_width(self) -> int:
+        """Return the width of a sentence encoder's embedding, which may be another than that of its blocks."""
+        return int(self.options.get("embedding_width", self.width))
 
 
 Reduce = Callable[[str, "Tensor"], "Tensor"]

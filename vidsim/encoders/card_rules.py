@@ -22,6 +22,9 @@ KEYS: Mapping[str, str] = {
 }
 """Keys of a card, and what each expects."""
 
+PIPELINE = "sentence_embedding"
+"""The last layer of every sentence encoder: its pipeline's own embedding."""
+
 _FRAMES = ("video_transformer", "image")
 _PROCESSED = (*_FRAMES, "video_text", "vision_language")
 

@@ -213,7 +213,7 @@ class FrameEncoder(FramedEncoder):
             **facts,
             image_size=(options.get("trained_size", card.size), said(size_field, None)),
             frames_prepared_at=((card.size, card.size), preprocess.size),
-            blocks=(len([name for name in card.layers if name[-1].isdigit()]), said("num_hidden_layers", None)),
+            blocks=(len(card.blocks), said("num_hidden_layers", None)),
         )
         find_modules(model, card.layers)
         fuse_attention(model)

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -135,7 +135,8 @@ def hub_cache() -> Path:
     Returns
     -------
     Path
-        ``HF_HUB_CACHE``, else ``hub`` in ``HF_HOME``, else in ``huggingface`` of the user's cache folder.
+        ``HF_HUB_CACHE``, else its older name ``HUGGINGFACE_HUB_CACHE``, else ``hub`` in ``HF_HOME``, else in
+        ``huggingface`` of the user's cache folder.
     """
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if place := os.environ.get(name):
@@ -244,7 +245,9 @@ def _snapshots(card: EncoderCard) -> list[Path]:
 
 def _packaged(card: EncoderCard) -> Path | None:
     package = card.options.get("package")
-    found = find_spec(package) if package else None
+    found = None
+    with suppress(ImportError, ValueError):  # no name of a package
+        found = find_spec(package) if package else None
     places = found.submodule_search_locations if found is not None else None
     return Path(next(iter(places))) / "model" if places else None
 

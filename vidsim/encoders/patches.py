@@ -20,6 +20,7 @@ from vidsim.encoders.processor_values import (
     read_factor,
     read_filter,
     refuse_half_truths,
+    refuse_other_keys,
 )
 from vidsim.encoders.short_side import PROCESSOR, ShortSide
 from vidsim.errors import UnusableFile, VidsimError
@@ -106,12 +107,7 @@ class Patches:
         name = config.get("image_processor_type")
         if not isinstance(name, str) or name not in CLASSES:
             raise VidsimError(f"preprocessor class {name!r} is not known; expected Qwen2VLImageProcessor")
-        odd = sorted(k for k, v in config.items() if k not in DEFAULTS.keys() | HARMLESS and v not in (None, False))
-        if odd:
-            raise VidsimError(
-                f"preprocessor config asks for {', '.join(f'{k}={config[k]!r}' for k in odd)}, which is not done here; "
-                f"expected only {', '.join(sorted(DEFAULTS))}"
-            )
+        refuse_other_keys(config, DEFAULTS, HARMLESS)
         known: dict[str, Any] = {**DEFAULTS, **{key: value for key, value in config.items() if value is not None}}
         off = [step for step in ("do_resize", "do_rescale", "do_normalize") if not known[step]]
         if off:

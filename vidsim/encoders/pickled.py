@@ -172,8 +172,12 @@ def _make_copy(folder: Path, home: Path, stem: str) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         # built aside and renamed, so that a killed conversion leaves nothing that looks whole
         with tempfile.TemporaryDirectory(prefix="draft-", dir=home, ignore_cleanup_errors=True) as draft:
-            _convert(folder, Path(draft))
-            return Path(draft).rename(home / _copy_name(stem, Path(draft)))
+            made = Path(draft) / "made"  # the draft itself nobody else may read
+            made.mkdir()
+            _convert(folder, made)
+            for path in made.rglob("*.safetensors"):
+                path.chmod(0o644)  # nor what the library writes
+            return made.rename(home / _copy_name(stem, made))
     except (OSError, SafetensorError) as error:  # safetensors has its own error for a full disk
         if (made := _find_copy(home, stem)) is not None:  # another process was quicker
             return made

@@ -17,6 +17,7 @@ from vidsim.encoders.processor_values import (
     read_filter,
     read_size,
     refuse_half_truths,
+    refuse_other_keys,
 )
 from vidsim.errors import VidsimError
 
@@ -191,13 +192,7 @@ class Preprocess:
         """
         refuse_half_truths(config)
         family = _family(config, architecture)
-        done = USED | family.keys()
-        odd = sorted(k for k, v in config.items() if k not in done | HARMLESS and v is not None and v is not False)
-        if odd:
-            raise VidsimError(
-                f"preprocessor config asks for {', '.join(f'{k}={config[k]!r}' for k in odd)}, which is not done here; "
-                f"expected only {', '.join(sorted(done))}"
-            )
+        refuse_other_keys(config, USED | family.keys(), HARMLESS)
         known = {**DEFAULTS, **family, **{k: v for k, v in config.items() if v is not None}}
         if family is FAMILIES["VJEPA2"]:
             known["size"] = _vjepa2_size(known)

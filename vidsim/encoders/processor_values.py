@@ -1,7 +1,7 @@
 """Values of a processor's file: numbers and truths, each read and refused by its key."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeGuard
 
 from vidsim.errors import VidsimError
@@ -32,6 +32,32 @@ def refuse_half_truths(config: Mapping[str, object]) -> None:
     for key, value in config.items():
         if (key.startswith("do_") or key in TRUTHS) and not isinstance(value, bool | None):
             raise VidsimError(f"preprocessor config has {key} {value!r}; expected true or false")
+
+
+def refuse_other_keys(config: Mapping[str, object], followed: Collection[str], harmless: Collection[str]) -> None:
+    """Refuse a step that is asked for and not done here.
+
+    Parameters
+    ----------
+    config : mapping
+        What a processor's file says.
+    followed : collection of str
+        Keys that are followed.
+    harmless : collection of str
+        Keys that leave the pixels alone.
+
+    Raises
+    ------
+    VidsimError
+        If there is another key, and it is neither null nor false; all such keys are named.
+    """
+    others = {key: value for key, value in config.items() if key not in followed and key not in harmless}
+    odd = sorted(key for key, value in others.items() if value is not None and value is not False)
+    if odd:
+        raise VidsimError(
+            f"preprocessor config asks for {', '.join(f'{key}={config[key]!r}' for key in odd)}, which is not done "
+            f"here; expected only {', '.join(sorted(followed))}"
+        )
 
 
 def read_size(size: object, square: bool, key: str) -> tuple[int | None, tuple[int, int] | None]:

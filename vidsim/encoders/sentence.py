@@ -16,14 +16,13 @@ from torch import Tensor
 
 from vidsim.encoders.activations import collect, find_modules
 from vidsim.encoders.base import EncoderCard, Reduce
+from vidsim.encoders.card_rules import PIPELINE
 from vidsim.encoders.checkpoint import Resolved, read_json, read_modules
 from vidsim.encoders.first_pass import FirstPass
 from vidsim.encoders.pickled import safe_folder
+from vidsim.encoders.transfer import to_device
 from vidsim.encoders.weights import check_fit, load_strictly, quiet_transformers
 from vidsim.errors import VidsimError
-
-PIPELINE = "sentence_embedding"
-"""Layer that is the pipeline's own output: its pooling, and its normalisation if it has one."""
 
 HEADS = ("cls.", "lm_head.")
 """Prefixes of weights of pretraining heads, which no layer needs."""
@@ -82,13 +81,12 @@ class SentenceEncoder:
                 f"{os.fspath(folder)!r} cannot be loaded as a sentence-transformers pipeline: {said}; download it again"
             ) from error
         self.model: Any = model.eval().requires_grad_(requires_grad=False)
-        embedding_width = int(card.options.get("embedding_width", card.width))
         check_fit(
             self.model,
             resolved,
-            blocks=(len([name for name in card.layers if name[-1].isdigit()]), self._size("num_hidden_layers")),
+            blocks=(len(card.blocks), self._size("num_hidden_layers")),
             width=(card.width, self._size("hidden_size")),
-            width_of_the_embedding=(embedding_width, self.model.get_embedding_dimension()),
+            width_of_the_embedding=(card.embedding_width, self.model.get_embedding_dimension()),
         )
         find_modules(self.model, card.layers[:-1])
         self.normalises = any(type(module).__name__ == "Normalize" for module in self.model)
@@ -171,7 +169,7 @@ class SentenceEncoder:
         return found
 
     def _forward(self, captions: list[str], layers: Sequence[str]) -> dict[str, Float[ndarray, "captions width"]]:
-        tokens = self._tokens(captions)
+        tokens = self.tokens(captions)
         mask = tokens["attention_mask"][:, :, None].float()
         output: dict[str, Tensor] = {}
 
@@ -194,9 +192,24 @@ class SentenceEncoder:
             found[PIPELINE] = output[PIPELINE].to("cpu", torch.float32).numpy()
         return found
 
-    def _tokens(self, captions: list[str]) -> dict[str, Any]:
-        tokens = self.model.preprocess(captions, prompt=self.prompt)
-        return {name: value.to(self.device) if isinstance(value, Tensor) else value for name, value in tokens.items()}
+    def tokens(self, captions: Sequence[str]) -> dict[str, Any]:
+        """Prepare captions for the pipeline.
+
+        Parameters
+        ----------
+        captions : sequence of str
+            One or more.
+
+        Returns
+        -------
+        dict of str to object
+            What the pipeline takes; tensors are on the encoder's device.
+        """
+        tokens = self.model.preprocess(list(captions), prompt=self.prompt)
+        return {
+            name: to_device(value, self.device) if isinstance(value, Tensor) else value
+            for name, value in tokens.items()
+        }
 
     def _size(self, name: str) -> int | None:
         # a pipeline may begin with something else than one transformer, such as CLIP
@@ -220,7 +233,7 @@ class SentenceEncoder:
     def _try_out(self, folder: Path) -> None:
         """Run the pipeline on a word: it may be built and yet not run, or end before there is an embedding."""
         with torch.inference_mode(), FirstPass(self.resolved, "its configurations").told():
-            found = self.model(self._tokens(["a"]))
+            found = self.model(self.tokens(["a"]))
         if PIPELINE not in found:
             raise VidsimError(
                 f"{os.fspath(folder / 'modules.json')!r} names no module that makes a {PIPELINE}; expected a Pooling "

@@ -23,15 +23,13 @@ from vidsim.encoders.card_rules import (
     NAME,
     OF_LOADING,
     OPTIONS,
+    PIPELINE,
     UNEVEN,
     beyond_json,
 )
 from vidsim.encoders.offer import Offer
 from vidsim.errors import VidsimError
 from vidsim.paths import expand
-
-PIPELINE = "sentence_embedding"
-"""The last layer of every sentence encoder."""
 
 
 def read_files(known: Mapping[str, EncoderCard], aliases: Mapping[str, str] = MappingProxyType({})) -> list[Offer]:
@@ -314,7 +312,7 @@ class Reader:
         if checkpoint.startswith((".", "~", "/")) or Path(checkpoint).is_absolute():
             try:
                 return os.fspath((self.path.parent / expand(checkpoint)).resolve())
-            except (RuntimeError, OSError, ValueError) as error:  # a home folder of nobody here, links in a ring, a NUL
+            except (VidsimError, RuntimeError, OSError, ValueError) as error:  # nobody's home, links in a ring, a NUL
                 self._fail("checkpoint", f"expected a path that can be followed, {checkpoint!r} came ({error})")
         right = ADDRESS.fullmatch(checkpoint) if one_file else HUB_ID.fullmatch(checkpoint)
         if not right or (not one_file and re.search(r"--|\.\.", checkpoint)):  # the hub has no such names

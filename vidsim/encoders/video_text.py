@@ -66,14 +66,13 @@ class VideoText(FramedEncoder):
         model = load_strictly(card.architecture, safe_folder(resolved))
         # None, and so refused with both values, where a class of the user's choice has no such thing
         said = partial(getattr, getattr(model.config, "vision_config", None))
-        numbered = [name for name in card.layers if name[-1].isdigit()]
         check_fit(
             model,
             resolved,
             frames=(card.sampling.frames, said("num_frames", None)),
             image_size=(card.size, said("image_size", None)),
             frames_prepared_at=((card.size, card.size), preprocess.size),
-            blocks=(len(numbered), said("num_hidden_layers", 0) + said("mit_num_hidden_layers", 0)),
+            blocks=(len(card.blocks), said("num_hidden_layers", 0) + said("mit_num_hidden_layers", 0)),
         )
         tower, joint = model.config.vision_config.hidden_size, model.config.projection_dim
         check_width(card, {name: tower if name.startswith("vision_model.") else joint for name in card.layers})

@@ -72,7 +72,7 @@ class VisionLanguage:
             model,
             resolved,
             width=(card.width, text.hidden_size),
-            blocks=(len([name for name in card.layers if name[-1].isdigit()]), text.num_hidden_layers),
+            blocks=(len(card.blocks), text.num_hidden_layers),
             patches=(cut, (vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size)),
             patches_prepared=(cut, (self.patches.patch, self.patches.merge, self.patches.temporal)),
         )

@@ -72,8 +72,7 @@ def _code(manifest: Manifest, card: "EncoderCard") -> str:
             apply = '(vectors - weights["mean"]) @ weights["weight"]'
         else:
             imports.append("from torch import nn")
-            width = int(card.options.get("embedding_width", card.width))
-            layers = f"nn.Linear({width}, {manifest.head}), nn.LayerNorm({manifest.head}), nn.ReLU()"
+            layers = f"nn.Linear({card.embedding_width}, {manifest.head}), nn.LayerNorm({manifest.head}), nn.ReLU()"
             # encode returns inference tensors, which nothing that wants gradients takes
             lines += [f"head = nn.Sequential({layers}).requires_grad_(False)", f"head.load_state_dict({loaded})"]
             apply = "head(vectors)"

@@ -23,11 +23,10 @@ def test_what_lies_within_a_group_is_a_slow_loops(seed, count, size, k):
     np.testing.assert_array_equal(group[places], rows[expected])
 
 
-@pytest.mark.parametrize("context", ["split", "any"])
 @pytest.mark.parametrize("gradients", [1, 3, 6])
-def test_pairs_of_a_group_are_a_slow_loops(context, gradients):
+def test_pairs_of_a_group_are_a_slow_loops(gradients):
     triplets = Triplets((*IDS, "j", "k"), random_rows(N + 2, 60)).restrict(IDS)
-    rsm = triplets.rsm(context)
+    rsm = triplets.rsm("split")
     rng = np.random.default_rng(0)
     for _ in range(20):
         group = rng.permutation(N)[:6]
@@ -37,7 +36,7 @@ def test_pairs_of_a_group_are_a_slow_loops(context, gradients):
             for j in group[place + 1 :].tolist()
             if place < gradients and np.isfinite(rsm.distances[i, j])
         }
-        places, human = JudgedPairs(triplets, context).of(group, gradients)
+        places, human = JudgedPairs(triplets).of(group, gradients)
         found = {frozenset(pair): h for pair, h in zip(group[places].tolist(), human.tolist(), strict=True)}
         if len(set(expected.values())) < 2:
             expected = {}
@@ -46,7 +45,7 @@ def test_pairs_of_a_group_are_a_slow_loops(context, gradients):
 
 
 def test_pairs_that_cannot_be_correlated_are_left_out():
-    pairs = JudgedPairs(Triplets(IDS, np.array([[0, 1, 2]])), "split")
+    pairs = JudgedPairs(Triplets(IDS, np.array([[0, 1, 2]])))
     assert len(pairs.of(np.array([0, 1, 2]), 3)[0]) == 3
     assert len(pairs.of(np.array([2, 0, 1]), 1)[0]) == 0  # both pairs came apart
     assert len(pairs.of(np.array([0, 1]), 2)[0]) == 0

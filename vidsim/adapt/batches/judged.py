@@ -65,14 +65,12 @@ class JudgedPairs:
     Parameters
     ----------
     triplets : Triplets
-        Trials.
-    context : {"split", "any"}
-        Which trials count for a pair: those wholly among the ids, or also those whose third item lies outside.
+        Trials; those wholly among the ids count.
     """
 
-    def __init__(self, triplets: Triplets, context: str) -> None:
+    def __init__(self, triplets: Triplets) -> None:
         n = len(triplets.ids)
-        similarities = triplets.counts(context).similarities
+        similarities = triplets.counts("split").similarities
         judged = np.flatnonzero(np.isfinite(similarities))
         self.human: Float[ndarray, " p"] = (1 - similarities[judged]).astype(np.float32)
         self.rows: Int[ndarray, "p 2"] = np.stack(np.triu_indices(n, 1), axis=1)[judged]

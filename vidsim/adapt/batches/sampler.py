@@ -3,7 +3,8 @@
 from vidsim.adapt.batches.step import Batches
 from vidsim.adapt.batches.stimuli import StimulusBatches
 from vidsim.adapt.batches.trials import TrialBatches
-from vidsim.adapt.recipe import Recipe
+from vidsim.adapt.recipe import Recipe, Unfit
+from vidsim.errors import VidsimError
 from vidsim.triplets import Triplets
 
 
@@ -26,9 +27,16 @@ def make_batches(recipe: Recipe, triplets: Triplets, seed: int) -> Batches:
 
     Raises
     ------
-    VidsimError
+    Unfit
         If there is not enough to train on.
     """
+    try:
+        return _made(recipe, triplets, seed)
+    except VidsimError as error:
+        raise Unfit("batches.sampler", f"batches: {error}") from error
+
+
+def _made(recipe: Recipe, triplets: Triplets, seed: int) -> Batches:
     settings = recipe.batches
     if settings.sampler == "stimuli":
         return StimulusBatches(triplets, stimuli=settings.stimuli, steps=settings.steps or None, seed=seed)

@@ -28,9 +28,6 @@ class StimulusBatches:
         B, stimuli a step, 3 or more; if there are fewer, each step has all.
     steps : int, optional
         Optimiser steps an epoch, 1 or more; by default one pass over the stimuli.
-    context : {"split", "any"}
-        Which trials count for the human distance of a pair: those wholly among the ids, or also those whose third item
-        lies outside.
     seed : int
         0 or more.
 
@@ -46,14 +43,12 @@ class StimulusBatches:
     Counts(steps=1, rsa_steps=1, forwards=4, trials=5, pairs=6)
     """
 
-    def __init__(
-        self, triplets: Triplets, *, stimuli: int, steps: int | None = None, context: str = "split", seed: int
-    ) -> None:
+    def __init__(self, triplets: Triplets, *, stimuli: int, steps: int | None = None, seed: int) -> None:
         least = 1 if steps is None else steps
         for what, value, lowest in (("stimuli", stimuli, 3), ("steps", least, 1), ("seed", seed, 0)):
             if value < lowest:
                 raise VidsimError(f"{what} {value}: expected {lowest} or more")
-        self._pairs = JudgedPairs(triplets, context)
+        self._pairs = JudgedPairs(triplets)
         self._judged = np.unique(self._pairs.rows)
         if not len(self._judged):
             raise VidsimError(f"no trials among {len(triplets.ids)} stimuli: nothing to train on")

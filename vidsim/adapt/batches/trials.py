@@ -40,9 +40,6 @@ class TrialBatches:
     extra_trials : int
         Trials more, drawn without replacement, spread over the same number of steps: 738 in the budget-matched variant
         (Appendix F).
-    context : {"split", "any"}
-        Which trials count for the human distance of a pair: those wholly among the ids, or also those whose third item
-        lies outside.
     seed : int
         0 or more.
 
@@ -68,7 +65,6 @@ class TrialBatches:
         rsa_stimuli: int = 24,
         rsa_gradients: int = 6,
         extra_trials: int = 0,
-        context: str = "split",
         seed: int,
     ) -> None:
         for what, value in (("batch", batch), ("rsa_steps", rsa_steps), ("seed", seed)):
@@ -89,7 +85,7 @@ class TrialBatches:
         steps = -(-len(triplets) // batch) if batch else rsa_steps
         self.rsa_steps = min(rsa_steps, steps)
         self._steps = steps
-        self._pairs = JudgedPairs(triplets, context)
+        self._pairs = JudgedPairs(triplets)
         self._judged = np.unique(self._pairs.rows)
         if self.rsa_steps:
             self._check()
