@@ -241,6 +241,9 @@ def test_a_broken_manifest_says_so(tmp_path, text, message):
 def test_what_cannot_be_trained_is_refused():
     with pytest.raises(VidsimError, match="x3d-m has no LoRA targets"):
         refuse_untrainable(catalog.card("x3d-m"))
+    card = replace(catalog.card("all-MiniLM-L6-v2"), name="mine", default_layer="0.model.encoder.layer.2")
+    with pytest.raises(VidsimError, match=r"^mine has default_layer '0\.model.*: set default_layer to 'sentence_emb"):
+        refuse_untrainable(card)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import errno
+import gc
 import multiprocessing
 import os
 import shutil
@@ -6,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,6 +140,27 @@ def test_encoders_share_files_only_where_they_see_the_same_pixels(stimuli, tmp_p
     assert len(decodings) == 12
     assert_right(cache, stimuli, encoder(**other))
     assert len(files(tmp_path / "frames")) == 12
+
+
+def test_encoders_that_normalise_otherwise_share_files(stimuli, tmp_path, decodings):
+    FrameCache(tmp_path / "frames", encoder()).fill(stimuli)
+    other = encoder()
+    other.preprocess = replace(other.preprocess, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2), factor=1 / 127.5)
+    cache = FrameCache(tmp_path / "frames", other)
+    cache.fill(stimuli)
+    assert len(decodings) == 6
+    assert_right(cache, stimuli, other)
+
+
+def test_an_encoder_is_not_kept_in_memory(stimuli, tmp_path):
+    mine = encoder()
+    mine.model = torch.nn.Linear(2, 2)
+    gone = weakref.ref(mine.model)
+    cache = FrameCache(tmp_path / "frames", mine)
+    del mine
+    gc.collect()
+    assert gone() is None
+    assert cache.fill(stimuli) == {}
 
 
 def test_a_changed_clip_is_decoded_anew(stimuli, tmp_path, decodings):

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tiny_study import ready, refused, run, same, study, weights
 
 from vidsim.cli import trained
@@ -85,3 +86,18 @@ def test_a_damaged_adapter_is_replaced_when_asked(card, vidsim, ready):
     status, _, err = run(vidsim, "--epochs", 1, "--force")
     assert status == 0, err
     assert len(weights(folder))
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_a_seed_whose_weights_are_not_what_was_saved_is_not_taken_for_done(damage, vidsim, ready):
+    assert run(vidsim, "--seeds", "0,1", "--epochs", 1)[0] == 0
+    folders = ready / "indexes" / "adapters"
+    (folders / "mine" / "README.md").unlink()  # as if it had been killed before the last card
+    path = folders / "mine.seed-0" / "adapter_model.safetensors"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        save_file({name: value + 1 for name, value in load_file(path).items()}, path)
+    said = refused(vidsim, "--seeds", "0,1", "--epochs", 1)
+    assert "mine.seed-0/adapter_model.safetensors' is not what was saved (SHA-256 " in said
+    assert said.endswith("restore it or train the adapter again\n")

@@ -176,10 +176,10 @@ def test_what_the_user_has_asked_of_cudnn_stays():
     seen, own = [], torch.backends.cudnn
 
     def look(_layer, vectors):
-        seen.append((own.deterministic, own.benchmark, own.benchmark_limit, own.allow_tf32))
+        seen.append((own.deterministic, own.benchmark, own.allow_tf32))
         return vectors
 
-    with own.flags(deterministic=True, benchmark=True, benchmark_limit=3, allow_tf32=True):
+    with own.flags(deterministic=True, benchmark=True, allow_tf32=True):
         model = Blocks()
         collect(model, ["blocks.0"], lambda: model(torch.randn(2, 3)), lambda _, x: x, look)
-    assert seen == [(True, True, 3, False)]
+    assert seen == [(True, True, False)]
