@@ -107,6 +107,7 @@ def test_arguments_beside_the_frames_are_the_models(key, publish):
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
         MemoryError(),
+        torch._dynamo.exc.TorchRuntimeError("of the compiler"),
         VidsimError("of a hook"),
     ],
 )

@@ -86,10 +86,7 @@ class FrameCache:
             "format": FORMAT,
             "decoder": decoder,
             "sampling": asdict(sampling),
-            # not what comes after: files hold what is not normalised yet
-            "preprocess": {
-                k: v for k, v in encoder.preprocess.provenance.items() if k not in {"factor", "mean", "std"}
-            },
+            "preprocess": {k: v for k, v in encoder.preprocess.provenance.items() if k not in NORMALISING},
         }
         self._clips: dict[str, _Clip] = {}
 

@@ -33,14 +33,15 @@ class FirstPass:
         Raises
         ------
         VidsimError
-            If it fails in the first pass, for another reason than memory or a disk.
+            If it fails in the first pass, for another reason than memory, a disk or torch's compiler.
         """
         try:
             yield
         except Exception as error:  # networks fail in their own ways
             said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
             lacking = isinstance(error, MemoryError | torch.OutOfMemoryError) or "alloc" in said.lower()
-            if self._over or lacking or isinstance(error, VidsimError | OSError):
+            compiling = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+            if self._over or lacking or compiling or isinstance(error, VidsimError | OSError):
                 raise
             resolved = self._resolved
             beside = ", and size and options in its card that fit it" if resolved.own else ""
