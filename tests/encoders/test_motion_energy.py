@@ -178,6 +178,7 @@ def test_another_number_of_frames_is_refused(encoder, clips):
     [
         (Sampling(frames=30, fps=24.0, windows=2), ("energy",), "at least 16 frames at 24 frames per second, got 15"),
         (Sampling(frames=72), ("energy",), "at a frame rate"),
+        (Sampling(frames=70, fps=24.0, windows=3), ("energy",), "equally many frames"),
         (None, ("energy",), "at a frame rate"),
         (Sampling(frames=16, fps=24.0), ("energy", "energies"), "no layer 'energies'"),
     ],

@@ -34,12 +34,12 @@ class Sampling:
     fps : float, optional
         Frames per second inside a window.
     windows : int
-        Number of windows; divides ``frames``.
+        Number of windows; divides ``frames``, which is checked where cards are read.
 
     Raises
     ------
     VidsimError
-        If there are several windows without a rate, which would be ignored, or they do not divide the frames.
+        If there are several windows without a rate, which would be ignored.
     """
 
     frames: int
@@ -51,8 +51,6 @@ class Sampling:
             raise VidsimError(
                 f"{self.windows} windows have no rate; expected fps, their frames per second, or 1 window"
             )
-        if self.frames % self.windows:
-            raise VidsimError(f"{self.frames} frames in {self.windows} windows; expected as many frames in each")
 
     def times(self, duration: float) -> "Float[ndarray, ' frames']":
         """Return the moments to sample, in seconds from the clip's start.

@@ -60,7 +60,7 @@ class MotionEnergy:
         self.card: EncoderCard = card
         self.device = device
         sampling = card.sampling
-        if sampling is None or sampling.fps is None:
+        if sampling is None or sampling.fps is None or sampling.frames % sampling.windows:
             raise VidsimError(f"{card.name} needs windows of equally many frames at a frame rate, got {sampling}")
         self.windows, self.frames = sampling.windows, sampling.frames
         self.bank = GaborBank(
