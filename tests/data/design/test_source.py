@@ -93,7 +93,7 @@ def test_bad_parquet(tmp_path, values, message):
         ("\uff11\uff12", "no such file"),
         ("a\0b", "no such file"),
         ("x" * 5000, "File name too long"),
-        ("~nobody-of-this-name/x", "cannot be read"),
+        ("~nobody-of-this-name/x", "begins with a home folder that is not known here"),
     ],
 )
 def test_what_is_neither_number_nor_file_is_told_in_one_line(source, message):

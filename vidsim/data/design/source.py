@@ -51,7 +51,7 @@ def ids_of(source: str) -> tuple[str, ...]:
             raise VidsimError(f"{shown} is no whole number, and no such file exists; expected 250, or a file of ids")
         table = path.suffix.lower() in TABLES
         names = _table(path, shown) if table else _lines(path, shown)
-    except (OSError, RuntimeError) as error:  # RuntimeError: ~ of nobody, or links that go round
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that go round
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise VidsimError(f"{shown}: cannot be read: {' '.join(reason.split())}") from error
     unit = "row" if table else "line"
