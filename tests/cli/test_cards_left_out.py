@@ -269,3 +269,11 @@ def test_a_checkpoint_of_no_name(words, empty, vidsim):
     status, out, err = vidsim(*words, empty)
     assert (status, out) == (2, "")
     assert err == f"vidsim: no checkpoint is named {empty!r}; expected a folder, or a zoo's file, or leave it out\n"
+
+
+def test_a_family_that_cannot_prepare_a_frame(vidsim, offer, clips, tmp_path):
+    offer("CARD = card()", family=FAMILY.replace("return frame", "raise ValueError('no frame for you')"))
+    status, out, err = vidsim("extract", clips, "-e", "theirs", "--root", tmp_path / "root")
+    assert (status, out) == (2, "")
+    assert "the family 'offering.code:Family' of theirs has failed: ValueError: no frame for you" in err
+    assert "Traceback" not in err

@@ -133,7 +133,7 @@ def test_cards_of_other_kinds(vidsim):
         (("timesformer-bas",), "no encoder named 'timesformer-bas'; did you mean 'timesformer-base'?"),
         (("sentence",), "'sentence' is no encoder; vidsim models --family sentence lists some"),
         (("Video",), "'Video' is no encoder; vidsim models --modality video lists some"),
-        (("--family", "vit"), "--family 'vit': expected one of image, "),
+        (("--family", "vit"), "--family 'vit': expected one of adapter, image, "),
         (("--modality", "sound"), "--modality 'sound': expected one of image, text, video"),
         (("timesformer-base", "--cached"), "--cached filters the list; leave it out to see the card"),
         (("timesformer-base", "-s", "x"), "--search filters the list; leave it out to see the card"),
@@ -258,6 +258,11 @@ def test_the_quick_list_is_that_of_the_parser(root, json, vidsim, places, monkey
     assert quick == parsed
     assert quick[2].count("left out: ") == 2
     assert ("of-roots" if root else "of-indexes") in quick[2]
+
+
+def test_no_adapter_is_no_wrong_family(vidsim, places):
+    answer = vidsim("models", "--family", "adapter", "--root", places / "none")
+    assert answer == (0, "no encoder is like that; vidsim models lists all\n", "")
 
 
 def test_a_reader_that_goes_away_is_no_error():

@@ -43,7 +43,10 @@ def test_an_adapter_goes_in_by_the_door_of_encoders(vidsim, ready):
         0,
         "seen in training: mine had its epoch chosen on 6 of these 6 stimuli; expect less of others\n",
     )
-    seen = {model["encoder"]: model["seen_in_training"] for model in json.loads(out)["encoders"]}
+    models = json.loads(out)["encoders"]
+    # no layer is chosen on the stimuli that it was fitted to
+    assert {(model["layer"], model["layer_choice"]) for model in models} == {("sentence_embedding", "default")}
+    seen = {model["encoder"]: model["seen_in_training"] for model in models}
     assert seen == {BASE: None, "mine": {"fitted": 0, "validated": 6}}
     aligned = vidsim("align", "--judgments", "social", "--resamples", 0, "--encoders", "mine")
     assert "mine was fitted to 24 of these 36 stimuli, and its epoch chosen on 6;" in aligned[2]
@@ -158,6 +161,7 @@ class TestRefusals:
             ("type.toml", "type.toml: optimiser.epochs expected"),
             ("deep.toml", "deep.toml: cannot be read as TOML: lists are nested too deep"),
             ("few.toml", "few.toml: batches: rsa_stimuli 900 and rsa_gradients 6: expected 3 to "),
+            ("variant.toml", "vidsim: variant.toml: batches: rsa_stimuli 900 and "),
         ],
     )
     def test_recipes(self, recipe, told, vidsim, ready):
@@ -165,6 +169,7 @@ class TestRefusals:
         (ready / "deep.toml").write_text("encoder = " + "[" * 5000 + "]" * 5000)
         rsa = '[batches]\nsampler = "trials"\nrsa_stimuli = 900\n[loss]\nkind = "hybrid"\n'
         (ready / "few.toml").write_text(f'encoder = "{BASE}"\n{rsa}')
+        (ready / "variant.toml").write_text('base = "all-minilm-l6-v2-hybrid-trials"\n[batches]\nrsa_stimuli = 900\n')
         (ready / "type.toml").write_text(RECIPE.replace("epochs = 2", 'epochs = "two"'))
         assert told in refused(vidsim, recipe=recipe)
 

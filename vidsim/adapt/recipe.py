@@ -154,12 +154,16 @@ def naming(source: str | Path) -> Generator[None]:
     Raises
     ------
     VidsimError
-        In place of `Unfit`, with the file that set the key, or the recipe's own where none did.
+        In place of `Unfit`, with the file that set the key, or the recipe's own where none did or one that comes along.
     """
     try:
         yield
     except Unfit as error:
-        raise VidsimError(f"{os.fspath(_Reader(_find(source)).file(error.key))}: {error}") from error
+        given = _find(source)
+        setting = _Reader(given).file(error.key)
+        # what comes along is not for the user to mend: their own recipe can set the key anew
+        where = given if setting in recipes().values() else setting
+        raise VidsimError(f"{os.fspath(where)}: {error}") from error
 
 
 def linear_alone(recipe: Recipe) -> Recipe:

@@ -229,6 +229,7 @@ def _training(split: str | None) -> str | None:
 
 def _spaces(question: Question, name: str, ids: "tuple[str, ...]") -> "dict[str, tuple[dict[str, Any], RSM]]":
     """Find the similarities of an encoder's layer, or layers, and say which and why."""
+    from vidsim.adapt.manifest import FAMILY
     from vidsim.errors import NoStore
     from vidsim.store import Store
 
@@ -244,7 +245,8 @@ def _spaces(question: Question, name: str, ids: "tuple[str, ...]") -> "dict[str,
     layer = None if question.layer in {AUTO, ALL} else question.layer
     table = table_of(store, name, question.captions, layer)
     facts = {"encoder": name, "curve": None, "table": table.name}
-    if table.identity.get("family") == "sentence":
+    family = table.identity.get("family")
+    if family == "sentence":
         facts["captions"] = captions_of(table)
     if question.layer == ALL:
         return {
@@ -257,8 +259,9 @@ def _spaces(question: Question, name: str, ids: "tuple[str, ...]") -> "dict[str,
     used, why = layer or table.default_layer, "given" if layer else "default"
     if layer is None and len(table.layers) > 1:
         choice, problem = _choice(question, table)
-        # where the same stimuli are reported on, a choice among layers would flatter the encoder
-        if question.split not in {None, TRAIN, FIT} and facts.get("captions") is None:
+        # where the same stimuli are reported on, a choice among layers would flatter the encoder; an adapter was fitted
+        # at its default layer, to the stimuli that the choice would be made on
+        if question.split not in {None, TRAIN, FIT} and family not in {"sentence", FAMILY}:
             if choice is None:
                 raise VidsimError(f"no layer of {name!r} can be chosen: {problem}; name one with --layer")
             used, why = choice.layer, "cross-validated"

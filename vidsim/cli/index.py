@@ -338,9 +338,9 @@ def _tell_index(found: dict[str, Any], encoder: str = "") -> None:
         f"{found['kind']}, {exact}{f' ({settings})' * bool(settings)}, {found['done']}{_changes(found)}"
     )
     if found["left_out"]:
-        typer.echo(f"{found['left_out']} stimuli were left out: their embeddings are zero and have no direction")
+        typer.echo(f"left out, as their embeddings are zero and have no direction: {found['left_out']}")
     if "gone" in found:
-        typer.echo(f"{found['gone']} stimuli were left out: their files are gone (the store keeps their embeddings)")
+        typer.echo(f"left out, as their files are gone (the store keeps their embeddings): {found['gone']}")
 
 
 def _changes(found: dict[str, Any]) -> str:

@@ -67,7 +67,8 @@ def _of_people(read: "Judgments", path: Path) -> "Judgments":
     try:
         wanted = [line.strip() for line in expand(path).read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
-        raise VidsimError(f"--participants {os.fspath(path)!r} cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise VidsimError(f"--participants {os.fspath(path)!r} cannot be read: {why}") from error
     names, codes = read.participants
     if not wanted:
         raise VidsimError(f"--participants {os.fspath(path)!r} names nobody; expected a participant a line")
@@ -202,6 +203,8 @@ def _frames(
     broken = [name for name in judged.ids if name in failures]
     if broken:
         reason = failures[broken[0]].reason
+        if failures[broken[0]].kind == "no-path":
+            reason = "no video is known of it; give the folder of the videos with --source"
         raise VidsimError(f"{len(broken)} of {len(judged)} clips cannot be used; {broken[0]!r}: {reason}")
     for name, error in failures.items():
         typer.echo(f"vidsim: {name!r}, which nobody judged, is left out: {error.reason}", err=True)

@@ -51,7 +51,7 @@ def list_models(
     for offer in own.left_out:
         _leave_out(offer.reason)
     cards = [*catalog.CARDS.values(), *own.cards.values(), *_adapters(root)]
-    family = _one_of("--family", family, [_family(card) for card in cards])
+    family = _one_of("--family", family, [ADAPTER, *(_family(card) for card in cards)])
     modality = _one_of("--modality", modality, [card.modality for card in cards])
     chosen = [
         card

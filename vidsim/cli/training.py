@@ -168,7 +168,7 @@ class Lines:
             told.append(f"{self._counts.forwards / row['seconds']:,.0f} stimuli/s")
         over = 0 < self._patience <= row["epoch"] - best and left > 0
         told += [f"{row['seconds']:.1f} s", f"{_span(left)} left" if left and not over else "done"]
-        mark = " (best)" if best == row["epoch"] else ""
+        mark = " (best)" if best == row["epoch"] and row.get("rho") is not None else ""
         typer.echo(f"epoch {row['epoch']}/{self._epochs}: {', '.join(told)}{mark}", err=True)
         if over:
             typer.echo(f"epoch {best} stays the best: optimiser.patience = {self._patience} ends the run", err=True)

@@ -165,6 +165,7 @@ def check_fit(model: nn.Module, resolved: Resolved, **facts: tuple[object, objec
         If two values differ; both are told.
     """
     where = os.fspath(resolved.folder or "")
+    remedy = "give another or mend its card" if resolved.own else f"is it {resolved.card.checkpoint}?"
     parameters = sum(weight.numel() for weight in model.parameters())
     compared: Mapping[str, tuple[object, object]] = {**facts, "parameters": (resolved.card.parameters, parameters)}
     for name, (card, checkpoint) in compared.items():
@@ -173,7 +174,7 @@ def check_fit(model: nn.Module, resolved: Resolved, **facts: tuple[object, objec
         if card != checkpoint:
             raise VidsimError(
                 f"{resolved.card.name} expects {name.replace('_', ' ')} {card}, the checkpoint in {where!r} has "
-                f"{checkpoint}; is it {resolved.card.checkpoint}?"
+                f"{checkpoint}; {remedy}"
             )
 
 

@@ -54,18 +54,40 @@ def encode(
     if "text" not in encoder.card.modality:
         batch = torch.stack([to_device(item, device) for item in items])
     try:
-        with computing(spec, device):
+        with naming_family(encoder), computing(spec, device):
             found = encoder.encode(batch, layers, reducer(spec))
     except torch.OutOfMemoryError as error:
         raise VidsimError(f"out of memory with {len(items)} stimuli in a batch; use a smaller --batch-size") from error
-    except VidsimError:
-        raise
-    except Exception as error:
-        if type(encoder).__module__.partition(".")[0] == "vidsim":
-            raise
-        raise VidsimError(f"{_family(encoder)} has failed: {type(error).__name__}: {error}") from error
     _refuse_other_shapes(found, encoder, layers, len(items))
     return found
+
+
+@contextmanager
+def naming_family(encoder: Encoder) -> Generator[None]:
+    """Name the family of another package where it fails; what fails here is a bug, and comes as it is.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Which is asked for something within this.
+
+    Yields
+    ------
+    None
+        Ask it here.
+
+    Raises
+    ------
+    VidsimError
+        In place of what the family raises, but for errors of memory.
+    """
+    try:
+        yield
+    except Exception as error:
+        own = type(encoder).__module__.partition(".")[0] == "vidsim"
+        if own or isinstance(error, VidsimError) or type(error).__name__ == "OutOfMemoryError":
+            raise
+        raise VidsimError(f"{_family(encoder)} has failed: {type(error).__name__}: {error}") from error
 
 
 def _family(encoder: Encoder) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from vidsim.data.stimuli import Stimulus, StimulusSet
@@ -24,7 +24,7 @@ from vidsim.encoders.base import Encoder, EncoderCard
 from vidsim.encoders.decoding import PREPARATIONS, DecodingProcesses
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.errors import UnusableFile, VidsimError
-from vidsim.extract.encode import batch_size_for, encode
+from vidsim.extract.encode import batch_size_for, encode, naming_family
 from vidsim.extract.plan import Plan, caption_entry, file_entry, plan, used_captions
 from vidsim.extract.spec import FeatureSpec
 from vidsim.extract.writer import Writer
@@ -376,7 +376,12 @@ def _reading(encoder: Encoder, spec: FeatureSpec, workers: int, device: str) -> 
             yield processes.read
         return
     reader = decoder(spec.decoder)
-    yield lambda path: (content_hash(path), reader.decode(path, sampling.times, encoder.prepare))
+
+    def prepare(frame: UInt8[ndarray, "h w 3"]) -> Any:
+        with naming_family(encoder):
+            return encoder.prepare(frame)
+
+    yield lambda path: (content_hash(path), reader.decode(path, sampling.times, prepare))
 
 
 def _outcome(stimulus: Stimulus, encoder: Encoder, read: Read, spec: FeatureSpec) -> Item | Failure:

@@ -33,7 +33,8 @@ def make_batches(recipe: Recipe, triplets: Triplets, seed: int) -> Batches:
     try:
         return _made(recipe, triplets, seed)
     except VidsimError as error:
-        raise Unfit("batches.sampler", f"batches: {error}") from error
+        key = error.key if isinstance(error, Unfit) else "batches.sampler"
+        raise Unfit(key, f"batches: {error}") from error
 
 
 def _made(recipe: Recipe, triplets: Triplets, seed: int) -> Batches:

@@ -9,6 +9,7 @@ from numpy.random import Generator
 
 from vidsim.adapt.batches.judged import JudgedPairs, varied
 from vidsim.adapt.batches.step import Counts, Step
+from vidsim.adapt.recipe import Unfit
 from vidsim.errors import VidsimError
 from vidsim.triplets import Triplets
 
@@ -73,8 +74,9 @@ class TrialBatches:
         if not (len(triplets) if batch else rsa_steps):
             raise VidsimError(f"{len(triplets)} trials, batch {batch} and rsa_steps {rsa_steps}: nothing to train on")
         if not 0 <= extra_trials <= (len(triplets) if batch else 0):
-            raise VidsimError(
-                f"extra_trials {extra_trials}: expected 0 to {len(triplets)}, the number of trials, and 0 with batch 0"
+            raise Unfit(
+                "batches.extra_trials",
+                f"extra_trials {extra_trials}: expected 0 to {len(triplets)}, the number of trials, and 0 with batch 0",
             )
         self.rows = triplets.rows.astype(np.int64)
         self.batch = batch
@@ -92,14 +94,16 @@ class TrialBatches:
 
     def _check(self) -> None:
         if not 1 <= self.rsa_gradients <= self.rsa_stimuli or not 3 <= self.rsa_stimuli <= len(self._judged):
-            raise VidsimError(
+            raise Unfit(
+                "batches.rsa_stimuli",
                 f"rsa_stimuli {self.rsa_stimuli} and rsa_gradients {self.rsa_gradients}: expected 3 to "
-                f"{len(self._judged)} stimuli, as many as were judged, and gradients for 1 of them to all"
+                f"{len(self._judged)} stimuli, as many as were judged, and gradients for 1 of them to all",
             )
         if not varied(self._pairs.human):
-            raise VidsimError(
+            raise Unfit(
+                "batches.rsa_steps",
                 f"the human distances of all {len(self._pairs.human)} judged pairs are the same; expected some that "
-                "differ: set rsa_steps to 0"
+                "differ: set rsa_steps to 0",
             )
 
     def __len__(self) -> int:
