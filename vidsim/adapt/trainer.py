@@ -3,12 +3,11 @@
 import hashlib
 import json
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,7 +18,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -27,12 +25,12 @@ from vidsim.adapt import adapter
 from vidsim.adapt.adapter import Attached
 from vidsim.adapt.batches import Step
 from vidsim.adapt.batches.sampler import make_batches
-from vidsim.adapt.drafts import replaced
 from vidsim.adapt.feasible import feasible
 from vidsim.adapt.head import Head, LinearHead
 from vidsim.adapt.idle import refuse_idle_epochs
+from vidsim.adapt.leave import base_of, leave
 from vidsim.adapt.linear import LinearTransform
-from vidsim.adapt.manifest import Manifest, hash_file
+from vidsim.adapt.manifest import Manifest
 from vidsim.adapt.material import Material
 from vidsim.adapt.objective import Objective
 from vidsim.adapt.penalty import fit_any
@@ -205,8 +203,12 @@ class Trainer:
     def _finish(self, folder: Path, name: str, now: State, state: Path, stopped: str | None) -> Manifest:
         """Leave the best epoch as the adapter, with why there were no more epochs, and drop the state."""
         self.attached.fill(now.best, str(state))
-        manifest = self._leave(folder, name, now, stopped)
+        self.encoder.model.eval()  # pyright: ignore[reportAttributeAccessIssue]
+        if self.attached.head is not None:
+            self.attached.head.eval()
+        manifest = self._manifest(name, now, stopped)
         if self.accelerator.is_main_process:
+            manifest = leave(manifest, self.attached, self.encoder, folder)
             state.unlink(missing_ok=True)
         return manifest
 
@@ -394,26 +396,14 @@ class Trainer:
         facts = [self.recipe.resolved(), self.seed, self.material.digest, identity, machine]
         return hashlib.sha256(json.dumps([facts, dict(library_versions())], sort_keys=True).encode()).hexdigest()
 
-    def _leave(self, folder: Path, name: str, state: State, stopped: str | None) -> Manifest:
-        """Write the adapter's folder: aside, then renamed into place."""
-        self.encoder.model.eval()  # pyright: ignore[reportAttributeAccessIssue]
-        if self.attached.head is not None:
-            self.attached.head.eval()
-        identity, resolved = self.resolved.identity, self.resolved
-        manifest = Manifest(
+    def _manifest(self, name: str, state: State, stopped: str | None) -> Manifest:
+        """Say what was trained, how and on what."""
+        head = self.attached.head
+        return Manifest(
             name=name,
-            base={
-                "encoder": resolved.card.name,
-                "checkpoint": resolved.card.checkpoint,
-                "revision": resolved.revision,
-                "local": resolved.local,
-                "pooling": resolved.pooling,
-                **{what: identity[what] for what in ("weights", "config", "preprocess")},
-            },
+            base=base_of(self.resolved),
             layer=self.layer,
-            head=len(adapter.golden_embedding(self.encoder, self.attached.head, self.layer))
-            if self.attached.head
-            else 0,
+            head=len(adapter.golden_embedding(self.encoder, head, self.layer)) if head else 0,
             files={},
             recipe=self.recipe.resolved(),
             data={
@@ -428,21 +418,6 @@ class Trainer:
             parameters=sum(value.numel() for value in self.weights.values()),
             curve=state.curve,
         )
-        if not self.accelerator.is_main_process:
-            return manifest
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with replaced(folder) as made:
-                adapter.save(self.attached, made, self.encoder, self.layer)
-                files = {path.name: hash_file(path) for path in sorted(made.iterdir()) if path.suffix != ".md"}
-                manifest = replace(manifest, files=files)
-                manifest.write(made)
-        except (OSError, SafetensorError) as error:
-            raise VidsimError(
-                f"the adapter cannot be written to {os.fspath(folder)!r}: {error}; make room and run the same command "
-                "again: what was trained is kept"
-            ) from error
-        return manifest
 
 
 def _precision(recipe: Recipe, device: str) -> str:

@@ -81,11 +81,13 @@ def naming_family(encoder: Encoder) -> Generator[None]:
     VidsimError
         In place of what the family raises, but for errors of memory.
     """
+    import torch
+
     try:
         yield
     except Exception as error:
         own = type(encoder).__module__.partition(".")[0] == "vidsim"
-        if own or isinstance(error, VidsimError) or type(error).__name__ == "OutOfMemoryError":
+        if own or isinstance(error, VidsimError | MemoryError | torch.OutOfMemoryError):
             raise
         raise VidsimError(f"{_family(encoder)} has failed: {type(error).__name__}: {error}") from error
 
