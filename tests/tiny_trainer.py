@@ -19,9 +19,10 @@ class Quiet:
 
     def __init__(self, plug=None):
         self.rows, self.losses, self.plug, self.done = [], [], plug, None
+        self.epochs = None
 
     def begin(self, name, seed, epochs, steps, done):
-        self.done = done
+        self.done, self.epochs = done, epochs
 
     def step(self, number, losses):
         self.losses.append(losses)

@@ -67,7 +67,11 @@ def test_why_a_run_ended_is_noted(made, tmp_path, monkeypatch):
     values = iter([0.5, 0.4, 0.3])
     monkeypatch.setattr(patient, "_measured", lambda epoch, *_: {
         "epoch": epoch, "losses": {}, "seconds": 0.0, "rho": next(values)})  # fmt: skip
-    found = patient.run(tmp_path / "patient", tmp_path / "s", "patient", Quiet())
+    with pytest.raises(KeyboardInterrupt):
+        patient.run(tmp_path / "patient", tmp_path / "s", "patient", Quiet(plug=2))
+    again = Quiet()
+    found = patient.run(tmp_path / "patient", tmp_path / "s", "patient", again)
+    assert (again.done, again.epochs, again.rows) == (2, 2, [])
     assert found.data["stopped"] == "optimiser.patience = 2"
 
 

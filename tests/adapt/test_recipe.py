@@ -115,12 +115,17 @@ def test_the_first_of_several_mistakes_is_named_and_the_others_are_counted(write
     assert told(write("[adapter]\nrank = -1")).endswith("encoder is missing; expected a name (and 1 more mistake)")
 
 
+def test_a_name_beside_a_file_of_that_name_leads_to_the_file(write, monkeypatch):
+    monkeypatch.chdir(write("x = 1").parent)
+    assert told("mine") == "no recipe named 'mine' comes along; did you mean the file 'mine.toml'?"
+
+
 def test_files_that_are_no_recipes(write, tmp_path):
     assert "mine.toml: cannot be read as TOML: Invalid value (at line 1, column 5)" in told(write("x = = 3"))
     assert "cannot be read as TOML: Cannot overwrite" in told(write("x = 1\nx = 2"))
     (tmp_path / "latin.toml").write_bytes(b"# caf\xe9")
     assert "latin.toml: cannot be read as TOML: 'utf-8" in told(tmp_path / "latin.toml")
-    assert told(tmp_path).endswith("cannot be read as TOML: Is a directory")
+    assert told(tmp_path) == f"{tmp_path}: is no file; expected a recipe (TOML)"
     assert told(tmp_path / "none.toml") == f"no file '{tmp_path}/none.toml'; expected a recipe (TOML)"
     message = told(tmp_path / "timesformer-base-hybrid.toml")
     assert message.endswith("; the recipe that comes along is named 'timesformer-base-hybrid'")

@@ -15,8 +15,8 @@ from vidsim.adapt.head import Head
 from vidsim.adapt.manifest import read_manifest, resolve_adapter
 from vidsim.adapt.material import Material
 from vidsim.adapt.penalty import fit_any
+from vidsim.adapt.precision import precision
 from vidsim.adapt.schedule import learning_rate
-from vidsim.adapt.trainer import _precision
 from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog
 from vidsim.errors import VidsimError
@@ -259,7 +259,7 @@ def test_more_processes_than_steps_are_refused(named, monkeypatch):
 def test_bfloat16_is_chosen_only_where_the_hardware_has_it(monkeypatch):
     asked = []
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **given: asked.append(given) or False)
-    assert _precision(recipe(run={"precision": "auto"}), "cuda:1") == "no"
+    assert precision(recipe(run={"precision": "auto"}).run, "cuda:1") == "no"
     assert asked == [{"including_emulation": False}]
 
 

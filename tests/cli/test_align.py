@@ -331,6 +331,7 @@ def test_a_whole_release_is_aligned_on_its_test_split(vidsim, tmp_path):
         (("--encoders", "holes"), "the embeddings of 1 of 30 stimuli are not finite, the first is 'clip 3.mp4'"),
         (("--encoders", "net", "--split", "tiny"), "3 stimuli are too few to compare with people; expected at least 4"),
         (("--encoders", "net", "--split", "new"), "none of the 1 stimuli of split 'new' is judged in 'lab'"),
+        (("--encoders", "net", "-k", "4"), "-k counts neighbours for --retrieval; add it, or leave -k out"),
         (("--encoders", "net", "--retrieval", "-k", "40"), "none of 30 stimuli was judged with more than 40 others"),
         (("--encoders", "net", "--html", "/no/such/a.html"), "no folder '/no/such'; make it first"),
         (("--encoders", "net", "--csv", "a.txt"), "expected a name that ends in .csv"),

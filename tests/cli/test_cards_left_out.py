@@ -175,10 +175,7 @@ def test_lists_are_tuples_and_good_cards_stand_beside_wrong_ones(vidsim, offer):
     ("text", "message"),
     [
         (b'name = "bad"\nx', "cannot be read as TOML: "),
-        (
-            b'name = "bad"\na = ' + b"[" * 800,
-            "cannot be read as TOML: tables or lists are nested too deep; expected at",
-        ),
+        (b'name = "bad"\na = ' + b"[" * 800, "cannot be read as TOML: tables or lists are nested too deep\n"),
         (b'name = "bad"\nlike = "dino"\n', "checkpoint is missing; expected org/name of the hub"),
         (
             GOOD.replace('"good"', '"bad"').encode() + b'layers = { pattern = "l.{i}", depth = 100000000 }',

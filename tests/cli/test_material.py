@@ -57,6 +57,11 @@ def test_an_encoder_that_sees_is_trained_on_a_folder_of_videos(vidsim, study, pu
     assert vidsim("extract", "videos", "--encoder", "mine", "--device", "cpu")[0] == 0
     store = Store(study / "indexes")
     assert len(store["mine"][read_manifest(folder).layer]) == 30
+    (study / "other").mkdir()
+    write_clip(study / "other" / "other.mp4", moving_square(frames=8))
+    assert "none of the 30 stimuli is among the 1 files; ids such as 'clip 0.mp4' and names such as 'other.mp4'" in (
+        refused(vidsim, "--source", "other", "--checkpoint", publish_named, name="other")
+    )
     (study / "videos" / "clip 3.mp4").unlink()
     assert "1 of 30 stimuli have no video in 'videos', the first is 'clip 3.mp4'" in refused(
         vidsim, "--source", "videos", "--checkpoint", publish_named, name="other"

@@ -153,6 +153,8 @@ def test_models_of_ones_own_are_listed(vidsim, places):
     (one,) = listed(vidsim, "-s", "mine")
     assert (one["name"], one["cached"], one["checkpoint"]) == ("mine", False, str(places / "cards" / "weights"))
     _, out, _ = vidsim("models", "mine")
+    assert f"card:         {places / 'cards' / 'mine.toml'}\n" in out
+    assert "published:" not in out
     assert "cached:       no\n" in out
     assert "offline:      put the checkpoint where the card says\n" in out
     weights = places / "cards" / "weights"

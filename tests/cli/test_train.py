@@ -159,7 +159,7 @@ class TestRefusals:
             ("none.toml", "no file 'none.toml'"),
             ("key.toml", "key.toml: optimiser.learning_rat is not known; did you mean 'optimiser.learning_rate'?"),
             ("type.toml", "type.toml: optimiser.epochs expected"),
-            ("deep.toml", "deep.toml: cannot be read as TOML: lists are nested too deep"),
+            ("deep.toml", "deep.toml: cannot be read as TOML: tables or lists are nested too deep"),
             ("few.toml", "few.toml: batches: rsa_stimuli 900 and rsa_gradients 6: expected 3 to "),
             ("variant.toml", "vidsim: variant.toml: batches: rsa_stimuli 900 and "),
         ],

@@ -85,6 +85,11 @@ def test_patience_that_ends_a_run_is_said_and_what_was_not_compared_is_a_dash(ca
     ]
 
 
+def test_a_run_that_has_no_epoch_left_says_so(capsys):
+    Lines(counts=COUNTS).begin("mine", 0, epochs=3, steps=1, done=3)
+    assert capsys.readouterr().err == "mine: seed 0, 3 epochs done before\n"
+
+
 @pytest.mark.parametrize(("epochs", "said"), [(1, "1 epoch of 1 step, 8 forward passes, 1 trial and 1 judged pair"),
                                               (0, "a fitted transform, without training")])  # fmt: skip
 def test_one_epoch_and_none(epochs, said, capsys):

@@ -1,7 +1,6 @@
 """Recipe: how an encoder is fine-tuned, read from a short TOML file."""
 
 import os
-import tomllib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -15,6 +14,7 @@ from vidsim.adapt.legal import legal, spell
 from vidsim.adapt.sections import REFUSED, Adapter, Batches, Loss, Optimiser, Run, Section, refuse
 from vidsim.errors import VidsimError
 from vidsim.paths import expand
+from vidsim.toml import read_toml
 
 _PLACES = (Path(__file__).parents[1] / "configs/train", Path(__file__).parents[2] / "configs/train")
 """In an installed package, and in a checkout."""
@@ -229,7 +229,7 @@ class _Reader:
     """Read a file and those it is a variant of, and remember which said what."""
 
     def __init__(self, path: Path) -> None:
-        chain = [(path, _load(path))]
+        chain = [(path, read_toml(path, "a recipe"))]
         while BASE in chain[0][1]:
             place = _base(*chain[0])
             if place in [file for file, _ in chain]:
@@ -237,7 +237,7 @@ class _Reader:
                 raise VidsimError(
                     f"{os.fspath(chain[0][0])}: {BASE} leads back to {place.stem!r} ({round_trip}); expected an end"
                 )
-            chain.insert(0, (place, _load(place)))
+            chain.insert(0, (place, read_toml(place, "a recipe")))
         self.chain = chain
 
     def recipe(self) -> Recipe:
@@ -363,6 +363,8 @@ def _find(source: str | Path) -> Path:
     name = os.fspath(source)
     if name.lower() in by_name:
         return by_name[name.lower()]
+    if path.with_suffix(".toml").is_file():
+        raise VidsimError(f"no recipe named {name!r} comes along; did you mean the file '{name}.toml'?")
     near = get_close_matches(name.lower(), by_name, 1, 0.5)
     hint = f"did you mean {by_name[near[0]].stem!r}?" if near else f"there are {', '.join(known) or 'none'}"
     raise VidsimError(f"no recipe named {name!r}, nor a file; {hint}")
@@ -382,18 +384,6 @@ def _base(path: Path, data: Mapping[str, Any]) -> Path:
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(legal_names)}"
         raise VidsimError(f"{os.fspath(path)}: {BASE} names {name!r}, which is no recipe; {hint}")
     return legal_names[name]
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8-sig"))
-    except FileNotFoundError:
-        raise VidsimError(f"no file {os.fspath(path)!r}; expected a recipe (TOML)") from None
-    except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else str(error)
-        raise VidsimError(f"{os.fspath(path)}: cannot be read as TOML: {' '.join(str(said).split())}") from error
-    except RecursionError as error:
-        raise VidsimError(f"{os.fspath(path)}: cannot be read as TOML: lists are nested too deep") from error
 
 
 def _fields() -> dict[str, FieldInfo]:

@@ -34,6 +34,7 @@ from vidsim.adapt.manifest import Manifest
 from vidsim.adapt.material import Material
 from vidsim.adapt.objective import Objective
 from vidsim.adapt.penalty import fit_any
+from vidsim.adapt.precision import precision
 from vidsim.adapt.recipe import Recipe, Unfit
 from vidsim.adapt.retention import Retention
 from vidsim.adapt.schedule import learning_rate
@@ -93,7 +94,7 @@ class Trainer:
         where = catalog.resolve_device(device)
         if where.startswith("cuda:"):
             torch.cuda.set_device(where)  # accelerate takes the current one; of several processes each has its own
-        self.accelerator = Accelerator(mixed_precision=_precision(recipe, where), cpu=where == "cpu")
+        self.accelerator = Accelerator(mixed_precision=precision(recipe.run, where), cpu=where == "cpu")
         processes = self.accelerator.num_processes
         if recipe.optimiser.epochs and len(self.batches) < processes:
             raise VidsimError(
@@ -149,7 +150,8 @@ class Trainer:
             # they are constants, and a step with fixed stimuli has one forward pass more than that of another process
             model.broadcast_buffers = False
         self._agree(now)
-        watcher.begin(name, self.seed, recipe.optimiser.epochs, len(self.batches), now.epoch)
+        epochs = now.epoch if self._patience_is_over(now) else recipe.optimiser.epochs
+        watcher.begin(name, self.seed, epochs, len(self.batches), now.epoch)
         try:
             with feasible(self.accelerator.device):
                 self._epochs(now, model, optimiser, watcher, state, fingerprint)
@@ -385,8 +387,8 @@ class Trainer:
         (clips, fixed), _ = sizes.most_common(1)[0]
         if fixed:  # half of the passes would have no gradients
             return
-        precision = torch.bfloat16 if process.mixed_precision == "bf16" else torch.float32
-        tower.graph([self.material.fit.ids[0]] * clips, precision)
+        numbers = torch.bfloat16 if process.mixed_precision == "bf16" else torch.float32
+        tower.graph([self.material.fit.ids[0]] * clips, numbers)
 
     def _fingerprint(self) -> str:
         """Hash everything that the run depends on."""
@@ -418,12 +420,3 @@ class Trainer:
             parameters=sum(value.numel() for value in self.weights.values()),
             curve=state.curve,
         )
-
-
-def _precision(recipe: Recipe, device: str) -> str:
-    wanted = recipe.run.precision
-    if wanted == "auto":
-        # a CPU multiplies bfloat16 more slowly than float32, unless it has units for it
-        native = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
-        wanted = "bfloat16" if native else "float32"
-    return "bf16" if wanted == "bfloat16" else "no"

@@ -82,7 +82,9 @@ def align(
             "--retrieval", help="Also whether each stimulus's nearest neighbours are people's: nDCG@k and recall@k."
         ),
     ] = False,
-    k: Annotated[int, typer.Option("-k", min=1, help="Neighbours that count, with --retrieval.")] = 10,
+    k: Annotated[
+        int | None, typer.Option("-k", min=1, show_default="10", help="Neighbours that count, with --retrieval.")
+    ] = None,
     resamples: Annotated[
         int, typer.Option(min=0, max=1_000_000, help="Bootstrap resamples, for intervals and p-values; 0 for none.")
     ] = 1000,
@@ -116,6 +118,8 @@ def align(
         raise VidsimError(f"--curves is with --layer {AUTO}, which measures every layer; leave one of the two out")
     if protocol is Protocol.paper and (context is not ContextName.within or captions is Captions.mean):
         raise VidsimError("--protocol paper is with --context split and --captions first; leave the others out")
+    if k is not None and not retrieval:
+        raise VidsimError("-k counts neighbours for --retrieval; add it, or leave -k out")
     caption = captions or (Captions.first if protocol is Protocol.paper else Captions.mean)
     answer = measure(
         Question(
@@ -129,7 +133,7 @@ def align(
             protocol=protocol.value,
             over=over.value,
             against=against,
-            neighbours=k if retrieval else None,
+            neighbours=(k or 10) if retrieval else None,
             resamples=resamples,
             seed=seed,
             root=root,

@@ -48,7 +48,7 @@ def card_lines(card: "EncoderCard") -> list[str]:
         "dims": ", ".join(map(str, facts["dims"])) or "vary from layer to layer",
         "architecture": card.architecture or "",
         "licence": card.licence,
-        "published": card.source,
+        "card" if Path(card.source).is_file() else "published": card.source,
         "checkpoint": card.checkpoint or "no weights",
         "revision": card.revision or ("main, whose commit is stored with embeddings" if _on_hub(card) else ""),
         "cached": _where(card, facts),

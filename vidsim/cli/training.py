@@ -99,6 +99,9 @@ class Lines:
             return
         from vidsim.report.train import counted
 
+        if done >= epochs:
+            typer.echo(f"{name}: seed {seed}, {counted(done, 'epoch')} done before", err=True)
+            return
         again = f", from epoch {done + 1} on" if done else ""
         one = self._counts
         holds = f"{counted(one.trials, 'trial')} and {counted(one.pairs, 'judged pair')}"

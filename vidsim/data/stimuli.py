@@ -200,8 +200,9 @@ class StimulusSet:
         paths = {s.id: s.path for s in files}
         found = tuple(replace(s, path=paths[s.id]) for s in self.stimuli if s.id in paths)
         if not found:
+            of = f" of {self.name!r}" if self.name else ""
             raise VidsimError(
-                f"none of the {len(self)} stimuli of {self.name!r} is among the {len(files)} files; ids such as "
+                f"none of the {len(self)} stimuli{of} is among the {len(files)} files; ids such as "
                 f"{self.ids[0]!r} and names such as {next(iter(paths), '')!r} must be equal"
             )
         return StimulusSet(found, True, files.unreadable)

@@ -14,7 +14,6 @@ from vidsim.encoders.base import EncoderCard, Pooling, Sampling
 from vidsim.encoders.card_rules import (
     ADDRESS,
     CHECKS,
-    DEEPEST,
     HUB_ID,
     IN_LAYERS,
     IN_PREPARED,
@@ -30,6 +29,7 @@ from vidsim.encoders.card_rules import (
 from vidsim.encoders.offer import Offer
 from vidsim.errors import VidsimError
 from vidsim.paths import expand
+from vidsim.toml import read_toml
 
 
 def read_files(known: Mapping[str, EncoderCard], aliases: Mapping[str, str] = MappingProxyType({})) -> list[Offer]:
@@ -125,20 +125,7 @@ def read_card(
     VidsimError
         If the file cannot be read, or a key is unknown, missing or wrong.
     """
-    import tomllib  # most people have no card, and should not wait for it
-
-    try:
-        if not path.is_file():  # a pipe would be waited for
-            raise VidsimError(f"{os.fspath(path)}: is no file; expected a card in TOML")
-        given = tomllib.loads(path.read_text("utf-8-sig"))  # some editors begin a file with a mark
-    except (OSError, ValueError) as error:
-        raise VidsimError(f"{os.fspath(path)}: cannot be read as TOML: {error}") from error
-    except RecursionError as error:
-        raise VidsimError(
-            f"{os.fspath(path)}: cannot be read as TOML: tables or lists are nested too deep; "
-            f"expected at most {DEEPEST} inside one another"
-        ) from error
-    return Reader(path, given, known, aliases).card()
+    return Reader(path, read_toml(path, "a card"), known, aliases).card()
 
 
 def _name_in(path: Path) -> str | None:
