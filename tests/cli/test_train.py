@@ -1,6 +1,8 @@
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -239,6 +241,39 @@ def test_killed_in_mid_run_the_same_command_ends_as_if_nothing_had_happened(vids
     assert same(weights(folders / "cut"), weights(folders / "whole"))
     whole, cut = (read_manifest(folders / name).curve for name in ("whole", "cut"))
     assert [{**row, "seconds": 0} for row in cut] == [{**row, "seconds": 0} for row in whole]
+
+
+@pytest.mark.slow
+def test_two_machines_train_one_adapter_together(vidsim, ready):
+    (ready / "quick.toml").write_text(RECIPE)
+    subprocess.run(commanded("--name", "alone"), check=True, capture_output=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = ["--master_addr", "127.0.0.1", "--master_port", str(free.getsockname()[1])]
+    machines = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1"),
+                *("--node_rank", str(rank), *place, "--no_python", *commanded("--name", "together")),
+            ],
+            env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    told = [machine.communicate(timeout=240) for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], told
+    assert json.loads(told[0][0])["name"] == "together"
+    assert told[1][0] == ""
+    folders = ready / "indexes" / "adapters"
+    assert sorted(path.name for path in folders.iterdir()) == ["alone", "together"]
+    curves = {name: read_manifest(folders / name).curve for name in ("alone", "together")}
+    assert [row["epoch"] for row in curves["together"]] == [0, 1, 2]
+    # both begin alike, and a loss is the mean of two steps in place of three
+    assert curves["together"][0]["rho"] == curves["alone"][0]["rho"]
+    assert curves["together"][1]["losses"] != curves["alone"][1]["losses"]
 
 
 def test_restart_drops_what_an_interrupted_run_has_left(vidsim, ready):
