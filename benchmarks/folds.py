@@ -18,7 +18,7 @@ import numpy as np
 from linear import METRICS, measure, show
 
 from vidsim.adapt.material import Material
-from vidsim.adapt.recipe import read_recipe
+from vidsim.adapt.recipe_file import read_recipe
 from vidsim.adapt.trainer import Trainer
 from vidsim.data.judgments.read import read
 from vidsim.embeddings import Embeddings

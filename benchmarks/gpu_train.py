@@ -26,7 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from train import Silent, load
 
 from vidsim.adapt.batches import Step
-from vidsim.adapt.recipe import Recipe, read_recipe
+from vidsim.adapt.recipe import Recipe
+from vidsim.adapt.recipe_file import read_recipe
 from vidsim.adapt.trainer import Trainer
 from vidsim.encoders import catalog
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from vidsim.adapt.batches import Batches, Counts, Step, StimulusBatches
 from vidsim.adapt.material import Material
-from vidsim.adapt.recipe import Recipe, read_recipe
+from vidsim.adapt.recipe import Recipe
+from vidsim.adapt.recipe_file import read_recipe
 from vidsim.adapt.scores import scores
 from vidsim.adapt.trainer import Trainer
 from vidsim.data.judgments.read import read

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vidsim.adapt.batches.sampler import make_batches
-from vidsim.adapt.recipe import read_recipe, recipes
+from vidsim.adapt.recipe_file import read_recipe, recipes
 from vidsim.encoders import catalog
 from vidsim.triplets import Triplets
 

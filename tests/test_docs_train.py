@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vidsim.adapt.manifest import adapters_of, read_manifest, resolve_adapter
-from vidsim.adapt.recipe import describe, read_recipe, recipes
+from vidsim.adapt.recipe_file import describe, read_recipe, recipes
 from vidsim.cli.app import app
 from vidsim.encoders import catalog
 

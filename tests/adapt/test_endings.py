@@ -11,7 +11,8 @@ from tiny_trainer import Quiet, material, recipe, trainer
 
 from vidsim.adapt.evaluation import drawable
 from vidsim.adapt.feasible import feasible
-from vidsim.adapt.recipe import Recipe, Unfit, naming, read_recipe
+from vidsim.adapt.recipe import Recipe, Unfit
+from vidsim.adapt.recipe_file import naming, read_recipe
 from vidsim.adapt.state import State, is_of, read_state
 from vidsim.cli.seeds import drop_finished
 from vidsim.errors import VidsimError

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from vidsim.adapt import recipe as module
-from vidsim.adapt.recipe import Recipe, describe, read_recipe, recipes
+from vidsim.adapt import recipe_file as module
+from vidsim.adapt.recipe import Recipe
+from vidsim.adapt.recipe_file import describe, read_recipe, recipes
 from vidsim.adapt.sections import Adapter, Batches, Loss
 from vidsim.errors import VidsimError
 
@@ -267,7 +268,7 @@ def test_the_description_has_every_key_with_its_legal_values_and_place_in_the_pa
 
 
 def test_reading_a_recipe_loads_no_torch():
-    code = "import sys; from vidsim.adapt.recipe import read_recipe; read_recipe('timesformer-base-hybrid')\n"
+    code = "import sys; from vidsim.adapt.recipe_file import read_recipe; read_recipe('timesformer-base-hybrid')\n"
     code += "print([m for m in ('torch', 'transformers', 'numpy', 'peft') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"

@@ -85,7 +85,7 @@ def train(
     """  # noqa: DOC501
     from vidsim.adapt.drafts import remove_abandoned
     from vidsim.adapt.manifest import adapters_of, check_name
-    from vidsim.adapt.recipe import naming, read_recipe
+    from vidsim.adapt.recipe_file import naming, read_recipe
     from vidsim.cli.encoders import resolve
     from vidsim.cli.material import facts_of, find_judged, find_material
     from vidsim.cli.seeds import unfinished
