@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidsim.adapt.manifest import adapters_of, read_manifest, resolve_adapter
+from vidsim.adapt.card import resolve_adapter
+from vidsim.adapt.folder import adapters_of
+from vidsim.adapt.manifest import read_manifest
 from vidsim.adapt.recipe_file import describe, read_recipe, recipes
 from vidsim.cli.app import app
 from vidsim.encoders import catalog

@@ -3,8 +3,10 @@
 import torch
 from safetensors.torch import load_file
 
-from vidsim.adapt.adapter import attach, save
-from vidsim.adapt.manifest import WEIGHTS, Manifest, adapters_of, hash_file
+from vidsim.adapt.adapter import save
+from vidsim.adapt.attached import attach
+from vidsim.adapt.folder import WEIGHTS, adapters_of, hash_file
+from vidsim.adapt.manifest import Manifest
 from vidsim.encoders import catalog
 
 BASE = {

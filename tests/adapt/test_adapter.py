@@ -9,10 +9,13 @@ from peft import PeftModel
 from peft.tuners.lora import Linear
 from safetensors.torch import load_file, save_file
 
-from vidsim.adapt.adapter import AdaptedEncoder, attach, linear_layers, save
+from vidsim.adapt.adapter import AdaptedEncoder, save
+from vidsim.adapt.attached import attach, linear_layers
+from vidsim.adapt.card import resolve_adapter
+from vidsim.adapt.folder import hash_file
 from vidsim.adapt.head import Head, LinearHead
 from vidsim.adapt.linear import LinearTransform
-from vidsim.adapt.manifest import Manifest, hash_file, read_manifest, resolve_adapter
+from vidsim.adapt.manifest import Manifest, read_manifest
 from vidsim.adapt.trainable import refuse_untrainable
 from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog

@@ -7,7 +7,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 from tiny_adapters import write_adapter
 
-from vidsim.adapt.manifest import hash_file, read_manifest, resolve_adapter
+from vidsim.adapt.card import resolve_adapter
+from vidsim.adapt.folder import hash_file
+from vidsim.adapt.manifest import read_manifest
 from vidsim.encoders import catalog
 from vidsim.errors import VidsimError
 

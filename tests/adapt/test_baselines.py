@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidsim.adapt.adapter import attach
+from vidsim.adapt.attached import attach
 from vidsim.adapt.baselines import baselines
 from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.material import Material

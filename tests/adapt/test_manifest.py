@@ -7,7 +7,8 @@ import pytest
 from tiny_adapters import BASE
 
 from vidsim.adapt import manifest
-from vidsim.adapt.manifest import Manifest, card_of, read_manifest
+from vidsim.adapt.card import card_of
+from vidsim.adapt.manifest import Manifest, read_manifest
 from vidsim.errors import VidsimError
 
 MINILM = {**BASE, "encoder": "all-MiniLM-L6-v2"}

@@ -11,8 +11,9 @@ from tiny_trainer import Quiet, material, recipe, trainer, trials, unlabelled
 
 from vidsim.adapt import adapter
 from vidsim.adapt.batches.sampler import make_batches
+from vidsim.adapt.card import resolve_adapter
 from vidsim.adapt.head import Head
-from vidsim.adapt.manifest import read_manifest, resolve_adapter
+from vidsim.adapt.manifest import read_manifest
 from vidsim.adapt.material import Material
 from vidsim.adapt.penalty import fit_any
 from vidsim.adapt.precision import precision

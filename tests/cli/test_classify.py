@@ -6,7 +6,8 @@ import pytest
 from scipy.stats import binomtest
 from tiny_adapters import BASE
 
-from vidsim.adapt.manifest import WEIGHTS, Manifest
+from vidsim.adapt.folder import WEIGHTS
+from vidsim.adapt.manifest import Manifest
 from vidsim.analysis.classify import Labelled, classify
 from vidsim.rsm import cosine_rsm
 from vidsim.store import Entry, Store

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from tiny_adapters import BASE
 
-from vidsim.adapt.manifest import HEAD, WEIGHTS, Manifest
+from vidsim.adapt.folder import HEAD, WEIGHTS
+from vidsim.adapt.manifest import Manifest
 from vidsim.cli.seen import seen_in_training, warn_seen
 from vidsim.data.judgments.judgments import Judgments
 from vidsim.data.stimuli import Stimulus, StimulusSet

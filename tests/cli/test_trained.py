@@ -53,7 +53,7 @@ def test_the_answer_has_baselines_intervals_and_reliability(vidsim, ready):
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # PEFT asks for it
 @pytest.mark.parametrize("kind", ["lora", "lora and a linear head", "linear head"])
 def test_the_code_of_the_model_card_gives_what_vidsim_gives(kind, vidsim, ready, monkeypatch):
-    from vidsim.adapt.manifest import resolve_adapter
+    from vidsim.adapt.card import resolve_adapter
     from vidsim.encoders import catalog
     from vidsim.encoders.locate import find_copy
 

@@ -6,7 +6,7 @@ from torch import nn
 from transformers import TimesformerConfig
 from transformers.models.timesformer.modeling_timesformer import TimesformerLayer
 
-from vidsim.adapt.manifest import resolve_adapter
+from vidsim.adapt.card import resolve_adapter
 from vidsim.analysis.rollout import divided_block
 from vidsim.encoders import catalog
 from vidsim.encoders.attention import attention_of, refuse_without_attention

@@ -8,8 +8,8 @@ from tiny_models import write_qwen, write_xclip
 from torch import nn
 from zoo_files import write_zoo_file
 
+from vidsim.adapt.card import resolve_adapter
 from vidsim.adapt.head import Head
-from vidsim.adapt.manifest import resolve_adapter
 from vidsim.encoders import catalog
 from vidsim.encoders.leaves import all_layers, leaf_vectors
 from vidsim.errors import VidsimError

@@ -7,7 +7,7 @@ import torch
 from published import publish
 from tiny_trainer import Quiet
 
-from vidsim.adapt.manifest import resolve_adapter
+from vidsim.adapt.card import resolve_adapter
 from vidsim.adapt.material import Material
 from vidsim.adapt.recipe import Recipe
 from vidsim.adapt.trainer import Trainer

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vidsim.adapt.manifest import MANIFEST
+from vidsim.adapt.folder import MANIFEST
 
 PREFIX = ".draft-"
 BEFORE = "before"

@@ -8,9 +8,10 @@ from typing import Any
 from safetensors import SafetensorError
 
 from vidsim.adapt import adapter
-from vidsim.adapt.adapter import Attached
+from vidsim.adapt.attached import Attached
 from vidsim.adapt.drafts import replaced
-from vidsim.adapt.manifest import Manifest, hash_file
+from vidsim.adapt.folder import hash_file
+from vidsim.adapt.manifest import Manifest
 from vidsim.encoders.base import Encoder
 from vidsim.encoders.catalog import Resolved
 from vidsim.errors import VidsimError

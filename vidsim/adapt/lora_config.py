@@ -49,7 +49,7 @@ def read_lora_config(path: Path) -> LoraConfig:
     Returns
     -------
     LoraConfig
-        What `vidsim.adapt.adapter.attach` chose.
+        What `vidsim.adapt.attached.attach` chose.
 
     Raises
     ------

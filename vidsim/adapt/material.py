@@ -11,7 +11,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from vidsim.adapt import adapter
+from vidsim.adapt.embed import embed
 from vidsim.embeddings import Embeddings
 from vidsim.encoders.base import Encoder
 from vidsim.extract.encode import batch_size_for
@@ -79,7 +79,7 @@ class Material:
         device: str = encoder.device  # pyright: ignore[reportAttributeAccessIssue]  # of every encoder with weights
         at_once = batch_size_for(encoder.card, device)
         rows = [
-            adapter.embed(encoder, head, layer, self._batch(encoder, ids[start : start + at_once]))
+            embed(encoder, head, layer, self._batch(encoder, ids[start : start + at_once]))
             for start in range(0, len(ids), at_once)
         ]
         return Embeddings(tuple(ids), np.concatenate(rows))

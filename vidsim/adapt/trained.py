@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidsim.adapt.adapter import Attached
+from vidsim.adapt.attached import Attached
 from vidsim.adapt.tower import Tower
 
 

@@ -21,11 +21,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vidsim.adapt import adapter
-from vidsim.adapt.adapter import Attached
+from vidsim.adapt.attached import Attached, attach, linear_layers
 from vidsim.adapt.batches import Step
 from vidsim.adapt.batches.sampler import make_batches
 from vidsim.adapt.feasible import feasible
+from vidsim.adapt.golden import golden_embedding
 from vidsim.adapt.head import Head, LinearHead
 from vidsim.adapt.idle import refuse_idle_epochs
 from vidsim.adapt.leave import base_of, leave
@@ -263,10 +263,10 @@ class Trainer:
         if targets == "attention":
             targets = card.lora_targets
         elif targets == "all-linear":
-            targets = adapter.linear_layers(self.encoder)
+            targets = linear_layers(self.encoder)
         head = self._head()
         try:
-            return adapter.attach(
+            return attach(
                 self.encoder,
                 rank=settings.rank,
                 scaling=settings.alpha,
@@ -405,7 +405,7 @@ class Trainer:
             name=name,
             base=base_of(self.resolved),
             layer=self.layer,
-            head=len(adapter.golden_embedding(self.encoder, head, self.layer)) if head else 0,
+            head=len(golden_embedding(self.encoder, head, self.layer)) if head else 0,
             files={},
             recipe=self.recipe.resolved(),
             data={

@@ -229,7 +229,7 @@ def _training(split: str | None) -> str | None:
 
 def _spaces(question: Question, name: str, ids: "tuple[str, ...]") -> "dict[str, tuple[dict[str, Any], RSM]]":
     """Find the similarities of an encoder's layer, or layers, and say which and why."""
-    from vidsim.adapt.manifest import FAMILY
+    from vidsim.adapt.card import FAMILY
     from vidsim.errors import NoStore
     from vidsim.store import Store
 

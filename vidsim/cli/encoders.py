@@ -30,7 +30,9 @@ def find_card(name: str, root: str) -> "EncoderCard":
     VidsimError
         If there is none of this name.
     """
-    from vidsim.adapt.manifest import card_of, find_adapter, read_manifest
+    from vidsim.adapt.card import card_of
+    from vidsim.adapt.folder import find_adapter
+    from vidsim.adapt.manifest import read_manifest
     from vidsim.encoders import catalog
 
     folder = find_adapter(root, name)
@@ -61,7 +63,7 @@ def adapters(root: str) -> list[Path]:
     list of Path
         Their folders, which have their names, in alphabetical order.
     """
-    from vidsim.adapt.manifest import MANIFEST, NAME, adapters_of
+    from vidsim.adapt.folder import MANIFEST, NAME, adapters_of
 
     folder = None if "://" in root else adapters_of(root)
     if folder is None or not folder.is_dir():
@@ -99,7 +101,7 @@ def resolve(
 
     if "adapter" not in card.options:
         return catalog.resolve(card, checkpoint=checkpoint, revision=revision, pooling=pooling)
-    from vidsim.adapt.manifest import resolve_adapter
+    from vidsim.adapt.card import resolve_adapter
 
     found = resolve_adapter(Path(card.options["adapter"]), checkpoint=checkpoint)
     if revision not in {None, found.revision} or pooling not in {None, found.pooling}:

@@ -80,7 +80,8 @@ def _one_of(option: str, value: str | None, there: list[str]) -> str | None:
 
 def _adapters(root: str) -> "list[EncoderCard]":
     """Read the cards of a root's adapters; one that cannot be read keeps no other from being listed."""
-    from vidsim.adapt.manifest import card_of, read_manifest, taken_names
+    from vidsim.adapt.card import card_of, taken_names
+    from vidsim.adapt.manifest import read_manifest
     from vidsim.cli.encoders import adapters
 
     found: list[EncoderCard] = []

@@ -138,7 +138,8 @@ def _refuse_head_alone(card: "EncoderCard") -> None:
     """Refuse an adapter whose attention is its base's."""
     if "adapter" not in card.options:
         return
-    from vidsim.adapt.manifest import WEIGHTS, read_manifest
+    from vidsim.adapt.folder import WEIGHTS
+    from vidsim.adapt.manifest import read_manifest
 
     made = read_manifest(Path(card.options["adapter"]))
     if WEIGHTS not in made.files:

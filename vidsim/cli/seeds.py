@@ -78,7 +78,7 @@ def finished(
     VidsimError
         If another adapter has the name of a seed's, or the name of all, and may not be replaced.
     """
-    from vidsim.adapt.manifest import MANIFEST
+    from vidsim.adapt.folder import MANIFEST
     from vidsim.extract.run import library_versions
 
     def of_this_run(place: Path, seeds: Collection[int]) -> bool:
@@ -128,7 +128,7 @@ def unfinished(folder: Path) -> bool:
     bool
         Whether there is an adapter without a card.
     """
-    from vidsim.adapt.manifest import CARD, MANIFEST
+    from vidsim.adapt.folder import CARD, MANIFEST
 
     return (folder / MANIFEST).is_file() and not (folder / CARD).is_file()
 
@@ -201,7 +201,8 @@ def keep_best(folder: Path, best: str) -> "Manifest":
         What the folder says.
     """
     from vidsim.adapt.drafts import replaced
-    from vidsim.adapt.manifest import CARD, read_manifest
+    from vidsim.adapt.folder import CARD
+    from vidsim.adapt.manifest import read_manifest
 
     with replaced(folder) as made:
         shutil.copytree(folder.with_name(best), made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(CARD))

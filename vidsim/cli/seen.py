@@ -30,7 +30,8 @@ def seen_in_training(name: str, layer: str | None, ids: Sequence[str], root: str
     dict of str to int or None
         ``fitted`` and ``validated``; None where nothing was trained, or nothing is known of it.
     """
-    from vidsim.adapt.manifest import FITTED, HEAD_LAYER, VALIDATED, WEIGHTS, find_adapter, read_manifest
+    from vidsim.adapt.folder import WEIGHTS, find_adapter
+    from vidsim.adapt.manifest import FITTED, HEAD_LAYER, VALIDATED, read_manifest
     from vidsim.errors import VidsimError
 
     folder = find_adapter(root_of(root), name)

@@ -83,8 +83,9 @@ def train(
 
     A run that was killed goes on behind its last epoch when the same command is given again.
     """  # noqa: DOC501
+    from vidsim.adapt.card import check_name
     from vidsim.adapt.drafts import remove_abandoned
-    from vidsim.adapt.manifest import adapters_of, check_name
+    from vidsim.adapt.folder import adapters_of
     from vidsim.adapt.recipe_file import naming, read_recipe
     from vidsim.cli.encoders import resolve
     from vidsim.cli.material import facts_of, find_judged, find_material
@@ -175,7 +176,8 @@ def _refuse_idle(recipe: "Recipe", card: "EncoderCard", source: Path | None, unl
 
 def _trainable(recipe: "Recipe", root: str) -> "EncoderCard":
     """Find the card of a recipe's encoder, which can be trained."""
-    from vidsim.adapt.manifest import find_adapter, read_manifest
+    from vidsim.adapt.folder import find_adapter
+    from vidsim.adapt.manifest import read_manifest
     from vidsim.adapt.recipe import Unfit
     from vidsim.adapt.trainable import refuse_untrainable
     from vidsim.encoders import catalog

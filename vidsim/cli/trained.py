@@ -110,7 +110,7 @@ def write_cards(run: Run, curves: Sequence[Sequence[Mapping[str, Any]]], evaluat
         Its models are those that the card lists.
     """
     from vidsim.adapt.evaluation import drawable
-    from vidsim.adapt.manifest import CARD, CURVE
+    from vidsim.adapt.folder import CARD, CURVE
     from vidsim.cli.output import write_out
     from vidsim.report.curve import curve_plot
     from vidsim.report.train import model_card

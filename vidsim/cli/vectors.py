@@ -132,7 +132,8 @@ def _embeddings(ids: Sequence[str], index: Any) -> "Embeddings":
 
 def _adapter(root: str, name: str) -> dict[str, Any] | None:
     """Say which adapter's files made the embeddings, by their SHA-256."""
-    from vidsim.adapt.manifest import find_adapter, read_manifest
+    from vidsim.adapt.folder import find_adapter
+    from vidsim.adapt.manifest import read_manifest
 
     folder = find_adapter(root, name)
     return None if folder is None else {"name": name, "files": dict(read_manifest(folder).files)}

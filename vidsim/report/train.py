@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vidsim.adapt.evaluation import Evaluation, Measured, drawable, kept_row
-from vidsim.adapt.manifest import CURVE, WEIGHTS, Manifest
+from vidsim.adapt.folder import CURVE, WEIGHTS
+from vidsim.adapt.manifest import Manifest
 from vidsim.encoders import catalog
 from vidsim.report.markdown import escape
 from vidsim.report.text import number, span

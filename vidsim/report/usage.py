@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidsim.adapt.manifest import HEAD, WEIGHTS, Manifest
+from vidsim.adapt.folder import HEAD, WEIGHTS
+from vidsim.adapt.manifest import Manifest
 
 if TYPE_CHECKING:
     from vidsim.encoders.base import EncoderCard

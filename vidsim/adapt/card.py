@@ -1,0 +1,139 @@
+"""The card of an adapter: how it becomes a row like those of the catalog. Imports no torch."""
+
+import hashlib
+import json
+import os
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vidsim.adapt.folder import NAME
+from vidsim.adapt.manifest import HEAD_LAYER, RESTORE, Manifest, check_files, read_manifest
+from vidsim.encoders import catalog
+from vidsim.encoders.base import EncoderCard
+from vidsim.encoders.catalog import Resolved
+from vidsim.errors import VidsimError
+
+FAMILY = "vidsim.adapt.adapter:AdaptedEncoder"
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that an adapter cannot have.
+
+    Parameters
+    ----------
+    name : str
+        Name of a new adapter.
+
+    Raises
+    ------
+    VidsimError
+        If it is no file name, or an encoder of the catalog has it.
+    """
+    if not NAME.fullmatch(name):
+        raise VidsimError(f"no adapter can be called {name!r}; expected letters, digits, '.', '_' and '-'")
+    if name.lower() in taken_names():
+        raise VidsimError(f"{name!r} is the name of an encoder; choose another for the adapter")
+
+
+def taken_names() -> frozenset[str]:
+    """Return the names that no adapter may have, those of encoders, in lower case."""
+    return frozenset(known.lower() for known in (*catalog.cards(), *catalog.ALIASES))
+
+
+def card_of(manifest: Manifest, folder: Path, taken: Collection[str] | None = None) -> EncoderCard:
+    """Describe an adapter as the catalog describes encoders.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What it says.
+    folder : Path
+        Where it lies.
+    taken : collection of str, optional
+        Of `taken_names`, where many cards are wanted.
+
+    Returns
+    -------
+    EncoderCard
+        The base's card under the adapter's name; with a head, it is the last layer and the default one.
+
+    Raises
+    ------
+    VidsimError
+        If there is no such base or layer, or an encoder of the catalog has the folder's name.
+    """
+    where = repr(os.fspath(folder))
+    if manifest.name.lower() in (taken_names() if taken is None else taken):
+        raise VidsimError(f"the adapter in {where} has the name of an encoder; give its folder another")
+    try:
+        base = catalog.card(manifest.base["encoder"])
+    except VidsimError as error:
+        raise VidsimError(f"the base of the adapter in {where}: {error}") from error
+    if manifest.layer not in base.layers:
+        raise VidsimError(
+            f"the adapter in {where} names layer {manifest.layer!r}, {base.name} has none such; {RESTORE}"
+        )
+    layers = (*base.layers, HEAD_LAYER) if manifest.head else base.layers
+    return replace(
+        base,
+        name=manifest.name,
+        family=FAMILY,
+        layers=layers,
+        default_layer=HEAD_LAYER if manifest.head else manifest.layer,
+        parameters=base.parameters + manifest.parameters if base.parameters else 0,
+        lora_targets=(),
+        options={**base.options, "adapter": os.fspath(folder)},
+    )
+
+
+def resolve_adapter(folder: Path, *, checkpoint: str | None = None, offline: bool = False) -> Resolved:
+    """Find and hash the files of an adapter and of its base, without loading them.
+
+    Parameters
+    ----------
+    folder : Path
+        The adapter's folder.
+    checkpoint : str, optional
+        Folder of the base's checkpoint, instead of the one it was trained on or the hub.
+    offline : bool
+        Never ask the hub.
+
+    Returns
+    -------
+    Resolved
+        Its weights' hash is that of base and adapter together.
+
+    Raises
+    ------
+    CheckpointUnavailable
+        If the base is nowhere.
+    VidsimError
+        If the adapter's files are not those that were saved, or base, revision or preprocessing are others.
+    """
+    manifest = read_manifest(folder)
+    check_files(manifest, folder)
+    base = manifest.base
+    local = base["local"] if base["local"] and Path(base["local"]).exists() else None
+    given = checkpoint or local
+    resolved = catalog.resolve(
+        base["encoder"],
+        checkpoint=given,
+        revision=None if given else base["revision"],
+        pooling=base["pooling"],
+        offline=offline,
+    )
+    identity = resolved.identity
+    for what in ("weights", "config", "preprocess"):
+        if identity[what] != base[what]:
+            raise VidsimError(
+                f"{manifest.name} was trained on {base['encoder']} with other {what} ({_short(base[what])}) than are "
+                f"here ({_short(identity[what])}); give --checkpoint with revision {base['revision'] or 'that it had'}"
+            )
+    joined = "".join((resolved.weights_hash, *(f"{name}{digest}" for name, digest in sorted(manifest.files.items()))))
+    return replace(resolved, card=card_of(manifest, folder), weights_hash=hashlib.sha256(joined.encode()).hexdigest())
+
+
+def _short(value: Any) -> str:
+    return value[:12] if isinstance(value, str) else json.dumps(value, sort_keys=True)
