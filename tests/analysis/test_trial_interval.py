@@ -32,6 +32,9 @@ def test_the_interval_is_a_slow_bootstrap():
     spread = np.sqrt(variance / np.var(means, ddof=1)) * stdtrit(4.5, 0.975) / 1.959963984540054
     expected = VALUES.mean() + spread * (np.percentile(means, [2.5, 97.5]) - np.mean(means))
     np.testing.assert_allclose(trial_interval(VALUES, ROWS, resamples=60, seed=3), expected)
+    reach = spread * np.percentile(np.abs(np.array(means) - np.mean(means)), 95)
+    even = VALUES.mean() - reach, VALUES.mean() + reach
+    np.testing.assert_allclose(trial_interval(VALUES, ROWS, resamples=60, seed=3, even=True), even)
 
 
 def test_differences_between_models_are_those_of_align():
@@ -43,7 +46,7 @@ def test_differences_between_models_are_those_of_align():
     aligned = align(triplets, models, against="first", resamples=200, seed=5).differences
     (expected,) = (c for c in aligned if c.statistic == "three_way")
     assert (expected.first, expected.second) == ("second", "first")
-    np.testing.assert_allclose(trial_interval(change, ROWS, resamples=200, seed=5), expected.interval)
+    np.testing.assert_allclose(trial_interval(change, ROWS, resamples=200, seed=5, even=True), expected.interval)
 
 
 def test_several_means_have_the_intervals_that_each_has_alone():
@@ -94,3 +97,14 @@ def test_coverage(n, trials):
         low, high = trial_interval(*change(rng.normal(size=(n, 14)), picked), resamples=100, seed=seed)
         inside += low <= truth <= high
     assert 0.92 <= inside / 500 <= 0.98
+
+
+def test_models_that_differ_in_a_single_trial_are_not_told_apart():
+    ids = tuple(map(str, range(9)))
+    one = cosine_rsm(Embeddings(ids, np.random.default_rng(0).normal(size=(9, 4))))
+    triplets = Triplets(ids, ROWS)
+    own = credits(one, triplets).three_way
+    change = np.zeros(40)
+    change[np.flatnonzero(own == 0)[0]] = 1.0
+    low, high = trial_interval(change, ROWS, even=True)
+    assert low < 0 < change.mean() < high

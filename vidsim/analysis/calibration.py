@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,6 +12,14 @@ from scipy.optimize import brentq
 from vidsim.analysis.choice import LEAST, MOST, odd_probabilities
 from vidsim.analysis.trial_interval import trial_interval, trial_intervals
 from vidsim.errors import VidsimError
+
+
+class Resampling(TypedDict):
+    """How intervals are made."""
+
+    resamples: int
+    seed: int
+
 
 CHANCE = float(np.log(3))
 """Negative log-likelihood of a trial where all three are equally likely, in nats."""
@@ -229,7 +237,7 @@ def calibrate(
     own = np.exp(logs @ outside / outside.sum(axis=0))  # of each trial
     fitted = odd_probabilities(similarities.astype(np.float64) / own[:, None], 1.0)
     plain = odd_probabilities(similarities.astype(np.float64), 1.0)
-    how = {"resamples": resamples, "seed": seed}
+    how: Resampling = {"resamples": resamples, "seed": seed}
     right = _right(fitted, odd)[1]
     gains = _losses(plain, odd) - _losses(fitted, odd)
     pulls = _pulls(temperature, similarities, odd)
@@ -291,7 +299,7 @@ def score(
     >>> round(found.nll, 4), found.ece, [(point.confidence, point.right) for point in found.curve]
     (0.9486, 0.0, [(0.5, 0.5)])
     """
-    how = {"resamples": resamples, "seed": seed}
+    how: Resampling = {"resamples": resamples, "seed": seed}
     losses = _losses(probabilities, odd)
     confidence, right = _right(probabilities, odd)
     gaps, variance = right - confidence, confidence * (1 - confidence)

@@ -130,7 +130,7 @@ def compare(
         counts=counts,
         accuracies=(float(first.mean()), float(second.mean())),
         change=float((second - first).mean()),
-        interval=trial_interval(second - first, triplets.rows, resamples=resamples, seed=seed),
+        interval=trial_interval(second - first, triplets.rows, resamples=resamples, seed=seed, even=True),
         p=mcnemar(counts["towards"], counts["away"]),
         towards=_examples(found, triplets, "towards"),
         away=_examples(found, triplets, "away"),

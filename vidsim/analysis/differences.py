@@ -9,7 +9,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from vidsim.analysis.multiple import max_statistic
-from vidsim.analysis.reliability import percentile_interval
+from vidsim.analysis.reliability import even_interval, percentile_interval
 from vidsim.errors import VidsimError
 
 MOST_COMPARED = 20
@@ -124,7 +124,12 @@ def compared_pairs(names: Sequence[str], values: Float[ndarray, " m"], against: 
 
 
 def estimates(
-    statistic: str, values: Float[ndarray, " c"], contrasts: Float[ndarray, "c m"], deviations: Deviations | None
+    statistic: str,
+    values: Float[ndarray, " c"],
+    contrasts: Float[ndarray, "c m"],
+    deviations: Deviations | None,
+    *,
+    tested: bool = False,
 ) -> list[Estimate]:
     """Lay intervals about contrasts of models, and test each against 0, alone and corrected for their number.
 
@@ -138,6 +143,9 @@ def estimates(
         What each model's value is multiplied by before they are added.
     deviations : callable, optional
         Of the statistic in resamples.
+    tested : bool
+        Lay intervals evenly about the values, as the test against 0 does, so that the two never disagree. Percentiles
+        would where resamples are skewed: models that differ in a trial or two do not differ in most resamples.
 
     Returns
     -------
@@ -150,8 +158,8 @@ def estimates(
     together = max_statistic(values, scatter)
     found: list[Estimate] = []
     for k, value in enumerate(values.tolist()):
-        low, high = percentile_interval(scatter[:, k])
         alone = max_statistic(values[[k]], scatter[:, [k]])
+        low, high = even_interval(scatter[:, k]) if tested else percentile_interval(scatter[:, k])
         first, last = together.intervals[k].tolist()
         p_values = float(alone.p_values[0]), float(together.p_values[k])
         found.append(Estimate(value, (value + low, value + high), *p_values, (first, last)))
@@ -182,6 +190,6 @@ def compare(
     for statistic, column in values.items():
         unit = np.eye(len(column))
         contrasts = np.stack([unit[first] - unit[second] for first, second in pairs])
-        differences = estimates(statistic, contrasts @ column, contrasts, deviations)
+        differences = estimates(statistic, contrasts @ column, contrasts, deviations, tested=True)
         for pair, difference in zip(pairs, differences, strict=True):
             yield statistic, pair, difference

@@ -208,6 +208,13 @@ def percentile_interval(values: Float[ndarray, " k"]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def even_interval(deviations: Float[ndarray, " k"]) -> tuple[float, float]:
+    """Return the ends between which 95 % of deviations lie, as far below 0 as above; NaN left out, NaN without any."""
+    known = np.abs(deviations[~np.isnan(deviations)])
+    reach = float(np.percentile(known, 95)) if len(known) else float("nan")
+    return -reach, reach
+
+
 def restrict_people(
     triplets: Triplets, participants: Int[ndarray, " t"], ids: Sequence[str]
 ) -> tuple[Triplets, Int[ndarray, " u"]]:

@@ -4,13 +4,13 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from vidsim.analysis.reliability import percentile_interval
+from vidsim.analysis.reliability import even_interval, percentile_interval
 from vidsim.analysis.resampling import draw, scaled, stimulus_freedom, trial_means, widening
 from vidsim.analysis.sharing import Sharing
 
 
 def trial_interval(
-    values: Float[ndarray, " t"], rows: Int[ndarray, "t 3"], *, resamples: int = 1000, seed: int = 0
+    values: Float[ndarray, " t"], rows: Int[ndarray, "t 3"], *, resamples: int = 1000, seed: int = 0, even: bool = False
 ) -> tuple[float, float]:
     """Give a 95 % interval for a mean over trials by bootstrap over stimuli.
 
@@ -18,7 +18,7 @@ def trial_interval(
     multiplies the noise of single trials by about seven, as a trial drawn eight times carries its noise eight times.
     The deviations of the resamples from their mean are therefore scaled to the variance of the mean, as `Sharing` finds
     it, widened by Student's t over the normal for n / 2 degrees of freedom, and laid about the mean: as
-    `vidsim.analysis.alignment.align` does for differences between models, with the same numbers.
+    `vidsim.analysis.alignment.align` does for differences between models, with the same numbers where it is ``even``.
 
     Parameters
     ----------
@@ -30,6 +30,8 @@ def trial_interval(
         Bootstrap resamples of the n stimuli that occur in the trials.
     seed : int
         Of the resamples.
+    even : bool
+        Lay the interval evenly about the mean, for differences: see `vidsim.analysis.differences.estimates`.
 
     Returns
     -------
@@ -44,11 +46,16 @@ def trial_interval(
     >>> low < 0.5 < high
     True
     """
-    return trial_intervals(values[None], rows, resamples=resamples, seed=seed)[0]
+    return trial_intervals(values[None], rows, resamples=resamples, seed=seed, even=even)[0]
 
 
 def trial_intervals(
-    values: Float[ndarray, "k t"], rows: Int[ndarray, "t 3"], *, resamples: int = 1000, seed: int = 0
+    values: Float[ndarray, "k t"],
+    rows: Int[ndarray, "t 3"],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    even: bool = False,
 ) -> list[tuple[float, float]]:
     """Give what `trial_interval` gives for several means over the same trials, resampling once.
 
@@ -62,6 +69,8 @@ def trial_intervals(
         Bootstrap resamples of the n stimuli that occur in the trials.
     seed : int
         Of the resamples.
+    even : bool
+        Lay the interval evenly about the mean, for differences: see `vidsim.analysis.differences.estimates`.
 
     Returns
     -------
@@ -80,6 +89,7 @@ def trial_intervals(
         if np.isfinite(own).sum() > 1:
             value = float(row.mean())
             variance = sharing.variance((row - value) / len(row))
-            low, high = percentile_interval(widening(stimulus_freedom(n)) * scaled(own, variance))
+            moved = widening(stimulus_freedom(n)) * scaled(own, variance)
+            low, high = even_interval(moved) if even else percentile_interval(moved)
             found[k] = value + low, value + high
     return found
