@@ -12,7 +12,9 @@ from numbered import FRAMES, RATE, decode, middles, number, numbered, slowly
 from numpy import ndarray
 
 from vidsim.data.video import content_hash, decoder
-from vidsim.errors import VidsimError
+from vidsim.errors import UnusableFile, VidsimError
+
+from clips import moving_square, write_clip
 
 pytestmark = pytest.mark.usefixtures("silent")
 
@@ -203,6 +205,25 @@ def test_content_hash_is_of_the_bytes_alone(tmp_path: Path) -> None:
     assert content_hash(tmp_path / "b") == hashlib.blake2b(data, digest_size=16).hexdigest()
     (tmp_path / "b").write_bytes(data[:-1])
     assert content_hash(tmp_path / "b") != hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("formats/h265_video.mp4", "HEVC"), ("formats/mpeg1_with_mp2_audio.mpg", "an MPEG program stream")],
+)
+def test_decord_is_not_asked_for_what_it_misreads(name: str, kind: str, real_clips: Path) -> None:
+    pytest.importorskip("decord")
+    with pytest.raises(UnusableFile, match=f"{Path(name).name}' is {kind}, misread by decord; decode it with pyav$"):
+        decoder("decord").decode(real_clips / name, middles(8))
+
+
+def test_decord_is_not_asked_for_avi_with_frames_out_of_order(tmp_path: Path) -> None:
+    pytest.importorskip("decord")
+    write_clip(tmp_path / "plain.avi", moving_square(), codec="mpeg4")
+    assert len(decoder("decord").decode(tmp_path / "plain.avi", middles(4)).images) == 4
+    write_clip(tmp_path / "b.avi", moving_square())
+    with pytest.raises(UnusableFile, match=r"b\.avi' is an AVI with B-frames, misread by decord"):
+        decoder("decord").decode(tmp_path / "b.avi", middles(4))
 
 
 def test_decord_gives_the_same_frames_on_a_sane_clip(real_clips: Path) -> None:

@@ -195,6 +195,27 @@ def test_hashes_are_sha256_and_follow_content(publish):
     assert hash_config(made.folder) != before
 
 
+@pytest.mark.parametrize(
+    "name", ["special_tokens_map.json", "added_tokens.json", "sentence_roberta_config.json", "tokenizer_config.json"]
+)
+def test_files_that_change_tokens_are_part_of_the_identity(name, publish):
+    folder = publish("dino-vitb16").folder
+    hashes = [hash_config(folder)]
+    for content in ('{"max_seq_length": 9}', '{"max_seq_length": 5}'):
+        (folder / name).write_text(content)
+        hashes.append(hash_config(folder))
+    assert len(set(hashes)) == 3
+
+
+def test_an_adapter_beside_the_weights_is_refused(publish):
+    made = publish("dinov2-base")
+    (made.folder / "adapter_config.json").write_text("{}")
+    message = (
+        f"'{made.folder / 'adapter_config.json'}': an adapter of PEFT lies beside the weights, and libraries add it"
+    )
+    assert fails(made).startswith(message)
+
+
 def test_a_processor_of_another_spelling_is_the_same_identity(publish):
     made = publish("videomae-base-finetuned-kinetics")
     path = made.folder / "preprocessor_config.json"

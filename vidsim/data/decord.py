@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from vidsim.data.container import opened
 from vidsim.data.timeline import from_packets
@@ -14,9 +16,10 @@ from vidsim.errors import UnusableFile, VidsimError
 class Decord:
     """Decode with decord2, picking frames by the times it reports; PyAV checks the file first.
 
-    Limits, seen with decord2 3.4: wrong frames without an error in AVI files with B-frames, in clips cut without
-    re-encoding (edit lists, discarded frames) and in MPEG program streams; no frames from live WebM without durations
-    or from pictures a few pixels wide; of several video streams it takes the largest, not the first.
+    Limits, seen with decord2 3.4: wrong frames without an error in HEVC, in AVI files with B-frames and in MPEG program
+    streams, which are refused, and in clips cut without re-encoding (edit lists, discarded frames); colours of ten bits
+    and of odd sizes differ from PyAV's; no frames from live WebM without durations or from pictures a few pixels wide;
+    of several video streams it takes the largest, not the first.
 
     Raises
     ------
@@ -58,6 +61,9 @@ class Decord:
         import decord
 
         with opened(path) as (container, stream):
+            misread = _misread(container, stream)
+            if misread is not None:
+                raise UnusableFile("decoder", f"{show(path)} is {misread}, misread by decord; decode it with pyav")
             from_packets(path, container, stream)
         try:
             # an absolute path, or a name such as "http:x.mp4" would be taken for an address
@@ -77,3 +83,13 @@ class Decord:
         except (RuntimeError, decord.DECORDError):
             raise UnusableFile("decoder", f"{show(path)} cannot be decoded by decord; decode it with pyav") from None
         return Frames(stack(path, distinct, slots.tolist()), starts[indices], duration)
+
+
+def _misread(container: InputContainer, stream: VideoStream) -> str | None:
+    """Say what of a file makes decord give other frames than those asked for; None where nothing is known."""
+    context, kind = stream.codec_context, container.format.name
+    if context.name == "hevc":
+        return "HEVC"
+    if kind == "mpeg":
+        return "an MPEG program stream"
+    return "an AVI with B-frames" if kind == "avi" and context.has_b_frames else None

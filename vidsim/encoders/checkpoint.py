@@ -14,10 +14,14 @@ from vidsim.paths import expand
 
 Source = Literal["none", "folder", "hub", "package", "zoo"]
 
+OLD_PIPELINES = ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+
 TEXT_FILES = (
     *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json", "tokenizer.json"),
     *("tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model"),
-    *("chat_template.json", "chat_template.jinja"),
+    *("special_tokens_map.json", "added_tokens.json", "chat_template.json", "chat_template.jinja"),
+    # of pipelines older than sentence_bert_config.json, which are read all the same
+    *(f"sentence_{kind}_config.json" for kind in OLD_PIPELINES),
 )
 """Files that change what a model makes of text, beside its weights and ``config.json``."""
 
@@ -26,6 +30,8 @@ INDIFFERENT = (
     *("id2label", "label2id", "use_cache", "gradient_checkpointing"),
 )
 """Fields of a configuration that leave embeddings as they are (weights are always computed with in float32)."""
+
+ADAPTER = "adapter_config.json"
 
 FORMS = (
     ("model.safetensors", "*.safetensors", "model-*-of-*.safetensors"),
@@ -160,12 +166,18 @@ def weights_of(folder: Path) -> tuple[Path, ...]:
     Raises
     ------
     VidsimError
-        If a configuration, the weights or the index of their shards are missing, or the index names other files.
+        If a configuration, the weights or the index of their shards are missing, the index names other files, or an
+        adapter of PEFT lies beside the weights.
     """
     if folder.is_file():
         return (folder,)
     found: list[Path] = []
     for part in parts_of(folder):
+        if (part / ADAPTER).is_file():
+            raise VidsimError(
+                f"{os.fspath(part / ADAPTER)!r}: an adapter of PEFT lies beside the weights, and libraries add it to "
+                "them unasked; merge it into them and save them anew, or take its files away"
+            )
         before = len(found)
         for name, shards, _ in FORMS:
             whole, index = part / name, part / f"{name}.index.json"
