@@ -20,6 +20,8 @@ def begin(parser: argparse.ArgumentParser, told: argparse.Namespace) -> float:
         parser.error(
             "torch sees no GPU; expected a CUDA build of torch and a device (--device cpu tries the script out)"
         )
+    if told.device != "cpu":
+        torch.cuda.set_device(told.device)  # whose name is told, and whose work clocks wait for
     peak = matrix_peak(told.device, told.side)
     name = torch.cuda.get_device_name() if told.device != "cpu" else "CPU"
     print(f"{name}: {peak / 1e12:.0f} TFLOP/s in bf16, torch {torch.__version__}", flush=True)

@@ -8,6 +8,7 @@ import transformers
 from peft import PeftModel
 from peft.tuners.lora import Linear
 from safetensors.torch import load_file, save_file
+from tiny_adapters import write_adapter
 
 from vidsim.adapt.adapter import AdaptedEncoder, save
 from vidsim.adapt.attached import attach, linear_layers
@@ -45,7 +46,11 @@ def meta_timesformer():
 def test_the_released_recipe_counts_what_was_published(head, expected):
     encoder = meta_timesformer()
     attached = attach(
-        encoder, rank=8, scaling=16, targets=linear_layers(encoder), head=Head(768, head) if head else None
+        encoder,
+        rank=8,
+        scaling=16,
+        targets=linear_layers(encoder, encoder.card.default_layer),
+        head=Head(768, head) if head else None,
     )
     weights = attached.trainable()
     assert sum(value.numel() for value in weights.values()) == expected
@@ -276,6 +281,27 @@ def test_adapters_of_towers_on_frames_reload_bit_equal(name, publish, tmp_path):
     found = again.encode(batch, made.card.layers, whole)
     for layer in made.card.layers:
         np.testing.assert_array_equal(found[layer], expected[layer])
+
+
+@pytest.mark.parametrize("width", [0, 8])
+def test_a_base_with_a_layer_of_that_name_keeps_it_beside_the_head(width, publish, tmp_path, monkeypatch):
+    made = publish("siglip2-base-patch16-224")
+    monkeypatch.setitem(catalog.CARDS, made.card.name, made.card)
+    head = Head(made.card.width, width, 0.0) if width else None
+    folder, trained_one = write_adapter(tmp_path, "mine", made, head=head, width=width)
+    encoder = catalog.load(resolve_adapter(folder), device="cpu")
+    own = "adapter_head" if width else "head"
+    assert encoder.card.default_layer == own
+    assert len(set(encoder.card.layers)) == len(encoder.card.layers) == len(made.card.layers) + bool(width)
+    batch = torch.randint(0, 256, (2, made.card.sampling.frames, 3, made.card.size, made.card.size), dtype=torch.uint8)
+    found = encoder.encode(batch, encoder.card.layers, whole)
+    expected = trained_one.encode(batch, made.card.layers, whole)
+    for layer in made.card.layers:
+        np.testing.assert_array_equal(found[layer], expected[layer])
+    if head is not None:
+        with torch.no_grad():
+            mapped = head(torch.from_numpy(expected["head"])).numpy()
+        np.testing.assert_allclose(found[own], mapped, rtol=0, atol=1e-6)
 
 
 def test_a_linear_head_alone_is_an_adapter_too(tmp_path):

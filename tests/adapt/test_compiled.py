@@ -9,6 +9,7 @@ import torch
 from tiny_trainer import Quiet, recipe, trainer
 from torch import nn
 from torch._dynamo.backends.debugging import aot_eager
+from torch._dynamo.utils import counters
 
 from vidsim.errors import VidsimError
 
@@ -37,6 +38,14 @@ def epoch(made, told):
     return [step["soft"] for step in watcher.losses], weights, len(COMPILED)
 
 
+def whole(made, told, folder):
+    """Train an epoch, measure and leave the adapter; return how many graphs that compiled."""
+    torch.compiler.reset()
+    before = len(COMPILED)
+    trainer(made, told).run(folder / "whole", folder / "state", "whole", Quiet())
+    return len(COMPILED) - before
+
+
 def refused(made, folder):
     try:
         trainer(made, recipe(run={"compile": True})).run(folder / "made", folder / "state", "mine", Quiet())
@@ -50,8 +59,11 @@ def both(made, results):
     try:
         compile_by(traced)
         ways = [epoch(made, recipe(run={"precision": "float32", "compile": way})) for way in (False, True)]
+        breaks = dict(counters["graph_break"])
+        told = recipe(optimiser={"epochs": 1}, run={"precision": "float32", "compile": True})
+        graphs = whole(made, told, made.folder)
         compile_by(failing)
-        results.put((*ways, refused(made, made.folder)))
+        results.put((*ways, breaks, graphs, refused(made, made.folder)))
     except Exception:
         results.put(traceback.format_exc())
         raise
@@ -66,9 +78,11 @@ def test_compiled_steps_are_the_plain_ones(publish):
     answer = results.get(timeout=300)
     process.join()
     assert isinstance(answer, tuple), answer
-    (losses, weights, none), (found, others, compiled), message = answer
+    (losses, weights, none), (found, others, compiled), breaks, graphs, message = answer
     assert none == 0
     assert compiled > 0
+    assert breaks == {}  # a block that is cut in pieces is fused in pieces
+    assert graphs == compiled  # nothing is compiled for a few stimuli at the end
     np.testing.assert_allclose(found, losses, rtol=1e-4)
     for name, value in weights.items():
         np.testing.assert_allclose(others[name], value, rtol=0, atol=2e-3)

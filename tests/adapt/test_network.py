@@ -15,6 +15,7 @@ from vidsim.adapt import tower as towers
 from vidsim.adapt.network import Network, graphed
 from vidsim.adapt.tower import FrameTower
 from vidsim.adapt.trainer import Trainer
+from vidsim.encoders.activations import capture
 from vidsim.encoders.catalog import CARDS
 from vidsim.encoders.transfer import move_constants
 from vidsim.errors import VidsimError
@@ -30,6 +31,31 @@ def test_a_network_gives_the_pooled_layer(name, publish):
     with torch.no_grad():
         found = Network(one.encoder, one.layer).eval()(one.encoder.preprocess.normalise(batch))
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["videomae-base-finetuned-kinetics", "dinov3-vitb16", "dinov2-base"])
+def test_clips_are_seen_as_they_are_in_training_too(name, publish):
+    made = publish(name)
+    one = trainer(made, recipe(name), stuff=material(made.card))
+    ids = one.material.fit.ids[:3]
+    one.encoder.model.train()
+    first, second = one.tower(ids, None), one.tower(ids, None)
+    assert torch.equal(first, second)
+    np.testing.assert_allclose(first.detach().numpy(), one.embed(ids).matrix, rtol=0, atol=1e-6)
+
+
+def test_means_over_tokens_are_taken_in_single_precision(publish):
+    made = publish("videomae-base-finetuned-kinetics")
+    stuff = material(made.card)
+    one, seen = trainer(made, recipe(made.card.name), stuff=stuff), {}
+    batch = one.encoder.preprocess.normalise(torch.stack([stuff.frames(clip) for clip in stuff.fit.ids[:3]]))
+    one.encoder.model.eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = Network(one.encoder, one.layer).eval()(batch)
+        with capture(one.encoder.model, [one.layer], seen.__setitem__):
+            one.encoder.forward(batch)
+    assert seen[one.layer].dtype == torch.bfloat16
+    assert torch.equal(found, seen[one.layer].float().mean(dim=1))
 
 
 def test_steps_of_the_usual_size_alone_are_captured(publish, monkeypatch):

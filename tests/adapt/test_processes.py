@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import socket
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from tiny_trainer import Quiet, material, recipe, trainer, unlabelled
 
 from vidsim.adapt.material import Material
 from vidsim.adapt.schedule import learning_rate
+from vidsim.adapt.scores import METRICS
 from vidsim.adapt.trained import Trained
+from vidsim.errors import VidsimError
 
 RECIPES = {
     "soft": recipe(batches={"sampler": "stimuli", "stimuli": 6, "steps": 5}),
@@ -38,8 +41,41 @@ def train(rank, port, made, folder, results):
         made_of = run.run(folder / "adapters" / name, folder / f"{name}.safetensors", name, Quiet())
         curves[name] = [row["losses"] for row in made_of.curve[1:]]
         trained[name] = {key: value.detach().numpy() for key, value in run.weights.items()}
-    results.put((rank, (trained, curves)))
+    results.put((rank, (trained, curves, patient(rank, made, folder), broken(rank, made, folder))))
     torch.distributed.destroy_process_group()
+
+
+def patient(rank, made, folder):
+    """Measure a little otherwise than the other process, as another processor would; return the epochs run."""
+    sign = 1 if rank else -1  # by its own figures one would go on, the other stop
+    values = iter(range(1, 9))
+
+    def measured(*_):
+        return dict.fromkeys(METRICS, 0.5 + sign * next(values) * 1e-9)
+
+    with mock.patch("vidsim.adapt.trainer.scores", side_effect=measured):
+        run = trainer(made, recipe(optimiser={"epochs": 4, "patience": 1}))
+        made_of = run.run(folder / "patient", folder / "patient.safetensors", "patient", Quiet())
+    return [row["epoch"] for row in made_of.curve]
+
+
+def broken(rank, made, folder):
+    """Meet a loss that is no number in the second process alone; return what each says, and whether it was quick."""
+    run = trainer(made, RECIPES["soft"], stuff=stuff("soft", made.card))
+    objective, steps = run._objective, iter(range(1000))
+
+    def fails(vectors, *rest):
+        loss, parts = objective(vectors, *rest)
+        if rank == 1 and next(steps) == 3:
+            return loss * float("nan"), {name: part * float("nan") for name, part in parts.items()}
+        return loss, parts
+
+    run._objective = fails
+    try:
+        run.run(folder / "broken", folder / "broken.safetensors", "broken", Quiet())
+    except VidsimError as error:
+        return str(error)
+    return None
 
 
 def one_process(name, made):
@@ -99,9 +135,16 @@ def test_two_processes_train_as_one_does_with_the_mean_of_their_gradients(publis
         }
         expected, means = one_process(name, made)
         assert max(np.abs(expected[key] - before[key]).max() for key in expected) > 0.01
-        for trained, curves in answers.values():
+        for trained, curves, *_ in answers.values():
             told_of = {(epoch, part): value for epoch, row in enumerate(curves[name]) for part, value in row.items()}
             assert told_of == pytest.approx(means, abs=1e-4)
             for key, value in expected.items():
                 np.testing.assert_allclose(trained[name][key], value, atol=2e-5, err_msg=f"{name}: {key}")
     assert sorted(path.name for path in Path(tmp_path, "adapters").iterdir()) == sorted(RECIPES)
+    # the first process decides when to stop, by its own figures
+    assert [answer[2] for answer in answers.values()] == [[0, 1], [0, 1]]
+    assert (tmp_path / "patient").is_dir()
+    first, second = (answers[rank][3] for rank in (0, 1))
+    assert first == second
+    assert first.startswith("the loss is nan in step 2 of epoch 2, with stimuli '")
+    assert (tmp_path / "broken").is_dir()

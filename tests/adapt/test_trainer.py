@@ -17,6 +17,7 @@ from vidsim.adapt.manifest import read_manifest
 from vidsim.adapt.material import Material
 from vidsim.adapt.penalty import fit_any
 from vidsim.adapt.precision import precision
+from vidsim.adapt.recipe import Unfit
 from vidsim.adapt.schedule import learning_rate
 from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog
@@ -277,6 +278,38 @@ def test_the_gpu_that_was_named_is_the_one(named, monkeypatch):
         trainer(named, recipe())
 
 
+def test_of_several_processes_each_keeps_its_own_gpu(named, monkeypatch):
+    class Made(Exception):
+        pass
+
+    def made(**_):
+        raise Made
+
+    chosen = []
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(catalog, "resolve_device", lambda _: "cuda:0")  # what auto means, in every process
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr("vidsim.adapt.trainer.Accelerator", made)
+    with pytest.raises(Made):
+        trainer(named, recipe())
+    assert chosen == []
+
+
+def test_what_lies_behind_the_layer_that_is_trained_has_no_weights(named, tmp_path):
+    inner = replace(named.card, default_layer=named.card.blocks[0])
+    run = unvalidated(replace(named, card=inner))
+    names = list(run.weights)
+    assert names
+    assert all(named.card.blocks[0] in name for name in names)
+    before = {name: value.detach().clone() for name, value in run.weights.items()}
+    run.run(tmp_path / "mine", tmp_path / "state", "mine", Quiet())
+    assert not any(torch.equal(value, before[name]) for name, value in run.weights.items())
+    whole = trainer(named, recipe())
+    assert len(whole.weights) == len(names) * len(named.card.blocks)
+    with pytest.raises(Unfit, match="no such linear layers"):
+        trainer(replace(named, card=inner), recipe(adapter={"rank": 2, "targets": ["nothing"]}))
+
+
 def test_the_best_epoch_is_kept_and_patience_ends_a_run(named, tmp_path, monkeypatch):
     told = recipe(optimiser={"learning_rate": 0.01, "epochs": 9, "patience": 2})
     run, values = trainer(named, told), iter([0.1, 0.2, 0.5, 0.3, 0.4, 0.9])
@@ -333,6 +366,8 @@ def test_warmup_and_schedules_by_hand():
     np.testing.assert_allclose(rates, expected)
     flat = recipe(optimiser={"learning_rate": 0.1, "epochs": 2}).optimiser
     assert {learning_rate(flat, step, 8) for step in range(8)} == {0.1}
+    uneven = recipe(optimiser={"learning_rate": 0.1, "epochs": 2, "warmup": 0.1}).optimiser  # of 12 steps, 1.2
+    np.testing.assert_allclose([learning_rate(uneven, step, 12) for step in range(3)], [0.1 / 1.2, 0.1, 0.1])
 
 
 def test_samplers_follow_the_recipe():

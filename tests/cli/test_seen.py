@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from tiny_adapters import BASE
 
 from vidsim.adapt.folder import HEAD, WEIGHTS
-from vidsim.adapt.manifest import Manifest
+from vidsim.adapt.manifest import Manifest, read_manifest
 from vidsim.cli.seen import seen_in_training, warn_seen
 from vidsim.data.judgments.judgments import Judgments
 from vidsim.data.stimuli import Stimulus, StimulusSet
@@ -114,3 +115,11 @@ def test_a_report_says_it_on_its_page(vidsim, root, tmp_path):
     assert told in page.read_text()
     assert told in page.with_suffix(".md").read_text()
     assert json.loads(out)["align"]["encoders"][0].keys() >= {"seen_in_training"}
+
+
+def test_nothing_was_chosen_without_epochs(root):
+    folder = root / "adapters" / "mine"
+    made = read_manifest(folder)
+    assert seen_in_training("mine", "x", IDS, str(root)) == {"fitted": 14, "validated": 6}
+    replace(made, curve=[{"epoch": 0}]).write(folder)
+    assert seen_in_training("mine", "x", IDS, str(root)) == {"fitted": 14, "validated": 0}

@@ -192,6 +192,13 @@ class TestRefusals:
     def test_seeds(self, seeds, vidsim, ready):
         assert refused(vidsim, "--seeds", seeds).startswith(f"vidsim: --seeds {seeds!r}: expected different whole")
 
+    def test_seeds_that_are_all_the_same(self, vidsim, ready):
+        told = (
+            "vidsim: 2 seeds without an epoch: what is fitted is the same by every seed; give one, such as --seeds 0\n"
+        )
+        assert refused(vidsim, "--method", "linear", "--seeds", "0,1") == told
+        assert refused(vidsim, "--seeds", "0,1", recipe="all-minilm-l6-v2-linear") == told
+
     def test_tensorboard_that_is_not_installed(self, vidsim, ready, monkeypatch):
         monkeypatch.setattr("vidsim.cli.tensorboard.find_spec", lambda _: None)
         told = refused(vidsim, "--tensorboard", "logs")

@@ -69,10 +69,18 @@ def test_the_card_says_what_was_measured_with_intervals():
     assert "split-half: 0.520 (0.080 to 0.780)" in text
     assert "a perfect model's rho would be 0.721" in text
     assert "Trained on 12,239 trials among 160 stimuli by 245 participants." in text
-    assert "a sample of online participants; see the data's own documentation" in text
+    assert "adults recruited through a U.S. university's research platform, who took part online; see the" in text
     for said in ("Western", "biases", "Not for decisions about persons", "Apache-2.0", "abc123", "| seed | 3 |"):
         assert said in text
     assert "Epoch 1 of 2 was kept; training took 6 s" in text
+
+
+def test_who_judged_the_validation_trials_is_said_where_it_is_known():
+    told = "Validation: 175 trials{} among 40 other stimuli"
+    assert told.format("") in model_card(manifest(), evaluation())
+    for both, said in ((118, "118 of whom it was trained on too"), (0, "none of whom it was trained on too")):
+        data = {**manifest().data, "validation_people": 120, "people_of_both": both}
+        assert told.format(f" by 120 participants ({said})") in model_card(manifest(data=data), evaluation())
 
 
 def test_every_setting_of_the_recipe_is_in_its_table():

@@ -22,7 +22,7 @@ from vidsim.adapt.folder import GOLDEN, HEAD, WEIGHTS
 from vidsim.adapt.golden import golden_embedding, is_golden
 from vidsim.adapt.head import head_like
 from vidsim.adapt.lora_config import CONFIG, read_lora_config
-from vidsim.adapt.manifest import HEAD_LAYER, RESTORE, Manifest, read_manifest
+from vidsim.adapt.manifest import RESTORE, Manifest, read_manifest
 from vidsim.encoders import catalog
 from vidsim.encoders.base import Encoder, EncoderCard, Reduce
 from vidsim.encoders.catalog import Resolved
@@ -160,7 +160,7 @@ class AdaptedEncoder:
         batch : tensor of shape (b, t, 3, size, size), or sequence of sequence of str
             Prepared stimuli.
         layers : sequence of str
-            Layers of the base, and ``head`` where there is one.
+            Layers of the base, and the card's own where there is a head.
         reduce : Reduce
             Takes a layer's name and its pooled features.
 
@@ -169,10 +169,10 @@ class AdaptedEncoder:
         dict of str to array of shape (b, dims)
             float32 embeddings.
         """
-        if HEAD_LAYER not in layers:
+        own = self.card.default_layer
+        if self.head is None or own not in layers:
             return self.base.encode(batch, layers, reduce)
-        assert self.head is not None
-        return encode_with_head(self.base, self.head, self.layer, batch, layers, reduce)
+        return encode_with_head(self.base, self.head, self.layer, batch, layers, reduce, own)
 
 
 def _read_finite(path: Path) -> dict[str, Tensor]:

@@ -182,13 +182,15 @@ def _plain_lora(self: Any, x: Tensor) -> Tensor:
     return self.base_layer(x) + self.lora_B[ADAPTER](inner)
 
 
-def linear_layers(encoder: Encoder) -> tuple[str, ...]:
-    """List the linear layers inside an encoder's blocks.
+def linear_layers(encoder: Encoder, layer: str) -> tuple[str, ...]:
+    """List the linear layers inside an encoder's blocks, as far as the layer that is trained.
 
     Parameters
     ----------
     encoder : Encoder
         A transformer on frames, or a sentence encoder.
+    layer : str
+        Layer of the card; blocks behind it are left out.
 
     Returns
     -------
@@ -198,11 +200,38 @@ def linear_layers(encoder: Encoder) -> tuple[str, ...]:
     trunk = trunk_of(encoder)
     names = {id(module): name for name, module in trunk.named_modules()}
     model: Any = getattr(encoder, "model", trunk)
-    blocks = [names[id(model.get_submodule(layer))] for layer in encoder.card.blocks]
+    card = encoder.card
+    until = card.layers[: card.layers.index(layer) + 1]
+    blocks = [names[id(model.get_submodule(block))] for block in card.blocks if block in until]
     return tuple(
         name
         for name, module in trunk.named_modules()
         if isinstance(module, nn.Linear) and name.startswith(tuple(f"{block}." for block in blocks))
+    )
+
+
+def targeted(encoder: Encoder, layer: str, ends: Sequence[str]) -> tuple[str, ...]:
+    """Choose the linear layers that take LoRA weights: what lies behind the layer that is trained would learn nothing.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        A transformer on frames, or a sentence encoder.
+    layer : str
+        Layer of the card that is trained.
+    ends : sequence of str
+        Ends of names of linear layers.
+
+    Returns
+    -------
+    tuple of str
+        The ends themselves where the layer is the last block or behind it; else whole names.
+    """
+    card = encoder.card
+    if not set(card.blocks) & set(card.layers[card.layers.index(layer) + 1 :]):
+        return tuple(ends)
+    return tuple(
+        name for name in linear_layers(encoder, layer) if f".{name}".endswith(tuple(f".{end}" for end in ends))
     )
 
 

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from vidsim.adapt.folder import NAME
-from vidsim.adapt.manifest import HEAD_LAYER, RESTORE, Manifest, check_files, read_manifest
+from vidsim.adapt.manifest import RESTORE, Manifest, check_files, read_manifest
 from vidsim.encoders import catalog
 from vidsim.encoders.base import EncoderCard
 from vidsim.encoders.catalog import Resolved
 from vidsim.errors import VidsimError
 
 FAMILY = "vidsim.adapt.adapter:AdaptedEncoder"
+
+HEAD_LAYERS = ("head", "adapter_head")
+"""Names of the layer that is the output of an adapter's head: the first that its base has not (SigLIP has one)."""
 
 
 def check_name(name: str) -> None:
@@ -75,13 +78,13 @@ def card_of(manifest: Manifest, folder: Path, taken: Collection[str] | None = No
         raise VidsimError(
             f"the adapter in {where} names layer {manifest.layer!r}, {base.name} has none such; {RESTORE}"
         )
-    layers = (*base.layers, HEAD_LAYER) if manifest.head else base.layers
+    own = next(name for name in HEAD_LAYERS if name not in base.layers)
     return replace(
         base,
         name=manifest.name,
         family=FAMILY,
-        layers=layers,
-        default_layer=HEAD_LAYER if manifest.head else manifest.layer,
+        layers=(*base.layers, own) if manifest.head else base.layers,
+        default_layer=own if manifest.head else manifest.layer,
         parameters=base.parameters + manifest.parameters if base.parameters else 0,
         lora_targets=(),
         options={**base.options, "adapter": os.fspath(folder)},

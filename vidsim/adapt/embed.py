@@ -8,9 +8,11 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor, nn
 
-from vidsim.adapt.manifest import HEAD_LAYER
 from vidsim.encoders.base import Encoder, Reduce
 from vidsim.encoders.transfer import Fetched
+
+OWN = " head"
+"""A name that no layer has."""
 
 
 def embed(encoder: Encoder, head: nn.Module | None, layer: str, batch: Any) -> Float[ndarray, "b d"]:
@@ -34,11 +36,11 @@ def embed(encoder: Encoder, head: nn.Module | None, layer: str, batch: Any) -> F
     """
     if head is None:
         return encoder.encode(batch, [layer], lambda _, features: features)[layer]
-    return encode_with_head(encoder, head, layer, batch, [HEAD_LAYER], lambda _, features: features)[HEAD_LAYER]
+    return encode_with_head(encoder, head, layer, batch, [OWN], lambda _, features: features, OWN)[OWN]
 
 
 def encode_with_head(
-    base: Encoder, head: nn.Module, layer: str, batch: Any, layers: Sequence[str], reduce: Reduce
+    base: Encoder, head: nn.Module, layer: str, batch: Any, layers: Sequence[str], reduce: Reduce, own: str
 ) -> dict[str, Float[ndarray, "b _"]]:
     """Run one forward pass, and reduce every wanted layer and the head's output inside it.
 
@@ -53,27 +55,29 @@ def encode_with_head(
     batch : object
         What the encoder's ``encode`` takes.
     layers : sequence of str
-        Layers of the base, and ``head``.
+        Layers of the base, and ``own``.
     reduce : Reduce
         Takes a layer's name and its pooled features.
+    own : str
+        What the head's output is called.
 
     Returns
     -------
     dict of str to array of shape (b, dims)
         float32, in the order of ``layers``.
     """
-    inner = [name for name in layers if name != HEAD_LAYER]
+    inner = [name for name in layers if name != own]
     of_head: list[Fetched] = []
 
     def tap(name: str, features: Tensor) -> Tensor:
         if name == layer:
             with torch.inference_mode():
-                small = reduce(HEAD_LAYER, head(features))
+                small = reduce(own, head(features))
             of_head.append(Fetched(small.float()))
             if layer not in inner:
                 return features[:, :1]
         return reduce(name, features)
 
     found = base.encode(batch, inner if layer in inner else [*inner, layer], tap)
-    found = found | {HEAD_LAYER: of_head[0].wait().numpy()}
+    found = found | {own: of_head[0].wait().numpy()}
     return {name: found[name] for name in layers}

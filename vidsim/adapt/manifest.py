@@ -12,9 +12,6 @@ from vidsim.errors import VidsimError
 
 FORMAT = 1
 
-HEAD_LAYER = "head"
-"""Layer that is the output of an adapter's head."""
-
 FITTED, VALIDATED = "fitted", "validated"
 """What a manifest's data call the ids of the stimuli that were fitted, and of those that the epoch was chosen on."""
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vidsim.adapt.feasible import COMPILER
-from vidsim.encoders.activations import capture
+from vidsim.encoders.activations import capture, single
 from vidsim.encoders.image import ImageEncoder
 from vidsim.encoders.video_transformer import VideoTransformer
 from vidsim.errors import VidsimError
@@ -47,7 +47,8 @@ class Network(nn.Module):
         seen: dict[str, Any] = {}
         with capture(self.model, [self._layer], seen.__setitem__):
             self._encoder.forward(pixels)
-        return self._encoder.pooled(self._layer, seen[self._layer], len(pixels)).float()
+        # under autocast blocks may give halves: means over tokens are taken in single precision, as by extraction
+        return self._encoder.pooled(self._layer, single(seen[self._layer]), len(pixels)).float()
 
 
 def graphed(network: Network, pixels: Float[Tensor, "b ..."], precision: torch.dtype) -> Callable[[Tensor], Tensor]:

@@ -105,7 +105,7 @@ def linear_alone(recipe: Recipe) -> Recipe:
     Parameters
     ----------
     recipe : Recipe
-        Names the encoder, the share of stimuli to validate with, and the seeds.
+        Names the encoder, the share of stimuli to validate with, and a seed.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def linear_alone(recipe: Recipe) -> Recipe:
         loss=Loss(kind="soft"),
         batches=Batches(sampler="stimuli"),
         optimiser=Optimiser(epochs=0),
-        run=recipe.run.model_copy(update={"checkpointing": False, "compile": False}),
+        run=recipe.run.model_copy(update={"seeds": recipe.run.seeds[:1], "checkpointing": False, "compile": False}),
     )
 
 

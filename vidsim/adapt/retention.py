@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor
 
 from vidsim.adapt.batches import Step
 from vidsim.adapt.material import Material
 from vidsim.adapt.recipe import Recipe
+from vidsim.encoders.transfer import to_device
 
 
 class Retention:
@@ -63,7 +65,10 @@ class Retention:
         if self._drawn:
             rows = rng.choice(len(self._kept), min(self._drawn, len(self._kept)), replace=False)
         elif self._whole:
-            return vectors, self._base[np.concatenate([step.stimuli, step.fixed])]
+            return vectors, self._rows(np.concatenate([step.stimuli, step.fixed]))
         else:
             rows = np.unique(step.stimuli)
-        return embed([self._kept[int(row)] for row in rows]), self._base[rows]
+        return embed([self._kept[int(row)] for row in rows]), self._rows(rows)
+
+    def _rows(self, rows: Int[ndarray, " k"]) -> Float[Tensor, "k d"]:
+        return self._base[to_device(rows, self._base.device)]

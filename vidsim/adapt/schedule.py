@@ -24,7 +24,7 @@ def learning_rate(settings: Optimiser, step: int, steps: int) -> float:
     """
     rising = settings.warmup * steps
     if step < rising:
-        return settings.learning_rate * (step + 1) / rising if rising > 1 else settings.learning_rate
+        return settings.learning_rate * min(1, (step + 1) / rising)
     if settings.schedule == "constant":
         return settings.learning_rate
     return settings.learning_rate * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))) / 2

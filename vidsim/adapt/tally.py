@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,14 +42,22 @@ class Tally:
         From 0 on.
     told : callable
         Told each step's number and losses.
+    gather : callable
+        Joins the lists of all processes.
     """
 
-    def __init__(self, ids: Sequence[str], epoch: int, told: Callable[[int, Mapping[str, float]], None]) -> None:
-        self._ids, self._epoch, self._told = ids, epoch, told
+    def __init__(
+        self,
+        ids: Sequence[str],
+        epoch: int,
+        told: Callable[[int, Mapping[str, float]], None],
+        gather: Callable[[list[Any]], list[Any]],
+    ) -> None:
+        self._ids, self._epoch, self._told, self._gather = ids, epoch, told, gather
         self._last: tuple[int, Step, tuple[str, ...], Fetched] | None = None
         self._seen: dict[str, list[float]] = {}
 
-    def add(self, number: int, step: Step, loss: Tensor, parts: Mapping[str, Tensor]) -> None:
+    def add(self, number: int, step: Step, loss: Tensor, shared: Tensor, parts: Mapping[str, Tensor]) -> None:
         """Note a step, and settle the one before.
 
         Parameters
@@ -59,6 +68,8 @@ class Tally:
             The step.
         loss : tensor of shape ()
             The whole.
+        shared : tensor of shape ()
+            Its mean over processes: all of them stop where it is no number in one.
         parts : mapping of str to tensor of shape ()
             Each loss by itself. Those over trials do not count where the step has none.
 
@@ -70,7 +81,7 @@ class Tally:
         self.settle()
         if not len(step.trials):
             parts = {name: value for name, value in parts.items() if name not in OF_TRIALS}
-        self._last = number, step, tuple(parts), Fetched(torch.stack([loss, *parts.values()]))
+        self._last = number, step, tuple(parts), Fetched(torch.stack([loss, shared, *parts.values()]))
 
     def settle(self) -> None:
         """Read the losses of the last step.
@@ -84,11 +95,12 @@ class Tally:
             return
         number, step, names, losses = self._last
         self._last = None
-        value, *parts = losses.wait().tolist()
-        if not math.isfinite(value):
-            clips = ", ".join(repr(self._ids[i]) for i in dict.fromkeys(step.stimuli.tolist()))
+        value, shared, *parts = losses.wait().tolist()
+        if not math.isfinite(shared):
+            met = self._gather([] if math.isfinite(value) else [step.stimuli.tolist()])
+            clips = ", ".join(repr(self._ids[i]) for i in dict.fromkeys(i for stimuli in met for i in stimuli))
             raise NotFinite(
-                f"the loss is {value} in step {number + 1} of epoch {self._epoch + 1}",
+                f"the loss is {shared} in step {number + 1} of epoch {self._epoch + 1}",
                 f", with stimuli {clips}; look at these, or lower optimiser.learning_rate",
             )
         told = dict(zip(names, parts, strict=True))
@@ -96,20 +108,15 @@ class Tally:
             self._seen.setdefault(name, []).append(part)
         self._told(number, told)
 
-    def means(self, gather: Callable[[list[tuple[str, float, int]]], list[tuple[str, float, int]]]) -> dict[str, float]:
-        """Average each loss over the steps that have it.
-
-        Parameters
-        ----------
-        gather : callable
-            Joins the lists of all processes: some have no step with an RSA loss.
+    def means(self) -> dict[str, float]:
+        """Average each loss over the steps that have it; some processes may have none with an RSA loss.
 
         Returns
         -------
         dict of str to float
             By name.
         """
-        sums = gather([(name, math.fsum(values), len(values)) for name, values in self._seen.items()])
+        sums = self._gather([(name, math.fsum(values), len(values)) for name, values in self._seen.items()])
         found: dict[str, float] = {}
         for name in dict.fromkeys(name for name, _, _ in sums):
             own = [(total, count) for one, total, count in sums if one == name]

@@ -107,7 +107,7 @@ class TextTower:
         counts = to_device([len(captions) for captions in chosen], device)
         if len(vectors) == len(ids):
             return vectors
-        owner = torch.repeat_interleave(torch.arange(len(ids), device=device), counts)
+        owner = torch.repeat_interleave(torch.arange(len(ids), device=device), counts, output_size=len(vectors))
         sums = torch.zeros(len(ids), vectors.shape[1], device=device).index_add(0, owner, vectors)
         means = sums / counts[:, None]
         return torch.nn.functional.normalize(means, dim=1) if self._encoder.normalises else means

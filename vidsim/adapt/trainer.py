@@ -3,25 +3,27 @@
 import hashlib
 import json
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
+from datetime import timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vidsim.adapt.attached import Attached, attach, linear_layers
+from vidsim.adapt.attached import Attached, attach, linear_layers, targeted
 from vidsim.adapt.batches import Step
 from vidsim.adapt.batches.sampler import make_batches
 from vidsim.adapt.feasible import feasible
@@ -50,6 +52,9 @@ from vidsim.encoders import catalog
 from vidsim.encoders.sentence import SentenceEncoder
 from vidsim.errors import VidsimError
 from vidsim.extract.run import library_versions
+
+PATIENCE = timedelta(hours=6)
+"""For how long processes wait for each other: one measures baselines or decodes clips while the others are ready."""
 
 
 class Trainer:
@@ -92,9 +97,12 @@ class Trainer:
         self.batches = make_batches(recipe, material.fit, seed)
         refuse_idle_epochs(recipe, self.batches, material.fit)
         where = catalog.resolve_device(device)
-        if where.startswith("cuda:"):
+        if where.startswith("cuda:") and "LOCAL_RANK" not in os.environ:
             torch.cuda.set_device(where)  # accelerate takes the current one; of several processes each has its own
-        self.accelerator = Accelerator(mixed_precision=precision(recipe.run, where), cpu=where == "cpu")
+        patient = InitProcessGroupKwargs(timeout=PATIENCE)
+        self.accelerator = Accelerator(
+            mixed_precision=precision(recipe.run, where), cpu=where == "cpu", kwargs_handlers=[patient]
+        )
         processes = self.accelerator.num_processes
         if recipe.optimiser.epochs and len(self.batches) < processes:
             raise VidsimError(
@@ -178,6 +186,11 @@ class Trainer:
         """Join the lists of all processes."""
         return gather_object(own) if self.accelerator.num_processes > 1 else own
 
+    def _shared(self, loss: Tensor) -> Tensor:
+        """Average a loss over the processes: what is no number in one stops all, and none waits for it."""
+        several = self.accelerator.num_processes > 1
+        return cast("Tensor", self.accelerator.reduce(loss, "mean")) if several else loss
+
     def _epochs(self, now: State, model: Any, optimiser: Any, watcher: Watcher, state: Path, fingerprint: str) -> None:
         """Run the epochs that are left, and write the state behind each."""
         names = {id(value): key for key, value in self.weights.items()}
@@ -208,10 +221,11 @@ class Trainer:
         self.encoder.model.eval()  # pyright: ignore[reportAttributeAccessIssue]
         if self.attached.head is not None:
             self.attached.head.eval()
-        manifest = self._manifest(name, now, stopped)
-        if self.accelerator.is_main_process:
-            manifest = leave(manifest, self.attached, self.encoder, folder)
-            state.unlink(missing_ok=True)
+        with self._plain():
+            manifest = self._manifest(name, now, stopped)
+            if self.accelerator.is_main_process:
+                manifest = leave(manifest, self.attached, self.encoder, folder)
+                state.unlink(missing_ok=True)
         return manifest
 
     def embed(self, ids: Sequence[str]) -> Embeddings:
@@ -234,12 +248,16 @@ class Trainer:
         modes = [one.training for one in trained]
         for one in trained:
             one.eval()
-        # so few are not worth compiling again; asking for it imports the compiler, where there is none to ask
-        with torch.compiler.set_stance("force_eager") if self.recipe.run.compile else nullcontext():
+        with self._plain():
             found = self.material.embed(self.encoder, head, self.layer, ids)
         for one, mode in zip(trained, modes, strict=True):
             one.train(mode)
         return found
+
+    def _plain(self) -> AbstractContextManager[object]:
+        """Run what is compiled as it was: a few stimuli are not worth compiling again."""
+        # asking for it imports the compiler, where there is none to ask
+        return torch.compiler.set_stance("force_eager") if self.recipe.run.compile else nullcontext()
 
     def _frozen(self, ids: Sequence[str]) -> Float[Tensor, "n d"]:
         return torch.from_numpy(self._embed(ids, None).matrix).to(self.accelerator.device)
@@ -263,14 +281,14 @@ class Trainer:
         if targets == "attention":
             targets = card.lora_targets
         elif targets == "all-linear":
-            targets = linear_layers(self.encoder)
+            targets = linear_layers(self.encoder, self.layer)
         head = self._head()
         try:
             return attach(
                 self.encoder,
                 rank=settings.rank,
                 scaling=settings.alpha,
-                targets=tuple(targets),
+                targets=targeted(self.encoder, self.layer, targets),
                 dropout=settings.dropout,
                 head=head,
             )
@@ -291,14 +309,15 @@ class Trainer:
         torch.manual_seed((self.seed << 32) + (epoch << 8) + self.accelerator.process_index)  # dropout
         rng = np.random.default_rng([self.seed, epoch, self.accelerator.process_index])  # captions
         model.train()
-        tally = Tally(self.material.fit.ids, epoch, watcher.step)
+        tally = Tally(self.material.fit.ids, epoch, watcher.step, self._gather)
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         shared = len(self.batches) // world * world  # all processes make as many steps: they wait for each other
         for number, step in enumerate(islice(self.batches.epoch(epoch), rank, shared, world)):
             self._set_rate(optimiser, epoch * len(self.batches) + number * world)
-            tally.add(number, step, *self._step(step, epoch, model, optimiser, rng))
+            loss, parts = self._step(step, epoch, model, optimiser, rng)
+            tally.add(number, step, loss, self._shared(loss), parts)
         tally.settle()
-        return tally.means(self._gather)
+        return tally.means()
 
     def _step(
         self, step: Step, epoch: int, model: Any, optimiser: Any, rng: np.random.Generator
@@ -331,7 +350,11 @@ class Trainer:
         if self.material.validation is not None and self._human is not None:
             found = scores(self.embed(self.material.validation.ids), self.material.validation, self._human)
             row |= {name: found[name] if math.isfinite(found[name]) else None for name in METRICS}
-        return row
+        return self._agreed(row)
+
+    def _agreed(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Take the first process's row: machines differ in the last digits, and all must stop behind the same epoch."""
+        return broadcast_object_list([row])[0] if self.accelerator.num_processes > 1 else row
 
     def _better(self, row: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
         if self.material.validation is None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vidsim.data.judgments.judgments import Judgments
     from vidsim.data.stimuli import Stimulus, StimulusSet
     from vidsim.encoders.catalog import Resolved
+    from vidsim.triplets import Triplets
 
 
 def find_judged(source: str, root: str, participants: Path | None) -> "tuple[Judgments, StimulusSet]":
@@ -240,14 +241,21 @@ def facts_of(name: str, participants: Path | None, read: "Judgments", material: 
 
     fit, held = material.fit, material.validation
     _, codes = read.participants
-    inside = np.isin(read.rows, [place for place, one in enumerate(read.ids) if one in fit.position]).all(axis=1)
-    people = len(np.unique(codes[inside & ~read.catch & (codes >= 0)]))
+
+    def judged(among: "Triplets | None") -> set[int]:
+        places = [] if among is None else [place for place, one in enumerate(read.ids) if one in among.position]
+        inside = np.isin(read.rows, places).all(axis=1)
+        return set(codes[inside & ~read.catch & (codes >= 0)].tolist())
+
+    people, checked = judged(fit), judged(held)
     return {
         "judgments": name,
         "source": Path(read.source).name,
         "predicted": None if read.predicted is None else note(read.predicted),
         "participants": None if participants is None else participants.name,
-        "people": people or None,
+        "people": len(people) or None,
+        "validation_people": len(checked) or None,
+        "people_of_both": len(people & checked) if checked else None,
         "stimuli": len(fit.ids),
         "validation_stimuli": 0 if held is None else len(held.ids),
         "unlabelled_stimuli": len(material.unlabelled),

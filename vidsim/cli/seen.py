@@ -30,8 +30,9 @@ def seen_in_training(name: str, layer: str | None, ids: Sequence[str], root: str
     dict of str to int or None
         ``fitted`` and ``validated``; None where nothing was trained, or nothing is known of it.
     """
+    from vidsim.adapt.card import HEAD_LAYERS
     from vidsim.adapt.folder import WEIGHTS, find_adapter
-    from vidsim.adapt.manifest import FITTED, HEAD_LAYER, VALIDATED, read_manifest
+    from vidsim.adapt.manifest import FITTED, VALIDATED, read_manifest
     from vidsim.errors import VidsimError
 
     folder = find_adapter(root_of(root), name)
@@ -41,10 +42,13 @@ def seen_in_training(name: str, layer: str | None, ids: Sequence[str], root: str
         made = read_manifest(folder)
     except VidsimError:  # what it gave lies in the store all the same
         return None
-    if FITTED not in made.data or (WEIGHTS not in made.files and layer != HEAD_LAYER):
+    of_head = layer in HEAD_LAYERS and layer != made.layer
+    if FITTED not in made.data or (WEIGHTS not in made.files and not of_head):
         return None
     asked = set(ids)
-    return {key: len(asked.intersection(made.data.get(key, ()))) for key in (FITTED, VALIDATED)}
+    # of a curve without epochs there was nothing to choose
+    chosen = () if len(made.curve) == 1 else made.data.get(VALIDATED, ())
+    return {FITTED: len(asked.intersection(made.data[FITTED])), VALIDATED: len(asked.intersection(chosen))}
 
 
 def warn_seen(encoders: Sequence[Mapping[str, Any]], stimuli: int) -> None:

@@ -212,4 +212,9 @@ def _changed(recipe: "Recipe", method: str, epochs: int | None, seeds: str | Non
         if len(set(given)) < len(parts) or max(given) >= 2**32:
             raise VidsimError(f"--seeds {seeds!r}: expected different whole numbers below 2^32, such as 0,1,2")
         recipe = recipe.model_copy(update={"run": recipe.run.model_copy(update={"seeds": given})})
+    if not recipe.optimiser.epochs and len(recipe.run.seeds) > 1:
+        raise VidsimError(
+            f"{len(recipe.run.seeds)} seeds without an epoch: what is fitted is the same by every seed; give one, such "
+            "as --seeds 0"
+        )
     return recipe

@@ -111,7 +111,7 @@ def collect(
     found: dict[str, Fetched] = {}
 
     def sink(layer: str, output: Any) -> None:
-        found[layer] = Fetched(reduce(layer, features(layer, _single(output))).float())
+        found[layer] = Fetched(reduce(layer, features(layer, single(output))).float())
 
     # float32 means float32 on a GPU too: convolutions would use TF32 there, and give other embeddings than a CPU
     own = torch.backends.cudnn
@@ -127,8 +127,19 @@ def collect(
     return {layer: found[layer].wait().numpy() for layer in layers}
 
 
-def _single(output: Any) -> Any:
-    # under autocast, blocks give bfloat16: means over their tokens are taken in single precision all the same
+def single(output: Any) -> Any:
+    """Widen a layer's output: under autocast blocks give bfloat16, and means over their tokens are taken in float32.
+
+    Parameters
+    ----------
+    output : tensor, or list of tensor
+        Of any floating-point precision.
+
+    Returns
+    -------
+    tensor, or list of tensor
+        In float32.
+    """
     if isinstance(output, list):
         return [part.float() for part in output]
     return output.float()

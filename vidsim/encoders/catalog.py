@@ -261,9 +261,10 @@ def load(resolved: Resolved, *, device: str = "auto") -> Encoder:
     Raises
     ------
     VidsimError
-        If the device is not there, the checkpoint does not fit the card (every difference names both values), or the
-        family of another package raises anything or makes no encoder.
+        If the device is not there or has too little memory, the checkpoint does not fit the card (every difference
+        names both values), or the family of another package raises anything or makes no encoder.
     """
+    from vidsim.encoders.machine import able  # imports torch
     from vidsim.encoders.prepared import refuse_other_steps  # imports numpy, which listing models does not need
 
     where = resolve_device(device)
@@ -271,11 +272,12 @@ def load(resolved: Resolved, *, device: str = "auto") -> Encoder:
     card = resolved.card
     given = card if card.checkpoint is None else resolved
     module, name, _ = _family(card)
-    if card.family not in FAMILIES:
-        from vidsim.encoders.package_family import make_encoder
+    with able(where, "free some of it, or give another --device"):
+        if card.family not in FAMILIES:
+            from vidsim.encoders.package_family import make_encoder
 
-        return make_encoder(card, given, where)
-    return getattr(import_module(module), name)(given, where)
+            return make_encoder(card, given, where)
+        return getattr(import_module(module), name)(given, where)
 
 
 def resolve_device(device: str) -> str:

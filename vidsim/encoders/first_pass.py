@@ -4,9 +4,8 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 
-import torch
-
 from vidsim.encoders.checkpoint import Resolved
+from vidsim.encoders.machine import device_fails, lacks_memory
 from vidsim.errors import VidsimError
 
 
@@ -33,15 +32,15 @@ class FirstPass:
         Raises
         ------
         VidsimError
-            If it fails in the first pass, for another reason than memory, a disk or torch's compiler.
+            If it fails in the first pass, for another reason than memory, a device, a disk or torch's compiler.
         """
         try:
             yield
         except Exception as error:  # networks fail in their own ways
             said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-            lacking = isinstance(error, MemoryError | torch.OutOfMemoryError) or "alloc" in said.lower()
             compiling = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
-            if self._over or lacking or compiling or isinstance(error, VidsimError | OSError):
+            of_machine = lacks_memory(error) or device_fails(error) or compiling
+            if self._over or of_machine or isinstance(error, VidsimError | OSError):
                 raise
             resolved = self._resolved
             beside = ", and size and options in its card that fit it" if resolved.own else ""

@@ -27,6 +27,9 @@ from vidsim.errors import VidsimError
 FIELDS: Mapping[str, tuple[str, str]] = {"VJEPA2Model": ("frames_per_clip", "crop_size")}
 """Where an architecture's configuration has the number and the size of its frames; else num_frames, image_size."""
 
+RANDOM = ("pos_embed_shift", "pos_embed_jitter", "pos_embed_rescale")
+"""Settings by which a model moves its patches' places at random while it is trained (DINOv3)."""
+
 
 class FramedEncoder:
     """Prepare frames of one size, refuse others, and encode; loading, `forward` and `pooled` are the family's.
@@ -216,6 +219,9 @@ class FrameEncoder(FramedEncoder):
             blocks=(len(card.blocks), said("num_hidden_layers", None)),
         )
         find_modules(model, card.layers)
+        for key in RANDOM:  # clips are seen as they are, in training too
+            if getattr(model.config, key, None) is not None:
+                setattr(model.config, key, None)
         fuse_attention(model)
         gelu_in_place(model)
         self.model = model.to(device)

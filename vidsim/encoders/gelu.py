@@ -22,4 +22,7 @@ def gelu_in_place(model: nn.Module) -> None:
 
 
 def _gelu(values: Tensor) -> Tensor:
-    return torch.ops.aten.gelu_(values) if torch.is_inference_mode_enabled() else gelu(values)
+    # the compiler cannot follow the question, and would cut every block in two here
+    if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
+        return gelu(values)
+    return torch.ops.aten.gelu_(values)

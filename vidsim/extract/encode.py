@@ -48,16 +48,15 @@ def encode(
     """
     import torch
 
-    from vidsim.encoders.transfer import to_device  # imports torch
+    from vidsim.encoders.machine import able  # imports torch
+    from vidsim.encoders.transfer import to_device
 
     batch: Any = items
-    if "text" not in encoder.card.modality:
-        batch = torch.stack([to_device(item, device) for item in items])
-    try:
+    with able(device, f"use a --batch-size below {len(items)}" if len(items) > 1 else "give another --device"):
+        if "text" not in encoder.card.modality:
+            batch = torch.stack([to_device(item, device) for item in items])
         with naming_family(encoder), computing(spec, device):
             found = encoder.encode(batch, layers, reducer(spec))
-    except torch.OutOfMemoryError as error:
-        raise VidsimError(f"out of memory with {len(items)} stimuli in a batch; use a smaller --batch-size") from error
     _refuse_other_shapes(found, encoder, layers, len(items))
     return found
 

@@ -160,15 +160,16 @@ def _data(manifest: Manifest) -> str:
         lines.append(f"- They were {escape(data['predicted'])}.")
     if data.get("validation_trials"):
         lines.append(
-            f"- Validation: {counted(data['validation_trials'], 'trial')} among {data['validation_stimuli']:,} other "
-            "stimuli, on none of which it was trained"
+            f"- Validation: {counted(data['validation_trials'], 'trial')}{_checked_by(data)} among "
+            f"{data['validation_stimuli']:,} other stimuli, on none of which it was trained"
             + ("; they chose the epoch." if _chosen(manifest) else ".")
-            + (" The same people judged both." if _people(manifest) else "")
         )
     known = "social-ooo" in f"{data.get('source')} {data.get('judgments')}".lower().replace("_", "-").replace(" ", "-")
-    who = "a sample of online participants; see the data's own documentation" if known else (
-        "the judgments do not say who the participants are; see the data's own documentation"
-    )  # fmt: skip
+    who = (
+        "adults recruited through a U.S. university's research platform, who took part online"
+        if known
+        else "the judgments do not say who the participants are"
+    ) + "; see the data's own documentation"
     lines += [f"- Population: {who}.", f"- SHA-256 of trials, stimuli and captions: `{data['hash']}`."]
     return "\n".join(lines)
 
@@ -296,6 +297,14 @@ def _said(value: Any) -> str:
 def _chosen(manifest: Manifest) -> bool:
     """Tell whether validation stimuli had epochs to choose among."""
     return len(manifest.curve) > 1
+
+
+def _checked_by(data: Mapping[str, Any]) -> str:
+    """Say who judged the validation trials, where it is known: those who were trained on are no new people."""
+    if not data.get("validation_people") or data.get("predicted"):
+        return ""
+    both = data["people_of_both"] or "none"
+    return f" by {counted(data['validation_people'], 'participant')} ({both} of whom it was trained on too)"
 
 
 def _people(manifest: Manifest) -> bool:

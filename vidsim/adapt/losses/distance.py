@@ -97,4 +97,5 @@ def trial_distances(embeddings: Float[Tensor, "n d"], trials: Int[Tensor, "t 3"]
     >>> trial_distances(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), torch.tensor([[0, 1, 2]]))
     tensor([[0., 1., 1.]])
     """
-    return cosine_distances(embeddings, embeddings)[trials[:, [0, 0, 1]], trials[:, [1, 2, 2]]]
+    a, b, odd = trials.unbind(1)  # indexed by a list, a GPU would make the step wait
+    return cosine_distances(embeddings, embeddings)[torch.stack([a, a, b], 1), torch.stack([b, odd, odd], 1)]
