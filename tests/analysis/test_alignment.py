@@ -142,3 +142,19 @@ def test_what_cannot_be_compared_is_told_in_one_line():
         align(TRIALS, MODELS, over="both", participants=np.zeros(149, np.int64))
     with pytest.raises(VidsimError, match="no way to resample 'pairs'"):
         align(TRIALS, MODELS, over="pairs")
+
+
+def test_intervals_of_few_stimuli_stay_where_statistics_can_be():
+    rng = np.random.default_rng(3)
+    ids = tuple("abcde")
+    rows = np.array([rng.choice(5, 3, replace=False) for _ in range(30)])
+    models = {name: cosine_rsm(Embeddings(ids, rng.normal(size=(5, 3)))) for name in ("one", "two")}
+    found = align(Triplets(ids, rows), models, resamples=200)
+    for one in found.models.values():
+        ends = {name: one.intervals[name] for name in one.intervals}
+        assert all(-1 <= low <= high <= 1 for low, high in (ends["rho"], ends["rho_a"], one.interval_corrected))
+        assert all(0 <= low <= high <= 1 for name, (low, high) in ends.items() if not name.startswith("rho"))
+    assert any(-1.0 in one.intervals["rho"] for one in found.models.values())
+    for one in found.differences:
+        reach = 2 if one.statistic == "rho" else 1
+        assert all(-reach <= end <= reach for end in (*one.interval, *one.interval_corrected))

@@ -18,9 +18,6 @@ from vidsim.triplets import Triplets
 UNKNOWN = (float("nan"), float("nan"))
 """Interval that is not known."""
 
-LEGAL = {"rho": (-1.0, 1.0)}
-"""Range of each metric; of those that are not here, 0 to 1. Intervals end where it ends."""
-
 SPLITS = 200
 """Random halves for the reliability."""
 
@@ -147,13 +144,11 @@ def evaluate(
     else:
         intervals = {name: one.intervals for name, one in aligned.models.items()}
         for one in aligned.differences:
-            low, high = LEGAL.get(one.statistic, (0.0, 1.0))
-            low, high = np.clip(one.interval, low - high, high - low).tolist()
-            differences.setdefault(one.first, {})[one.statistic] = (one.difference, low, high)
+            differences.setdefault(one.first, {})[one.statistic] = (one.difference, *one.interval)
     measured = {
         name: Measured(
             own,
-            {metric: _within(intervals.get(name, {}).get(metric, UNKNOWN), metric) for metric in METRICS},
+            {metric: intervals.get(name, {}).get(metric, UNKNOWN) for metric in METRICS},
             differences.get(name, {}),
         )
         for name, own in found.items()
@@ -264,9 +259,5 @@ def ceiling_of(validation: Triplets, resamples: int = 0, seed: int = 0) -> Ceili
         found = reliability(validation, splits=SPLITS, resamples=min(resamples, SPLITS), seed=seed)
     except VidsimError:  # too few pairs were judged twice
         return Ceiling(float("nan"), UNKNOWN)
-    return Ceiling(found.spearman_brown, _within(found.interval, "rho"))
-
-
-def _within(interval: tuple[float, float], metric: str) -> tuple[float, float]:
-    low, high = np.clip(interval, *LEGAL.get(metric, (0.0, 1.0)))
-    return float(low), float(high)
+    low, high = np.clip(found.interval, -1.0, 1.0).tolist()
+    return Ceiling(found.spearman_brown, (low, high))

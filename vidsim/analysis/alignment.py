@@ -20,6 +20,9 @@ from vidsim.triplets import Triplets
 COMPARED = ("rho", "three_way", "two_way", "two_way_first")
 """Statistics in which models are compared."""
 
+LEGAL: Mapping[str, tuple[float, float]] = {"rho": (-1.0, 1.0), "rho_a": (-1.0, 1.0)}
+"""Values that statistics can take; accuracies from 0 to 1."""
+
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
@@ -154,7 +157,7 @@ def align(
     found: dict[str, Alignment] = {}
     for number, name in enumerate(names):
         rho = tests["rho"][number]
-        own = {statistic: each[number].interval for statistic, each in tests.items()}
+        own = {statistic: _within(statistic, each[number].interval) for statistic, each in tests.items()}
         own["rho2"] = _squared(own["rho"])
         found[name] = Alignment(
             rho.value,
@@ -165,7 +168,7 @@ def align(
             own,
             rho.p_value,
             rho.p_corrected,
-            rho.interval_corrected,
+            _within("rho", rho.interval_corrected),
         )
     pairs = compared_pairs(names, values["rho"], against)
     return Alignments(found, _compare(names, pairs, values, sample, deviations))
@@ -190,10 +193,10 @@ def _compare(
                 names[second],
                 statistic,
                 own.value,
-                own.interval,
+                _within(statistic, own.interval, difference=True),
                 own.p_value,
                 own.p_corrected,
-                own.interval_corrected,
+                _within(statistic, own.interval_corrected, difference=True),
                 uneven,
             )
         )
@@ -211,6 +214,13 @@ def _values(sample: Sample) -> dict[str, Float[ndarray, " m"]]:
         "rho_a": np.array([rho_a(row, people) for row in sample.values]),
         **means,
     }
+
+
+def _within(statistic: str, interval: tuple[float, float], *, difference: bool = False) -> tuple[float, float]:
+    """Cut an interval off where the statistic, or the difference of two, cannot be: few stimuli make it wide."""
+    low, high = LEGAL.get(statistic, (0.0, 1.0))
+    first, last = np.clip(interval, low - high if difference else low, high - low if difference else high)
+    return float(first), float(last)
 
 
 def _squared(interval: tuple[float, float]) -> tuple[float, float]:
