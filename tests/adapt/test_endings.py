@@ -101,7 +101,7 @@ def test_memory_that_lacks_while_the_adapter_is_made_is_told(made, monkeypatch):
     def full(*_, **__):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried")
 
-    monkeypatch.setattr("vidsim.adapt.trainer.attach", full)
+    monkeypatch.setattr("vidsim.adapt.equip.attach", full)
     with pytest.raises(VidsimError, match=r"^out of memory on cpu; .* adapter\.rank or adapter\.head$"):
         unvalidated(made)
 

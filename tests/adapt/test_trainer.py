@@ -289,7 +289,7 @@ def test_of_several_processes_each_keeps_its_own_gpu(named, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(catalog, "resolve_device", lambda _: "cuda:0")  # what auto means, in every process
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    monkeypatch.setattr("vidsim.adapt.trainer.Accelerator", made)
+    monkeypatch.setattr("vidsim.adapt.processes.Accelerator", made)
     with pytest.raises(Made):
         trainer(named, recipe())
     assert chosen == []

@@ -3,32 +3,27 @@
 import hashlib
 import json
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from datetime import timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vidsim.adapt.attached import Attached, attach, linear_layers, targeted
 from vidsim.adapt.batches import Step
 from vidsim.adapt.batches.sampler import make_batches
+from vidsim.adapt.equip import equip
 from vidsim.adapt.feasible import feasible
 from vidsim.adapt.golden import golden_embedding
-from vidsim.adapt.head import Head, LinearHead
 from vidsim.adapt.idle import refuse_idle_epochs
 from vidsim.adapt.leave import base_of, leave
 from vidsim.adapt.linear import LinearTransform
@@ -36,8 +31,8 @@ from vidsim.adapt.manifest import Manifest
 from vidsim.adapt.material import Material
 from vidsim.adapt.objective import Objective
 from vidsim.adapt.penalty import fit_any
-from vidsim.adapt.precision import precision
-from vidsim.adapt.recipe import Recipe, Unfit
+from vidsim.adapt.processes import Processes, join
+from vidsim.adapt.recipe import Recipe
 from vidsim.adapt.retention import Retention
 from vidsim.adapt.schedule import learning_rate
 from vidsim.adapt.scores import METRICS, scores
@@ -52,9 +47,6 @@ from vidsim.encoders import catalog
 from vidsim.encoders.sentence import SentenceEncoder
 from vidsim.errors import VidsimError
 from vidsim.extract.run import library_versions
-
-PATIENCE = timedelta(hours=6)
-"""For how long processes wait for each other: one measures baselines or decodes clips while the others are ready."""
 
 
 class Trainer:
@@ -97,13 +89,8 @@ class Trainer:
         self.batches = make_batches(recipe, material.fit, seed)
         refuse_idle_epochs(recipe, self.batches, material.fit)
         where = catalog.resolve_device(device)
-        if where.startswith("cuda:") and "LOCAL_RANK" not in os.environ:
-            torch.cuda.set_device(where)  # accelerate takes the current one; of several processes each has its own
-        patient = InitProcessGroupKwargs(timeout=PATIENCE)
-        self.accelerator = Accelerator(
-            mixed_precision=precision(recipe.run, where), cpu=where == "cpu", kwargs_handlers=[patient]
-        )
-        processes = self.accelerator.num_processes
+        self.accelerator = join(recipe.run, where)
+        self._processes, processes = Processes(self.accelerator), self.accelerator.num_processes
         if recipe.optimiser.epochs and len(self.batches) < processes:
             raise VidsimError(
                 f"{processes} processes would share the {len(self.batches)} steps of an epoch; start no more processes "
@@ -115,7 +102,7 @@ class Trainer:
             self.encoder = catalog.load(resolved, device="cpu" if where == "cpu" else str(self.accelerator.device))
             self._retention = Retention(recipe, material, self._frozen) if recipe.loss.retention else None
             torch.manual_seed(seed)
-            self.attached = self._attach()
+            self.attached = equip(self.encoder, self.layer, recipe.adapter, self._fitted)
         self.weights = self.attached.trainable()
         self.tower = self._tower()
         self._human = None if material.validation is None else material.validation.rsm()
@@ -157,7 +144,7 @@ class Trainer:
         if isinstance(model, DistributedDataParallel):
             # they are constants, and a step with fixed stimuli has one forward pass more than that of another process
             model.broadcast_buffers = False
-        self._agree(now)
+        self._processes.refuse_other_states(now.epoch)
         epochs = now.epoch if self._patience_is_over(now) else recipe.optimiser.epochs
         watcher.begin(name, self.seed, epochs, len(self.batches), now.epoch)
         try:
@@ -174,22 +161,6 @@ class Trainer:
         patience = now.epoch < recipe.optimiser.epochs
         why = f"optimiser.patience = {recipe.optimiser.patience}" if patience else None
         return self._finish(folder, name, now, state, why)
-
-    def _agree(self, now: State) -> None:
-        """Refuse to go on where processes have read different states: they would wait for each other."""
-        if len({*self._gather([now.epoch])}) > 1:
-            raise VidsimError(
-                "processes have found different states of this run; put the artefact root on a disk that all share"
-            )
-
-    def _gather(self, own: list[Any]) -> list[Any]:
-        """Join the lists of all processes."""
-        return gather_object(own) if self.accelerator.num_processes > 1 else own
-
-    def _shared(self, loss: Tensor) -> Tensor:
-        """Average a loss over the processes: what is no number in one stops all, and none waits for it."""
-        several = self.accelerator.num_processes > 1
-        return cast("Tensor", self.accelerator.reduce(loss, "mean")) if several else loss
 
     def _epochs(self, now: State, model: Any, optimiser: Any, watcher: Watcher, state: Path, fingerprint: str) -> None:
         """Run the epochs that are left, and write the state behind each."""
@@ -275,47 +246,24 @@ class Trainer:
         assert self.material.frames is not None, "an encoder that sees needs frames"
         return FrameTower(self.encoder, self.material.frames, self.layer)
 
-    def _attach(self) -> Attached:
-        settings, card = self.recipe.adapter, self.resolved.card
-        targets = settings.targets
-        if targets == "attention":
-            targets = card.lora_targets
-        elif targets == "all-linear":
-            targets = linear_layers(self.encoder, self.layer)
-        head = self._head()
-        try:
-            return attach(
-                self.encoder,
-                rank=settings.rank,
-                scaling=settings.alpha,
-                targets=targeted(self.encoder, self.layer, targets),
-                dropout=settings.dropout,
-                head=head,
-            )
-        except VidsimError as error:
-            raise Unfit("adapter.targets", str(error)) from error
-
-    def _head(self) -> nn.Module | None:
-        settings = self.recipe.adapter
-        if settings.head == "linear":
-            if self.transform is None:
-                self.transform = fit_any(self._embed(self.material.fit.ids, None), self.material.fit)
-            return LinearHead.of(self.transform)
-        width = self.resolved.card.embedding_width
-        return Head(width, settings.head, settings.head_dropout) if settings.head else None
+    def _fitted(self) -> LinearTransform:
+        """Fit a linear transform to frozen embeddings, unless it was given."""
+        if self.transform is None:
+            self.transform = fit_any(self._embed(self.material.fit.ids, None), self.material.fit)
+        return self.transform
 
     def _epoch(self, epoch: int, model: Any, optimiser: Any, watcher: Watcher) -> dict[str, float]:
         """Run an epoch, and return the mean of each loss."""
         torch.manual_seed((self.seed << 32) + (epoch << 8) + self.accelerator.process_index)  # dropout
         rng = np.random.default_rng([self.seed, epoch, self.accelerator.process_index])  # captions
         model.train()
-        tally = Tally(self.material.fit.ids, epoch, watcher.step, self._gather)
+        tally = Tally(self.material.fit.ids, epoch, watcher.step, self._processes.gather)
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         shared = len(self.batches) // world * world  # all processes make as many steps: they wait for each other
         for number, step in enumerate(islice(self.batches.epoch(epoch), rank, shared, world)):
             self._set_rate(optimiser, epoch * len(self.batches) + number * world)
             loss, parts = self._step(step, epoch, model, optimiser, rng)
-            tally.add(number, step, loss, self._shared(loss), parts)
+            tally.add(number, step, loss, self._processes.mean(loss), parts)
         tally.settle()
         return tally.means()
 
@@ -350,11 +298,7 @@ class Trainer:
         if self.material.validation is not None and self._human is not None:
             found = scores(self.embed(self.material.validation.ids), self.material.validation, self._human)
             row |= {name: found[name] if math.isfinite(found[name]) else None for name in METRICS}
-        return self._agreed(row)
-
-    def _agreed(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Take the first process's row: machines differ in the last digits, and all must stop behind the same epoch."""
-        return broadcast_object_list([row])[0] if self.accelerator.num_processes > 1 else row
+        return self._processes.of_first(row)
 
     def _better(self, row: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
         if self.material.validation is None:

@@ -1,0 +1,60 @@
+"""Equip: put in and behind an encoder what a recipe trains."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from vidsim.adapt.attached import Attached, attach, linear_layers, targeted
+from vidsim.adapt.head import Head, LinearHead
+from vidsim.adapt.linear import LinearTransform
+from vidsim.adapt.recipe import Unfit
+from vidsim.adapt.sections import Adapter
+from vidsim.encoders.base import Encoder
+from vidsim.errors import VidsimError
+
+
+def equip(encoder: Encoder, layer: str, settings: Adapter, fitted: Callable[[], LinearTransform]) -> Attached:
+    """Attach LoRA weights and a head to an encoder.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        One that can be trained. It is changed.
+    layer : str
+        Layer that is trained.
+    settings : Adapter
+        Rank, targets, dropout, head.
+    fitted : callable
+        Fits what a linear head begins as.
+
+    Returns
+    -------
+    Attached
+        What is trained.
+
+    Raises
+    ------
+    Unfit
+        If the encoder has no such linear layers.
+    """
+    targets = settings.targets
+    if targets == "attention":
+        targets = encoder.card.lora_targets
+    elif targets == "all-linear":
+        targets = linear_layers(encoder, layer)
+    head: nn.Module | None = None
+    if settings.head == "linear":
+        head = LinearHead.of(fitted())
+    elif settings.head:
+        head = Head(encoder.card.embedding_width, settings.head, settings.head_dropout)
+    try:
+        return attach(
+            encoder,
+            rank=settings.rank,
+            scaling=settings.alpha,
+            targets=targeted(encoder, layer, targets),
+            dropout=settings.dropout,
+            head=head,
+        )
+    except VidsimError as error:
+        raise Unfit("adapter.targets", str(error)) from error
