@@ -41,7 +41,9 @@ def train(rank, port, made, folder, results):
         made_of = run.run(folder / "adapters" / name, folder / f"{name}.safetensors", name, Quiet())
         curves[name] = [row["losses"] for row in made_of.curve[1:]]
         trained[name] = {key: value.detach().numpy() for key, value in run.weights.items()}
-    results.put((rank, (trained, curves, patient(rank, made, folder), broken(rank, made, folder))))
+    results.put(
+        (rank, (trained, curves, patient(rank, made, folder), broken(rank, made, folder), apart(rank, made, folder)))
+    )
     torch.distributed.destroy_process_group()
 
 
@@ -73,6 +75,20 @@ def broken(rank, made, folder):
     run._objective = fails
     try:
         run.run(folder / "broken", folder / "broken.safetensors", "broken", Quiet())
+    except VidsimError as error:
+        return str(error)
+    return None
+
+
+def apart(rank, made, folder):
+    """Go on with a state that the second process has not; return what each says."""
+    with pytest.raises(KeyboardInterrupt):
+        trainer(made, RECIPES["soft"], stuff=stuff("soft", made.card)).run(
+            folder / "apart", folder / "apart.safetensors", "apart", Quiet(plug=1)
+        )
+    own = folder / ("nowhere.safetensors" if rank else "apart.safetensors")
+    try:
+        trainer(made, RECIPES["soft"], stuff=stuff("soft", made.card)).run(folder / "apart", own, "apart", Quiet())
     except VidsimError as error:
         return str(error)
     return None
@@ -148,3 +164,5 @@ def test_two_processes_train_as_one_does_with_the_mean_of_their_gradients(publis
     assert first == second
     assert first.startswith("the loss is nan in step 2 of epoch 2, with stimuli '")
     assert (tmp_path / "broken").is_dir()
+    for rank in (0, 1):
+        assert str(answers[rank][4]).startswith("processes have found different states of this run; put the artefact")

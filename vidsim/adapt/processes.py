@@ -105,7 +105,7 @@ class Processes:
         Parameters
         ----------
         epoch : int
-            Epochs that are done by the state that was read.
+            Epochs that are done by the state that was read; 0 where there is none.
 
         Raises
         ------

@@ -134,6 +134,7 @@ class Trainer:
         """
         recipe, fingerprint = self.recipe, self._fingerprint()
         kept = read_state(state, fingerprint)
+        self._processes.refuse_other_states(0 if kept is None else kept.epoch)
         with feasible(self.accelerator.device):
             model, optimiser = self._ready()
             now = kept or State(curve=[self._measured(0, {}, 0.0)], best=self._copy())
@@ -144,7 +145,6 @@ class Trainer:
         if isinstance(model, DistributedDataParallel):
             # they are constants, and a step with fixed stimuli has one forward pass more than that of another process
             model.broadcast_buffers = False
-        self._processes.refuse_other_states(now.epoch)
         epochs = now.epoch if self._patience_is_over(now) else recipe.optimiser.epochs
         watcher.begin(name, self.seed, epochs, len(self.batches), now.epoch)
         try:
