@@ -5,7 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from vidsim.encoders.checkpoint import Resolved
-from vidsim.encoders.machine import device_fails, lacks_memory
+from vidsim.encoders.machine import of_machine
 from vidsim.errors import VidsimError
 
 
@@ -39,8 +39,7 @@ class FirstPass:
         except Exception as error:  # networks fail in their own ways
             said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
             compiling = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
-            of_machine = lacks_memory(error) or device_fails(error) or compiling
-            if self._over or of_machine or isinstance(error, VidsimError | OSError):
+            if self._over or compiling or of_machine(error) or isinstance(error, VidsimError | OSError):
                 raise
             resolved = self._resolved
             beside = ", and size and options in its card that fit it" if resolved.own else ""

@@ -48,6 +48,22 @@ def device_fails(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and not lacks_memory(error) and str(error).lstrip().startswith(FAILING)
 
 
+def of_machine(error: BaseException) -> bool:
+    """Tell whether an error is for lack of memory or a GPU's own, and so no file's fault.
+
+    Parameters
+    ----------
+    error : BaseException
+        The error.
+
+    Returns
+    -------
+    bool
+        False for any other.
+    """
+    return lacks_memory(error) or device_fails(error)
+
+
 @contextmanager
 def able(device: str, mend: str) -> Generator[None]:
     """Say in one line what a machine lacks for what is done within this.

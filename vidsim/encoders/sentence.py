@@ -19,6 +19,7 @@ from vidsim.encoders.base import EncoderCard, Reduce
 from vidsim.encoders.card_rules import PIPELINE
 from vidsim.encoders.checkpoint import Resolved, read_json, read_modules
 from vidsim.encoders.first_pass import FirstPass
+from vidsim.encoders.machine import of_machine
 from vidsim.encoders.pickled import safe_folder
 from vidsim.encoders.transfer import to_device
 from vidsim.encoders.weights import check_fit, load_strictly, quiet_transformers
@@ -76,6 +77,8 @@ class SentenceEncoder:
                     model_kwargs={"dtype": torch.float32},
                 )
         except Exception as error:  # what its files ask for is built by many modules, which fail in their own ways
+            if of_machine(error):
+                raise
             said = " ".join(str(error).split()) or type(error).__name__
             raise VidsimError(
                 f"{os.fspath(folder)!r} cannot be loaded as a sentence-transformers pipeline: {said}; download it again"

@@ -15,6 +15,7 @@ from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from vidsim.encoders.checkpoint import Resolved, read_json, weights_of
+from vidsim.encoders.machine import of_machine
 from vidsim.encoders.pickled import original, published, safe_folder
 from vidsim.errors import VidsimError
 
@@ -67,6 +68,8 @@ def load_strictly(
                 **init,
             )
         except Exception as error:  # what config.json asks for is code of the library, which fails in its own ways
+            if of_machine(error):
+                raise
             said = str(error).replace(os.fspath(folder), where)
             said = " ".join(said.split())[:200].rstrip(".") or type(error).__name__
             raise VidsimError(
