@@ -78,7 +78,11 @@ def test_the_card_says_what_was_measured_with_intervals():
 def test_who_judged_the_validation_trials_is_said_where_it_is_known():
     told = "Validation: 175 trials{} among 40 other stimuli"
     assert told.format("") in model_card(manifest(), evaluation())
-    for both, said in ((118, "118 of whom it was trained on too"), (0, "none of whom it was trained on too")):
+    for both, said in (
+        (120, "all of whom it was trained on too"),
+        (118, "118 of whom it was trained on too"),
+        (0, "none of whom it was trained on too"),
+    ):
         data = {**manifest().data, "validation_people": 120, "people_of_both": both}
         assert told.format(f" by 120 participants ({said})") in model_card(manifest(data=data), evaluation())
 

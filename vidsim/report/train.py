@@ -303,8 +303,9 @@ def _checked_by(data: Mapping[str, Any]) -> str:
     """Say who judged the validation trials, where it is known: those who were trained on are no new people."""
     if not data.get("validation_people") or data.get("predicted"):
         return ""
-    both = data["people_of_both"] or "none"
-    return f" by {counted(data['validation_people'], 'participant')} ({both} of whom it was trained on too)"
+    people, both = data["validation_people"], data["people_of_both"]
+    share = {0: "none", people: "all"}.get(both, both)
+    return f" by {counted(people, 'participant')} ({share} of whom it was trained on too)"
 
 
 def _people(manifest: Manifest) -> bool:
