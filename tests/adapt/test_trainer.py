@@ -295,6 +295,21 @@ def test_of_several_processes_each_keeps_its_own_gpu(named, monkeypatch):
     assert chosen == []
 
 
+def test_processes_that_cannot_be_joined_are_told(named, monkeypatch):
+    def alone(**_):
+        raise ValueError("environment variable MASTER_ADDR expected,\nbut not set")
+
+    monkeypatch.setattr("vidsim.adapt.processes.Accelerator", alone)
+    with pytest.raises(ValueError, match="MASTER_ADDR"):
+        trainer(named, recipe())
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    told = (
+        "^LOCAL_RANK names one .* cannot be joined: environment variable MASTER_ADDR expected, but not set; start them"
+    )
+    with pytest.raises(VidsimError, match=told):
+        trainer(named, recipe())
+
+
 def test_what_lies_behind_the_layer_that_is_trained_has_no_weights(named, tmp_path):
     inner = replace(named.card, default_layer=named.card.blocks[0])
     run = unvalidated(replace(named, card=inner))

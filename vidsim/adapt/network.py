@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vidsim.adapt.feasible import COMPILER
 from vidsim.encoders.activations import capture, single
 from vidsim.encoders.image import ImageEncoder
+from vidsim.encoders.machine import lacks_memory
 from vidsim.encoders.video_transformer import VideoTransformer
 from vidsim.errors import VidsimError
 
@@ -84,7 +85,7 @@ def graphed(network: Network, pixels: Float[Tensor, "b ..."], precision: torch.d
         with torch.random.fork_rng([pixels.device]), autocast:
             torch.cuda.make_graphed_callables(network, (pixels,), allow_unused_input=True)  # in place
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or type(error).__module__ in COMPILER:
+        if lacks_memory(error) or type(error).__module__ in COMPILER:
             raise
         raise VidsimError(
             f"the passes of this model cannot be captured as CUDA graphs ({str(error).splitlines()[0]}); "

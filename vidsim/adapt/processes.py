@@ -31,14 +31,31 @@ def join(run: Run, device: str) -> Accelerator:
     -------
     Accelerator
         Of this process.
+
+    Raises
+    ------
+    VidsimError
+        If the environment names processes that cannot be joined.
+    ValueError
+        Of accelerate, where no process was named.
+    RuntimeError
+        Likewise.
     """
     if device.startswith("cuda:") and "LOCAL_RANK" not in os.environ:
         torch.cuda.set_device(device)  # accelerate takes the current one
-    return Accelerator(
-        mixed_precision=precision(run, device),
-        cpu=device == "cpu",
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
-    )
+    try:
+        return Accelerator(
+            mixed_precision=precision(run, device),
+            cpu=device == "cpu",
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        )
+    except (ValueError, RuntimeError) as error:
+        if "LOCAL_RANK" not in os.environ:
+            raise
+        raise VidsimError(
+            f"LOCAL_RANK names one of several processes, which cannot be joined: {' '.join(str(error).split())}; start "
+            "them with accelerate launch or torchrun, or unset LOCAL_RANK to train in one"
+        ) from error
 
 
 class Processes:

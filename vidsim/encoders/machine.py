@@ -32,24 +32,8 @@ def lacks_memory(error: BaseException | None) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in LACKING)
 
 
-def device_fails(error: BaseException) -> bool:
-    """Tell whether an error is a GPU's own, such as of a torch that was not built for it.
-
-    Parameters
-    ----------
-    error : BaseException
-        The error.
-
-    Returns
-    -------
-    bool
-        False for a lack of memory.
-    """
-    return isinstance(error, RuntimeError) and not lacks_memory(error) and str(error).lstrip().startswith(FAILING)
-
-
 def of_machine(error: BaseException) -> bool:
-    """Tell whether an error is for lack of memory or a GPU's own, and so no file's fault.
+    """Tell whether an error is for lack of memory or a GPU's own, such as of a torch that was not built for it.
 
     Parameters
     ----------
@@ -59,9 +43,9 @@ def of_machine(error: BaseException) -> bool:
     Returns
     -------
     bool
-        False for any other.
+        False for any other, which may be a file's fault.
     """
-    return lacks_memory(error) or device_fails(error)
+    return lacks_memory(error) or _fails(error)
 
 
 @contextmanager
@@ -94,9 +78,13 @@ def able(device: str, mend: str) -> Generator[None]:
     except RuntimeError as error:
         if lacks_memory(error) or lacks_memory(error.__cause__):
             raise VidsimError(f"out of memory on {device}; {mend}") from error
-        if device_fails(error):
+        if _fails(error):
             raise VidsimError(
                 f"{device} fails: {str(error).strip().splitlines()[0]}; expected a torch that is built for it and its "
                 "driver; --device cpu does without"
             ) from error
         raise
+
+
+def _fails(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and str(error).lstrip().startswith(FAILING)
