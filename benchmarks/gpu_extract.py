@@ -32,6 +32,7 @@ from vidsim.data.sources import from_folder
 from vidsim.data.video import decoder
 from vidsim.encoders import catalog
 from vidsim.encoders.decoding import DecodingProcesses
+from vidsim.encoders.scaling import stack_prepared
 from vidsim.extract.encode import encode
 from vidsim.extract.run import extract
 from vidsim.extract.spec import FeatureSpec
@@ -95,6 +96,12 @@ def measure_extraction(
         rate = batch / timed(alone, device)
         print(f"  the upstream network alone, {batch} at once: {rate:,.0f} clips/s, {rate * work_of_a_clip / peak:.1%}")
 
+    if encoder.preprocess.can_wait(240, 320):
+        raw = rng.integers(0, 256, (card.sampling.frames, 240, 320, 3), np.uint8)
+        unscaled = [torch.from_numpy(raw)] * max(batches)
+        rate = len(unscaled) / timed(lambda: stack_prepared(unscaled, encoder.preprocess, device), device)
+        print(f"  scaling frames of 240 x 320: {rate:,.0f} clips/s", flush=True)
+
     workers = os.cpu_count() or 1
     paths = sorted(videos.iterdir())
     reader = decoder("pyav")
@@ -103,7 +110,8 @@ def measure_extraction(
         reader.decode(path, card.sampling.times, encoder.prepare)
 
     threads = decoding(read, paths, workers)
-    with DecodingProcesses("pyav", card.sampling, encoder.preprocess, pinned=device != "cpu") as processes:
+    gpu = device != "cpu"
+    with DecodingProcesses("pyav", card.sampling, encoder.preprocess, pinned=gpu, unscaled=gpu) as processes:
         decoded = decoding(processes.read, paths, workers)
     began = FromBegin()
     report = extract(

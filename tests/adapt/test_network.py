@@ -10,6 +10,7 @@ from published import MAKERS
 from tiny_trainer import Quiet, material, recipe, trainer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from vidsim.adapt import tower as towers
 from vidsim.adapt.network import Network, graphed
@@ -31,6 +32,56 @@ def test_a_network_gives_the_pooled_layer(name, publish):
     with torch.no_grad():
         found = Network(one.encoder, one.layer).eval()(one.encoder.preprocess.normalise(batch))
     np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-6)
+
+
+READ_BY_CLS = [name for name in MAKERS if CARDS[name].lora_targets and CARDS[name].pooling == "cls"]
+
+
+@pytest.mark.parametrize("name", READ_BY_CLS)
+def test_gradients_are_those_of_the_whole_last_block(name, publish):
+    made = publish(name)
+    stuff = material(made.card)
+    one, seen = trainer(made, recipe(name), stuff=stuff), {}
+    model = one.encoder.model.eval()
+    pixels = one.encoder.preprocess.normalise(torch.stack([stuff.frames(clip) for clip in stuff.fit.ids[:3]]))
+    weights = {key: value for key, value in model.named_parameters() if value.requires_grad}
+    direction = torch.randn(3, made.card.width, generator=torch.Generator().manual_seed(0))
+
+    def gradients(vectors: torch.Tensor) -> dict[str, torch.Tensor]:
+        found = torch.autograd.grad((vectors * direction).sum(), list(weights.values()))
+        return dict(zip(weights, found, strict=True))
+
+    def whole() -> torch.Tensor:
+        with capture(model, [one.layer], seen.__setitem__):
+            one.encoder.forward(pixels)
+        return one.encoder.pooled(one.layer, seen[one.layer], 3)
+
+    network = Network(one.encoder, one.layer)
+    with FlopCounterMode(display=False) as spared:
+        found = network(pixels)
+    with FlopCounterMode(display=False) as full:
+        expected = whole()  # after the network: it leaves the model as it was
+    block = 1 / len(made.card.blocks)
+    assert 1 - 0.7 * block < spared.get_total_flops() / full.get_total_flops() < 1 - 0.1 * block
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    ours, theirs = gradients(found), gradients(expected)
+    assert any(float(one.abs().max()) > 1e-3 for one in theirs.values())
+    for key in weights:
+        torch.testing.assert_close(ours[key], theirs[key], rtol=1e-4, atol=1e-6, msg=key)
+
+
+@pytest.mark.parametrize("name", ["timesformer-base", "clip-vit-b-32"])
+def test_a_layer_before_the_last_block_is_as_it_was(name, publish):
+    made = publish(name)
+    stuff = material(made.card)
+    one = trainer(made, recipe(name), stuff=stuff)
+    batch = torch.stack([stuff.frames(clip) for clip in stuff.fit.ids[:2]])
+    layers = made.card.blocks[:-1]
+    expected = one.encoder.encode(batch, layers, lambda _, features: features)
+    with torch.no_grad():
+        for layer in layers:
+            found = Network(one.encoder, layer).eval()(one.encoder.preprocess.normalise(batch))
+            np.testing.assert_allclose(found.numpy(), expected[layer], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["videomae-base-finetuned-kinetics", "dinov3-vitb16", "dinov2-base"])

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,20 @@ def test_frames_are_those_of_this_process(videos, steps):
             np.testing.assert_array_equal(found.images, plain.images)
             np.testing.assert_array_equal(found.times, plain.times)
             assert found.duration == plain.duration
+
+
+@pytest.mark.parametrize("steps", STEPS, ids=lambda one: type(one).__name__)
+def test_frames_are_left_as_decoded_where_they_can_wait(videos, steps):
+    path = videos / "clip 0.mp4"
+    height, width = decoder().decode(path, SAMPLING.times).images.shape[1:3]
+    smaller = replace(steps, shortest_edge=24, crop=(24, 24))
+    assert not smaller.can_wait(height, width)  # it has more than four times the pixels
+    assert steps.can_wait(height, width) == (type(steps) is Preprocess)
+    for one in (steps, smaller):
+        prepare = None if one.can_wait(height, width) else one.frame
+        with DecodingProcesses("pyav", SAMPLING, one, unscaled=True) as processes:
+            found, plain = processes.read(path)[1].images, decoder().decode(path, SAMPLING.times, prepare).images
+        np.testing.assert_array_equal(found, plain)
 
 
 def test_real_files_fare_as_in_this_process(shared, processes):
@@ -119,7 +133,13 @@ def test_a_process_that_cannot_begin_is_told_of(videos, monkeypatch):
 
 def test_a_process_ends_with_its_parent(videos):
     told = json.dumps(
-        {"decoder": "pyav", "sampling": asdict(SAMPLING), "kind": "pillow", "preprocess": asdict(STEPS[0])}
+        {
+            "decoder": "pyav",
+            "sampling": asdict(SAMPLING),
+            "kind": "pillow",
+            "preprocess": asdict(STEPS[0]),
+            "unscaled": False,
+        }
     )
     child = subprocess.Popen(
         [sys.executable, "-c", decoding.CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

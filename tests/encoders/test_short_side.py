@@ -60,7 +60,7 @@ def test_views_of_frames_are_taken(turned):
 def test_the_longer_side_is_divided_before_it_is_multiplied(shape):
     made = steps(256).frame(np.full((*shape, 3), 9, np.uint8))
     assert made.shape == (3, 256, 256)
-    assert steps(256)._target(*shape) == tuple(
+    assert steps(256).target(*shape) == tuple(
         256 if side == min(shape) else int(side / min(shape) * 256) for side in shape
     )
 

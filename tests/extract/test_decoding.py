@@ -10,7 +10,10 @@ from vidsim.encoders import catalog
 from vidsim.encoders.decoding import DecodingProcesses
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.extract import FeatureSpec, run
+from vidsim.extract.encode import encode
 from vidsim.store import Failure
+
+from clips import moving_square, write_clip
 
 
 @pytest.fixture
@@ -39,6 +42,26 @@ def test_the_same_frames_and_failures_in_the_same_order(clips, tmp_path, encoder
             assert one[0] == other[0]
             np.testing.assert_array_equal(one[1], other[1])
     assert sum(isinstance(one, Failure) for one in threads) == 1
+
+
+def test_what_processes_leave_unscaled_is_scaled_where_it_is_encoded(tmp_path, encoder, monkeypatch):
+    for number, size in enumerate([(48, 64), (60, 44), (48, 64), (90, 120)]):
+        write_clip(tmp_path / f"{number}.mp4", moving_square(frames=9, height=size[0], width=size[1], step=number))
+    plain = DecodingProcesses.__init__
+
+    def without_pinning(self, *told, pinned: bool, unscaled: bool) -> None:
+        assert pinned
+        assert unscaled
+        plain(self, *told, unscaled=unscaled)
+
+    monkeypatch.setattr(DecodingProcesses, "__init__", without_pinning)
+    stimuli = list(from_folder(tmp_path))
+    there, came = (list(run._decoded(stimuli, encoder, FeatureSpec(), 2, 3, device)) for device in ("cpu", "cuda"))
+    assert [tuple(item.shape[1:]) for _, item in came] == [(48, 64, 3), (60, 44, 3), (48, 64, 3), (3, 32, 32)]
+    batches = []
+    encoder.encode = lambda batch, layers, reduce: batches.append(batch) or {"norm": np.zeros((len(batch), 2))}
+    encode(encoder, [item for _, item in came], ["norm"], FeatureSpec(), "cpu")
+    np.testing.assert_array_equal(batches[0], np.stack([item for _, item in there]))
 
 
 @pytest.mark.parametrize(("device", "workers"), [("cpu", 8), ("mps", 2)])

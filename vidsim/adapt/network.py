@@ -1,7 +1,7 @@
 """Network: a frame encoder from pixels to the vectors that are trained, and its passes as CUDA graphs."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,8 +16,31 @@ from vidsim.encoders.video_transformer import VideoTransformer
 from vidsim.errors import VidsimError
 
 
+BEFORE_MLP: Mapping[str, str] = {
+    "TimesformerModel": "layernorm_after",
+    "VivitModel": "layernorm_after",
+    "ViTModel": "layernorm_after",
+    "CLIPVisionModel": "layer_norm2",
+    "Dinov2Model": "norm2",
+    "DINOv3ViTModel": "norm2",
+}
+"""By architecture, what a block's MLP reads; its output is added to the tokens."""
+
+
+class _FirstToken:
+    """Have an MLP see the first token alone, while that is asked for: what is added to the others is not read."""
+
+    def __init__(self) -> None:
+        self.alone = False
+
+    def __call__(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (inputs[0][:, :1], *inputs[1:]) if self.alone else inputs
+
+
 class Network(nn.Module):
     """Run a frame encoder as far as the layer that is trained.
+
+    Where the CLS token is all that is read of the last block, its MLP computes nothing else: half of that block's work.
 
     Parameters
     ----------
@@ -31,6 +54,11 @@ class Network(nn.Module):
         super().__init__()
         self.model: nn.Module = encoder.model
         self._encoder, self._layer = encoder, layer
+        self._first = _FirstToken()
+        card = encoder.card
+        if card.architecture in BEFORE_MLP and encoder.resolved.pooling == "cls" and layer not in card.blocks[:-1]:
+            reads = self.model.get_submodule(f"{card.blocks[-1]}.{BEFORE_MLP[card.architecture]}")
+            reads.register_forward_pre_hook(self._first)
 
     def forward(self, pixels: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
         """Embed clips.
@@ -46,8 +74,12 @@ class Network(nn.Module):
             Pooled by the card's rule, float32.
         """
         seen: dict[str, Any] = {}
-        with capture(self.model, [self._layer], seen.__setitem__):
-            self._encoder.forward(pixels)
+        self._first.alone = True
+        try:
+            with capture(self.model, [self._layer], seen.__setitem__):
+                self._encoder.forward(pixels)
+        finally:
+            self._first.alone = False
         # under autocast blocks may give halves: means over tokens are taken in single precision, as by extraction
         return self._encoder.pooled(self._layer, single(seen[self._layer]), len(pixels)).float()
 

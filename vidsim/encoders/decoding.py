@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import Any, cast
 
 import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
 
 from vidsim.data.video import Frames, content_hash, decoder, show
 from vidsim.encoders.base import Sampling
@@ -49,12 +51,22 @@ class DecodingProcesses:
         What they go through.
     pinned : bool
         Put frames into memory from which a GPU fetches them itself.
+    unscaled : bool
+        Leave frames as decoded where `Preprocess.can_wait`.
     """
 
-    def __init__(self, decoder: str, sampling: Sampling, preprocess: Preprocess, *, pinned: bool = False) -> None:
+    def __init__(
+        self,
+        decoder: str,
+        sampling: Sampling,
+        preprocess: Preprocess,
+        *,
+        pinned: bool = False,
+        unscaled: bool = False,
+    ) -> None:
         kind = next(name for name, one in PREPARATIONS.items() if type(preprocess) is one)
-        told = {"decoder": decoder, "sampling": asdict(sampling), "kind": kind, "preprocess": asdict(preprocess)}
-        self._told = json.dumps(told).encode() + b"\n"
+        steps = {"kind": kind, "preprocess": asdict(preprocess), "unscaled": unscaled}
+        self._told = json.dumps({"decoder": decoder, "sampling": asdict(sampling), **steps}).encode() + b"\n"
         self._pinned = pinned
         self._own = threading.local()
         self._all: list[subprocess.Popen[bytes]] = []
@@ -83,7 +95,7 @@ class DecodingProcesses:
         Returns
         -------
         tuple of str and Frames
-            Its `content_hash`, and images as a tensor of shape (t, 3, h, w), uint8.
+            Its `content_hash`, and images as a tensor of shape (t, 3, h, w), uint8; (t, h, w, 3) if not scaled.
 
         Raises
         ------
@@ -152,7 +164,12 @@ def serve() -> None:
     reader, sampling = decoder(told["decoder"]), Sampling(**told["sampling"])
     facts: dict[str, Any] = told["preprocess"]
     steps: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in facts.items()}
-    prepare = PREPARATIONS[told["kind"]](**steps).pixels
+    preprocess = PREPARATIONS[told["kind"]](**steps)
+
+    def prepare(image: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "_ _ _"]:
+        wait = told["unscaled"] and preprocess.can_wait(image.shape[0], image.shape[1])
+        return image if wait else preprocess.pixels(image)
+
     with suppress(BrokenPipeError):  # the parent is gone
         for line in sys.stdin.buffer:
             try:

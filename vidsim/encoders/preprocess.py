@@ -117,6 +117,12 @@ ARCHITECTURES: Mapping[str, str] = {
 }
 """Processor class of an architecture, for old files that name none."""
 
+NEAREST = 0
+"""Pillow's filter that takes a pixel as it is."""
+
+LARGER = 4
+"""Times the pixels of a prepared frame, and its longer side, that one may have which is moved unscaled."""
+
 SUFFIXES = ("VideoProcessor", "FeatureExtractor", "ImageProcessorFast", "ImageProcessorPil", "ImageProcessor")
 """What names of processor classes end in, old and new."""
 
@@ -222,6 +228,47 @@ class Preprocess:
         facts = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         return {"resizer": "pillow", **facts}
 
+    def target(self, height: int, width: int) -> tuple[int, int] | None:
+        """Return the size of a frame after scaling, before it is cropped.
+
+        Parameters
+        ----------
+        height, width : int
+            Of the frame, in pixels.
+
+        Returns
+        -------
+        (int, int) or None
+            Height and width; None if frames are not scaled.
+        """
+        if self.shortest_edge is None:
+            return self.exact
+        edge = self.shortest_edge
+        if width <= height:
+            return int(edge * height / width), edge
+        return edge, int(edge * width / height)
+
+    def can_wait(self, height: int, width: int) -> bool:
+        """Say whether frames can be sent unscaled to where they are scaled otherwise than by Pillow.
+
+        Parameters
+        ----------
+        height, width : int
+            Of the frames, in pixels.
+
+        Returns
+        -------
+        bool
+            True for frames that are scaled, to no less than their crop, by a weighted mean, and not so large that it
+            takes long to move them.
+        """
+        target = self.target(height, width)
+        if target is None or target == (height, width) or self.resample == NEAREST:
+            return False
+        within = all(have >= want for have, want in zip(target, self.size, strict=True))
+        handy = max(height, width, *target) <= LARGER * max(self.size)
+        return within and handy and height * width <= LARGER * self.size[0] * self.size[1]
+
     def frame(self, image: UInt8[ndarray, "h w 3"]) -> "torch.Tensor":
         """Resize and crop one frame, as `pixels` does, for torch."""
         import torch
@@ -243,7 +290,7 @@ class Preprocess:
         """
         from PIL import Image
 
-        target = self._target(image.shape[0], image.shape[1])
+        target = self.target(image.shape[0], image.shape[1])
         if target is not None and target != image.shape[:2]:
             picture = Image.fromarray(np.ascontiguousarray(image))
             height, width = target
@@ -269,14 +316,6 @@ class Preprocess:
 
         mean, std = (to_device(v, frames.device).view(3, 1, 1) for v in (self.mean, self.std))
         return frames.float().mul_(self.factor).sub_(mean).div_(std)
-
-    def _target(self, height: int, width: int) -> tuple[int, int] | None:
-        if self.shortest_edge is None:
-            return self.exact
-        edge = self.shortest_edge
-        if width <= height:
-            return int(edge * height / width), edge
-        return edge, int(edge * width / height)
 
 
 def _crop(image: UInt8[ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[ndarray, "h2 w2 3"]:

@@ -77,7 +77,7 @@ class ShortSide(Preprocess):
         import torch
         from torch.nn.functional import interpolate
 
-        target = self._target(image.shape[0], image.shape[1])
+        target = self.target(image.shape[0], image.shape[1])
         # a rotated frame has negative strides, which torch does not take
         pixels = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)[None].float()
         pixels = interpolate(pixels, size=target, mode="bilinear", align_corners=False)[0]
@@ -86,7 +86,23 @@ class ShortSide(Preprocess):
         top, left = round((target[0] - rows) / 2), round((target[1] - columns) / 2)
         return pixels[:, top : top + rows, left : left + columns].round().to(torch.uint8).contiguous().numpy()
 
-    def _target(self, height: int, width: int) -> tuple[int, int]:
+    def can_wait(self, height: int, width: int) -> bool:
+        """Return False: torch's own scaling has other last digits on a GPU."""
+        return False
+
+    def target(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size of a frame after scaling, before it is cropped.
+
+        Parameters
+        ----------
+        height, width : int
+            Of the frame, in pixels.
+
+        Returns
+        -------
+        (int, int)
+            Height and width.
+        """
         edge = self.shortest_edge
         assert edge is not None
         # divided before it is multiplied, as in the zoo: the other order differs by a pixel for some sizes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from numpy import ndarray
 
 from vidsim.encoders.base import Encoder, EncoderCard
+from vidsim.encoders.preprocess import Preprocess
 from vidsim.errors import VidsimError
 from vidsim.extract.spec import FeatureSpec
 
@@ -27,7 +28,7 @@ def encode(
     encoder : Encoder
         Loaded.
     items : sequence
-        What the encoder takes: prepared frames, captions, or both.
+        What the encoder takes: prepared frames, captions, or both; or frames as decoded (`stack_prepared`).
     layers : sequence of str
         Layers wanted.
     spec : FeatureSpec
@@ -49,11 +50,15 @@ def encode(
     import torch
 
     from vidsim.encoders.machine import able  # imports torch
+    from vidsim.encoders.scaling import stack_prepared
     from vidsim.encoders.transfer import to_device
 
     batch: Any = items
     with able(device, f"use a --batch-size below {len(items)}" if len(items) > 1 else "give another --device"):
-        if "text" not in encoder.card.modality:
+        preprocess = getattr(encoder, "preprocess", None)
+        if isinstance(preprocess, Preprocess):
+            batch = stack_prepared(items, preprocess, device)
+        elif "text" not in encoder.card.modality:
             batch = torch.stack([to_device(item, device) for item in items])
         with naming_family(encoder), computing(spec, device):
             found = encoder.encode(batch, layers, reducer(spec))

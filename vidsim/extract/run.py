@@ -372,7 +372,8 @@ def _reading(encoder: Encoder, spec: FeatureSpec, workers: int, device: str) -> 
     several = device != "cpu" and workers > FEW
     assert sampling is not None, f"{encoder.card.name} takes frames but its card has no sampling"
     if several and isinstance(preprocess, Preprocess) and type(preprocess) in PREPARATIONS.values():
-        with DecodingProcesses(spec.decoder, sampling, preprocess, pinned=device.startswith("cuda")) as processes:
+        cuda = device.startswith("cuda")
+        with DecodingProcesses(spec.decoder, sampling, preprocess, pinned=cuda, unscaled=cuda) as processes:
             yield processes.read
         return
     reader = decoder(spec.decoder)
