@@ -15,7 +15,6 @@ from vidsim.encoders.machine import lacks_memory
 from vidsim.encoders.video_transformer import VideoTransformer
 from vidsim.errors import VidsimError
 
-
 BEFORE_MLP: Mapping[str, str] = {
     "TimesformerModel": "layernorm_after",
     "VivitModel": "layernorm_after",
@@ -27,20 +26,11 @@ BEFORE_MLP: Mapping[str, str] = {
 """By architecture, what a block's MLP reads; its output is added to the tokens."""
 
 
-class _FirstToken:
-    """Have an MLP see the first token alone, while that is asked for: what is added to the others is not read."""
-
-    def __init__(self) -> None:
-        self.alone = False
-
-    def __call__(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (inputs[0][:, :1], *inputs[1:]) if self.alone else inputs
-
-
 class Network(nn.Module):
     """Run a frame encoder as far as the layer that is trained.
 
-    Where the CLS token is all that is read of the last block, its MLP computes nothing else: half of that block's work.
+    Where the CLS token is all that is read of the last block, its MLP computes nothing else in training: half of the
+    block's work.
 
     Parameters
     ----------
@@ -54,11 +44,10 @@ class Network(nn.Module):
         super().__init__()
         self.model: nn.Module = encoder.model
         self._encoder, self._layer = encoder, layer
-        self._first = _FirstToken()
         card = encoder.card
         if card.architecture in BEFORE_MLP and encoder.resolved.pooling == "cls" and layer not in card.blocks[:-1]:
-            reads = self.model.get_submodule(f"{card.blocks[-1]}.{BEFORE_MLP[card.architecture]}")
-            reads.register_forward_pre_hook(self._first)
+            reads = self.model.get_submodule(f"{card.blocks[-1]}.{BEFORE_MLP[str(card.architecture)]}")
+            reads.register_forward_pre_hook(_first_token)
 
     def forward(self, pixels: Float[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
         """Embed clips.
@@ -74,14 +63,15 @@ class Network(nn.Module):
             Pooled by the card's rule, float32.
         """
         seen: dict[str, Any] = {}
-        self._first.alone = True
-        try:
-            with capture(self.model, [self._layer], seen.__setitem__):
-                self._encoder.forward(pixels)
-        finally:
-            self._first.alone = False
+        with capture(self.model, [self._layer], seen.__setitem__):
+            self._encoder.forward(pixels)
         # under autocast blocks may give halves: means over tokens are taken in single precision, as by extraction
         return self._encoder.pooled(self._layer, single(seen[self._layer]), len(pixels)).float()
+
+
+def _first_token(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Leave the first token alone, while the model is trained; what is added to the others is read by nothing."""
+    return (inputs[0][:, :1], *inputs[1:]) if module.training else inputs
 
 
 def graphed(network: Network, pixels: Float[Tensor, "b ..."], precision: torch.dtype) -> Callable[[Tensor], Tensor]:

@@ -35,28 +35,28 @@ class Axis:
     ----------
     begin, end : int
         Inputs that are used at all.
-    first : tensor of shape (out,)
-        For each output its first input, counted from ``begin``.
+    inputs : tensor of shape (taps, out)
+        Of each output, counted from ``begin``.
     weights : tensor of shape (taps, out)
-        Of the inputs from there on, times 2 to the power of `BITS`.
+        Of these inputs, times 2 to the power of `BITS`.
     """
 
     begin: int
     end: int
-    first: Int64[Tensor, " out"]
+    inputs: Int64[Tensor, "taps out"]
     weights: Int32[Tensor, "taps out"]
 
     def on(self, device: str) -> "Axis":
         """Bring the weights to a device."""
-        return Axis(self.begin, self.end, to_device(self.first, device), to_device(self.weights, device))
+        return Axis(self.begin, self.end, to_device(self.inputs, device), to_device(self.weights, device))
 
     def along(self, axis: int, frames: UInt8[Tensor, "n h w 3"]) -> UInt8[Tensor, "n h2 w2 3"]:
         """Scale, in whole numbers, and round."""
         shape = [1] * frames.ndim
         shape[axis] = -1
         total = torch.full((), 1 << (BITS - 1), dtype=torch.int32, device=frames.device)
-        for tap, weight in enumerate(self.weights):
-            total = total + frames.index_select(axis, self.first + tap) * weight.view(shape)
+        for inputs, weights in zip(self.inputs, self.weights, strict=True):
+            total = torch.addcmul(total, frames.index_select(axis, inputs), weights.view(shape))
         return (total >> BITS).clamp_(0, 255).to(torch.uint8)
 
 
@@ -181,7 +181,8 @@ def _axis(weights: Int32[ndarray, "inputs outputs"], start: int, length: int) ->
     first = np.minimum(first, len(used) - taps)
     begin, end = int(first.min()), int(first.max()) + taps
     inputs = first + np.arange(taps)[:, None]
-    return Axis(begin, end, torch.from_numpy(first - begin), torch.from_numpy(np.take_along_axis(weights, inputs, 0)))
+    used = np.take_along_axis(weights, inputs, 0)
+    return Axis(begin, end, torch.from_numpy(inputs - begin), torch.from_numpy(used))
 
 
 def _by_pillow(clip: Tensor, preprocess: Preprocess, device: str) -> Tensor:
