@@ -323,6 +323,8 @@ def test_a_whole_release_is_aligned_on_its_test_split(vidsim, tmp_path):
         (("--encoders", " "), "--encoders names none"),
         (("--encoders", "net", "--split", "dev"), "have no split 'dev'; there are: new, test, tiny, train"),
         (("--encoders", "net", "--layer", "z"), "no layer 'z'"),
+        (("--encoders", "net:a", "--layer", "b"), "'net:a' names its layer, and --layer b too; leave one of them out"),
+        (("--encoders", "net", "net:a", "--layer", "all"), "'net:a' names its layer, and --layer all too"),
         (("--encoders", "text"), "is stored for --captions first, not mean"),
         (("--encoders", "net", "--protocol", "paper", "--context", "any"), "--protocol paper is with --context split"),
         (("--encoders", "little", "--split", "test"), "'little:x' lacks 5 of 5 stimuli, the first is 'clip 25.mp4'"),

@@ -68,6 +68,24 @@ def test_the_odd_one_is_outside_the_most_similar_pair(vidsim, calibrated):
     assert given["temperature_from"] == "given"
 
 
+def test_captions_are_those_of_the_index(vidsim, root, tmp_path):
+    place = tmp_path / "captioned"
+    shutil.copytree(root, place)
+    (file,) = place.glob("faiss/motion-energy/*/manifest.json")
+    manifest = json.loads(file.read_text())
+    manifest["provenance"]["identity"]["features"]["captions"] = "mean"
+    file.write_text(json.dumps(manifest))
+    plain = ask(vidsim, place, *THREE)
+    assert ask(vidsim, place, *THREE, "--captions", "mean") == plain
+    status, out, err = vidsim("oddoneout", *THREE, "--captions", "first", "--root", place)
+    assert (status, out) == (2, "")
+    assert err == (
+        "vidsim: the index of motion-energy combined is of --captions mean, not first; leave --captions out, or build "
+        "it again with them: vidsim index\n"
+    )
+    assert ask(vidsim, root, *THREE, "--captions", "first")["odd"] == plain["odd"]  # it reads none
+
+
 def test_without_a_calibration_there_are_ranks_and_the_way_to_one(vidsim, root):
     answer = ask(vidsim, root, *THREE)
     assert (answer["temperature"], answer["temperature_from"]) == (None, None)

@@ -1,6 +1,13 @@
+import shutil
+from hashlib import sha256
+from pathlib import Path
+
 import numpy as np
 import pytest
+from tiny_adapters import BASE
 
+from vidsim.adapt.card import FAMILY
+from vidsim.adapt.manifest import Manifest
 from vidsim.cli.spaces import find_space
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
@@ -49,10 +56,63 @@ def test_captions_choose_the_table(store):
         VidsimError, match="stored for --captions first, not mean: vidsim extract --stimuli NAME --encoder w"
     ):
         find_space("words", store.root)
-    mean = put(store, "words", 2, family="sentence", features={})
+    mean = put(store, "words", 2, family="sentence", features={"captions": "mean"})
     for captions, expected in (("mean", mean), ("first", first)):
         found = find_space("words", store.root, captions).embeddings(IDS)
         np.testing.assert_array_equal(found.matrix, expected["head"])
+
+
+def test_captions_choose_the_table_of_any_family_that_reads_them(store):
+    mean, first = (
+        put(store, "mine", k, family="another.package:Text", features={"captions": captions})
+        for k, captions in enumerate(("mean", "first"))
+    )
+    put(store, "seen", 3, family="image", features={"dtype": "float32"})
+    for captions, expected in (("mean", mean), ("first", first)):
+        found = find_space("mine", store.root, captions).embeddings(IDS)
+        np.testing.assert_array_equal(found.matrix, expected["head"])
+        assert find_space("seen", store.root, captions).name == "seen:head"
+
+
+def write_manifest(store, name, digest):
+    folder = Path(store.root, "adapters", name)
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {"recipe": {}, "data": {}, "versions": {}, "curve": [], "seed": 0, "parameters": 1, "head": 0}
+    made = Manifest(name=name, base=BASE, layer="x", files={"head.safetensors": digest}, **facts)
+    made.write(folder)
+    return made
+
+
+def test_of_an_adapter_what_its_present_weights_gave_is_read(store):
+    old, new = (write_manifest(store, "mine", digest).weights for digest in ("ab", "cd"))
+    assert new == sha256(f"{BASE['weights']}head.safetensorscd".encode()).hexdigest()
+    first = put(store, "mine", 1, family=FAMILY, weights=old)
+    with pytest.raises(VidsimError) as refused:
+        find_space("mine", store.root)
+    assert str(refused.value) == (
+        "'mine' has other weights than when its embeddings were stored, as it was trained again; extract them anew: "
+        "vidsim extract --stimuli NAME --encoder mine"
+    )
+    second = put(store, "mine", 2, family=FAMILY, weights=new)
+    np.testing.assert_array_equal(find_space("mine", store.root).embeddings(IDS).matrix, second["head"])
+    write_manifest(store, "mine", "ab")  # an earlier copy is put back
+    np.testing.assert_array_equal(find_space("mine", store.root).embeddings(IDS).matrix, first["head"])
+    shutil.rmtree(Path(store.root, "adapters"))
+    np.testing.assert_array_equal(find_space("mine", store.root).embeddings(IDS).matrix, second["head"])
+
+
+def test_of_several_tables_the_one_read_is_named_and_each_can_be_asked_for(store, capsys):
+    old, new = (put(store, "toy", k, projection=k) for k in range(2))
+    names = [table.name for table in store.tables("toy")]
+    np.testing.assert_array_equal(find_space("toy", store.root).embeddings(IDS).matrix, new["head"])
+    told = f"vidsim: of toy the table made last is read, {names[0]}; there is also {names[1]}\n"
+    assert capsys.readouterr() == ("", told)
+    for name, points in zip(names, (new, old), strict=True):
+        for layer in ("head", "block.1"):
+            space = find_space(f"{name}:{layer}", store.root)
+            assert space.name == f"{name}:{layer}"
+            np.testing.assert_array_equal(space.embeddings(IDS).matrix, points[layer])
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_layer_is_found_in_whichever_table_has_it(store):

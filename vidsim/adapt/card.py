@@ -1,6 +1,5 @@
 """The card of an adapter: how it becomes a row like those of the catalog. Imports no torch."""
 
-import hashlib
 import json
 import os
 from collections.abc import Collection
@@ -134,8 +133,7 @@ def resolve_adapter(folder: Path, *, checkpoint: str | None = None, offline: boo
                 f"{manifest.name} was trained on {base['encoder']} with other {what} ({_short(base[what])}) than are "
                 f"here ({_short(identity[what])}); give --checkpoint with revision {base['revision'] or 'that it had'}"
             )
-    joined = "".join((resolved.weights_hash, *(f"{name}{digest}" for name, digest in sorted(manifest.files.items()))))
-    return replace(resolved, card=card_of(manifest, folder), weights_hash=hashlib.sha256(joined.encode()).hexdigest())
+    return replace(resolved, card=card_of(manifest, folder), weights_hash=manifest.weights)
 
 
 def _short(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Manifests: what ``vidsim.json`` in an adapter's folder says about it. Imports no torch."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -119,6 +120,12 @@ class Manifest:
     def origin(self) -> dict[str, Any]:
         """Return what is known of the data, without the ids of the stimuli."""
         return {key: value for key, value in self.data.items() if key not in {FITTED, VALIDATED}}
+
+    @property
+    def weights(self) -> str:
+        """Return the SHA-256 of base and adapter together: tables of its embeddings are known by it."""
+        files = (f"{name}{digest}" for name, digest in sorted(self.files.items()))
+        return hashlib.sha256("".join((self.base["weights"], *files)).encode()).hexdigest()
 
     def write(self, folder: Path) -> None:
         """Write the manifest into an adapter's folder.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vidsim.cli.judgments.source import load_split
 from vidsim.cli.root import root_of
 from vidsim.cli.seen import seen_in_training
-from vidsim.cli.spaces import Space, captions_of, find_space, table_of
+from vidsim.cli.spaces import Space, captions_of, find_space, holds, table_of
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -237,16 +237,18 @@ def _spaces(question: Question, name: str, ids: "tuple[str, ...]") -> "dict[str,
         store = Store(root_of(question.root))
     except NoStore:
         store = None
-    if store is None or name not in store:
+    if store is None or not holds(store, name):
         space = find_space(name, question.root, question.captions)  # or says what there is
         encoder, _, layer = space.name.partition(":")
+        if question.layer != AUTO and store is not None and holds(store, encoder):
+            raise VidsimError(f"{name!r} names its layer, and --layer {question.layer} too; leave one of them out")
         facts = {"encoder": encoder, "layer": layer or None, "layer_choice": "given", "curve": None, "table": None}
         return {space.name: (facts, space.rsm(ids, question.similarity))}
     layer = None if question.layer in {AUTO, ALL} else question.layer
     table = table_of(store, name, question.captions, layer)
-    facts = {"encoder": name, "curve": None, "table": table.name}
+    facts: dict[str, Any] = {"encoder": name, "curve": None, "table": table.name}
     family = table.identity.get("family")
-    if family == "sentence":
+    if captions_of(table) is not None:
         facts["captions"] = captions_of(table)
     if question.layer == ALL:
         return {

@@ -11,7 +11,6 @@ from vidsim.cli import show
 from vidsim.cli.options import Captions, Device, Json, Root
 from vidsim.cli.query import choose_index, encode_clip, find_row, nearest_ids
 from vidsim.cli.root import DEFAULT_ROOT, root_of
-from vidsim.cli.spaces import CaptionsOption
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -45,7 +44,14 @@ def oddoneout(
         ),
     ] = None,
     layer: Annotated[str | None, typer.Option(help="Which layer; needed only where there are several.")] = None,
-    captions: CaptionsOption = Captions.mean,
+    captions: Annotated[
+        Captions | None,
+        typer.Option(
+            help="Which embeddings of sentence encoders: of all captions, or the first; by default those of the index, "
+            "or of all.",
+            show_default=False,
+        ),
+    ] = None,
     temperature: Annotated[
         float | None,
         typer.Option(help="Of the probabilities, in place of the one that `vidsim calibrate` has fitted."),
@@ -65,7 +71,7 @@ def oddoneout(
     if temperature is not None:
         check_temperature(temperature)
     place = root_of(root)
-    three = _find((a, b, c), place, encoder, layer, captions.value, device)
+    three = _find((a, b, c), place, encoder, layer, captions, device)
     calibration = find(place, three.encoder, three.layer, three.identity) if temperature is None else None
     if calibration is not None:
         temperature = calibration.temperature
@@ -83,25 +89,39 @@ def oddoneout(
 
 
 def _find(
-    queries: tuple[str, str, str], root: str, encoder: str | None, layer: str | None, captions: str, device: str
+    queries: tuple[str, str, str],
+    root: str,
+    encoder: str | None,
+    layer: str | None,
+    captions: Captions | None,
+    device: str,
 ) -> _Three:
     from vidsim.retrieval.manifest import built
 
     indexed = any(e == encoder and layer in {None, la} for e, la in built(root))
     three = (
-        _indexed(queries, root, encoder, layer, device)
+        _indexed(queries, root, encoder, layer, captions, device)
         if indexed or encoder is None
-        else _stored(queries, root, encoder, layer, captions)
+        else _stored(queries, root, encoder, layer, (captions or Captions.mean).value)
     )
     _check(queries, three)
     return three
 
 
-def _indexed(queries: Sequence[str], root: str, encoder: str | None, layer: str | None, device: str) -> _Three:
+def _indexed(
+    queries: Sequence[str], root: str, encoder: str | None, layer: str | None, captions: Captions | None, device: str
+) -> _Three:
     from vidsim.retrieval.freshness import stale
     from vidsim.retrieval.indexes import load
 
     index = load(root, *choose_index(root, encoder, layer))
+    identity = dict(index.manifest["provenance"].get("identity", {}))
+    used = identity.get("features", {}).get("captions")
+    if captions is not None and used not in {None, captions.value}:
+        raise VidsimError(
+            f"the index of {index.manifest['encoder']} {index.manifest['layer']} is of --captions {used}, not "
+            f"{captions.value}; leave --captions out, or build it again with them: vidsim index"
+        )
     behind = stale(root, index.manifest)
     if behind:
         typer.echo(f"vidsim: {show.printable(behind)}", err=True)
@@ -112,7 +132,7 @@ def _indexed(queries: Sequence[str], root: str, encoder: str | None, layer: str 
         encoder=index.manifest["encoder"],
         layer=index.manifest["layer"],
         place="index",
-        identity=dict(index.manifest["provenance"].get("identity", {})),
+        identity=identity,
         ids=ids,
         paths=[
             Path(query).resolve().as_posix() if row is None else index.value("path", row)

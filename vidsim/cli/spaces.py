@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vidsim.cli import show
 from vidsim.cli.options import Captions
 from vidsim.cli.root import root_of
 from vidsim.cli.stored import is_path
@@ -135,12 +136,13 @@ def find_space(name: str, root: str, captions: str = "mean") -> Space:
     Parameters
     ----------
     name : str
-        A similarity matrix of the store by name, ``ENCODER:LAYER``, ``ENCODER`` for its default layer, or a file (see
-        `vidsim.data.spaces.read_space`). What begins with ``.``, ``/`` or ``~`` is always a file.
+        A similarity matrix of the store by name, ``ENCODER:LAYER``, ``ENCODER`` for its default layer, either of them
+        with a table's name in place of the encoder's, or a file (see `vidsim.data.spaces.read_space`).
+        What begins with ``.``, ``/`` or ``~`` is always a file.
     root : str
         Artefact root.
     captions : {"mean", "first"}
-        Which embeddings of a sentence encoder.
+        Which embeddings of an encoder that reads captions.
 
     Returns
     -------
@@ -172,7 +174,7 @@ def find_space(name: str, root: str, captions: str = "mean") -> Space:
     if stored is not None:
         return Space(name, RSM.from_table(stored))
     encoder, colon, layer = name.partition(":")
-    if encoder in store:
+    if holds(store, encoder):
         table = table_of(store, encoder, captions, layer if colon else None)
         layer = layer if colon else table.default_layer
         return Space(f"{encoder}:{layer}", table[layer])
@@ -182,17 +184,22 @@ def find_space(name: str, root: str, captions: str = "mean") -> Space:
     raise VidsimError(f"no encoder, similarity matrix or file {name!r}{known or '; the store is empty'}")
 
 
+def holds(store: "Store", name: str) -> bool:
+    """Say whether a store has an encoder, or a table, of that name."""
+    return name in store or any(table.name == name for table in store.tables())
+
+
 def table_of(store: "Store", encoder: str, captions: str = "mean", layer: str | None = None) -> "EmbeddingTable":
-    """Find an encoder's most recent table; of a sentence encoder, one with these captions.
+    """Find an encoder's table: of several the most recently created, which is said on stderr.
 
     Parameters
     ----------
     store : Store
         Where to look.
     encoder : str
-        Its name.
+        Its name, or that of the table itself. Of an adapter, what its present weights gave.
     captions : {"mean", "first"}
-        Which embeddings of a sentence encoder.
+        Which embeddings of an encoder that reads captions.
     layer : str, optional
         A layer that the table must have.
 
@@ -204,30 +211,65 @@ def table_of(store: "Store", encoder: str, captions: str = "mean", layer: str | 
     Raises
     ------
     VidsimError
-        If the encoder, its captions or its layer are not stored.
+        If the encoder, its captions or its layer are not stored, or what is stored of an adapter was given by other
+        weights than it has.
     """
     from vidsim.store.missing import nearest
 
     tables = store.tables(encoder)
-    if not tables:
-        _ = store[encoder]  # says which there are
-    fitting = [t for t in tables if t.identity.get("family") != "sentence" or captions_of(t) == captions]
+    if tables:
+        fitting = _of_captions(encoder, _of_present_weights(store.root, encoder, tables), captions)
+    else:
+        fitting = [table for table in store.tables() if table.name == encoder]
+        if not fitting:
+            _ = store[encoder]  # says which there are
+    if layer is not None:
+        holding = [table for table in fitting if layer in table.layers]
+        if not holding:
+            known = nearest(layer, dict.fromkeys(name for table in fitting for name in table.layers))
+            raise VidsimError(f"{encoder!r} has no layer {layer!r}{known}")
+        fitting = holding
+    if len(fitting) > 1:
+        others = ", ".join(table.name for table in fitting[1:])
+        told = f"of {encoder} the table made last is read, {fitting[0].name}; there is also {others}"
+        typer.echo(f"vidsim: {show.printable(told)}", err=True)
+    return fitting[0]
+
+
+def captions_of(table: "EmbeddingTable") -> str | None:
+    """Tell which captions the embeddings of an encoder that reads them are of; None of any other."""
+    features: Any = table.identity.get("features", {})
+    return features.get("captions")
+
+
+def _of_captions(encoder: str, tables: "list[EmbeddingTable]", captions: str) -> "list[EmbeddingTable]":
+    fitting = [table for table in tables if captions_of(table) in {None, captions}]
     if not fitting:
-        there = ", ".join(sorted({captions_of(t) for t in tables}))
+        there = ", ".join(sorted({str(captions_of(table)) for table in tables}))
         raise VidsimError(
             f"{encoder!r} is stored for --captions {there}, not {captions}: vidsim extract --stimuli NAME --encoder "
             f"{encoder} --captions {captions}"
         )
-    if layer is None:
-        return fitting[0]
-    holding = next((table for table in fitting if layer in table.layers), None)
-    if holding is None:
-        known = nearest(layer, dict.fromkeys(name for table in fitting for name in table.layers))
-        raise VidsimError(f"{encoder!r} has no layer {layer!r}{known}")
-    return holding
+    return fitting
 
 
-def captions_of(table: "EmbeddingTable") -> str:
-    """Tell which captions the embeddings of a sentence encoder are of."""
-    features: Any = table.identity.get("features", {})
-    return features.get("captions", "mean")
+def _of_present_weights(root: str, encoder: str, tables: "list[EmbeddingTable]") -> "list[EmbeddingTable]":
+    """Leave out what an adapter has given before it was trained again."""
+    from vidsim.adapt.card import FAMILY
+    from vidsim.adapt.folder import find_adapter
+    from vidsim.adapt.manifest import read_manifest
+
+    folder = find_adapter(root, encoder)
+    if folder is None:
+        return tables
+    try:
+        weights = read_manifest(folder).weights
+    except VidsimError:  # what it gave lies in the store all the same
+        return tables
+    fitting = [one for one in tables if one.identity.get("family") != FAMILY or one.identity.get("weights") == weights]
+    if not fitting:
+        raise VidsimError(
+            f"{encoder!r} has other weights than when its embeddings were stored, as it was trained again; extract "
+            f"them anew: vidsim extract --stimuli NAME --encoder {encoder}"
+        )
+    return fitting

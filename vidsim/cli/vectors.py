@@ -75,6 +75,7 @@ def find_vectors(name: str, root: str, captions: str = "mean") -> Vectors:
 
 
 def _stored(store: "Store", encoder: str, layer: str | None, root: str, captions: str) -> Vectors:
+    from vidsim.retrieval.freshness import adapter_files
     from vidsim.retrieval.manifest import manifest_or_none
 
     table = table_of(store, encoder, captions, layer)
@@ -85,7 +86,7 @@ def _stored(store: "Store", encoder: str, layer: str | None, root: str, captions
         manifest = None
     facts = {
         "revision": table.provenance.get("revision"),
-        "adapter": _adapter(root, encoder),
+        "adapter": _adapter(encoder, adapter_files(root, encoder)),
         "table": {"name": table.name, "version": version},
         "index": None if manifest is None else _index_facts(manifest),
         "extracted_with": dict(table.versions),
@@ -106,7 +107,7 @@ def _indexed(encoder: str, layer: str | None, root: str) -> Vectors | None:
     made: Mapping[str, Any] = found.manifest["provenance"]
     facts = {
         "revision": made.get("revision"),
-        "adapter": _adapter(root, encoder),
+        "adapter": _adapter(encoder, made.get("adapter")),
         "table": {"name": made.get("table"), "version": made.get("version")},
         "index": _index_facts(found.manifest),
         "extracted_with": {},
@@ -130,10 +131,6 @@ def _embeddings(ids: Sequence[str], index: Any) -> "Embeddings":
     return Embeddings(tuple(ids), index.vectors(np.arange(len(ids))))
 
 
-def _adapter(root: str, name: str) -> dict[str, Any] | None:
+def _adapter(name: str, files: Mapping[str, str] | None) -> dict[str, Any] | None:
     """Say which adapter's files made the embeddings, by their SHA-256."""
-    from vidsim.adapt.folder import find_adapter
-    from vidsim.adapt.manifest import read_manifest
-
-    folder = find_adapter(root, name)
-    return None if folder is None else {"name": name, "files": dict(read_manifest(folder).files)}
+    return None if files is None else {"name": name, "files": dict(files)}
