@@ -54,8 +54,8 @@ def main() -> None:
     runs = [[measure(paths, told.workers, unscaled) for unscaled in (False, True)] for _ in range(told.repeats)]
     for which, name in enumerate(("scaled by the processes", "left as decoded")):
         theirs, ours = ([run[which][who] for run in runs] for who in (0, 1))
-        print(f"{name}: {median(theirs):.1f} ms ({min(theirs):.1f} to {max(theirs):.1f}) of a decoding process, ", end="")
-        print(f"{median(ours):.1f} of the one that takes the frames")
+        told = f"{median(theirs):.1f} ms ({min(theirs):.1f} to {max(theirs):.1f}) of a decoding process"
+        print(f"{name}: {told}, {median(ours):.1f} of the one that takes the frames")
     ratios = [sum(scaled) / sum(left) for scaled, left in runs]
     print(f"scaled / left: {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) in both together")
 
