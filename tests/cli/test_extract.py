@@ -5,6 +5,8 @@ import pytest
 
 from vidsim.store import Store
 
+from judges import release, write_csv
+
 
 def test_captions_of_a_table_go_to_the_store(vidsim, tmp_path):
     pytest.importorskip(
@@ -112,3 +114,46 @@ def test_a_layer_without_a_name_is_one_line(layers, vidsim, clips, tmp_path):
     status, _, err = vidsim("extract", clips, "-e", "motion-energy", "--layers", layers, "--root", tmp_path / "root")
     assert status == 2
     assert err.startswith("vidsim: motion-energy has no layer ''; it has energy.sf0 to combined")
+
+
+def test_the_stimuli_of_judgments_are_not_replaced(vidsim, tmp_path):
+    root = ("--root", tmp_path / "root")
+    vidsim("judgments", "import", release(tmp_path / "release"), "--name", "social", *root)
+    kept = Store(tmp_path / "root").stimuli["social"]
+    table = write_csv(tmp_path / "social.csv", ["id", "caption"], [["clip 0.mp4", "a quarrel"], ["x", "a dance"]])
+    status, out, err = vidsim("extract", table, "-e", "motion-energy", *root)
+    assert (status, out) == (2, "")
+    assert err == (
+        f"vidsim: '{table}' would replace the stimuli of judgments 'social' in '{tmp_path / 'root'}' by others; rename "
+        "the table, or leave it out and give --stimuli social, which encodes theirs\n"
+    )
+    assert Store(tmp_path / "root").stimuli["social"] == kept
+    assert vidsim("store", "failures", *root)[1] == "no failures\n"  # nothing was encoded
+    status, out, err = vidsim("extract", "--stimuli", "social", "-e", "motion-energy", *root, "--json")
+    assert (status, json.loads(out)["failures"]) == (0, 6), err
+
+
+def test_a_table_updates_its_own_stimuli_and_replaces_no_other_s(vidsim, tmp_path):
+    root = ("-e", "motion-energy", "--root", tmp_path / "root")
+    tables = [tmp_path / folder / "clips.csv" for folder in ("one", "two", "three")]
+    for table in tables:
+        table.parent.mkdir()
+
+    def stored(table, rows):
+        write_csv(table, ["id", "caption"], rows)
+        status, _, err = vidsim("extract", table, *root)
+        found = Store(tmp_path / "root").stimuli["clips"].select(["id", "captions"]).to_pylist()
+        return status, err, [(row["id"], *row["captions"]) for row in found]
+
+    for rows in ([("a", "x")], [("a", "x"), ("b", "y")], [("a", "new"), ("b", "y")], [("b", "y")], [("c", "z")]):
+        assert stored(tables[0], rows) == (0, "", rows)
+    status, err, kept = stored(tables[1], [("c", "other")])
+    assert (status, kept) == (2, [("c", "z")])
+    assert err == (
+        f"vidsim: '{tables[1]}' would replace other stimuli 'clips' from '{tables[0]}' in '{tmp_path / 'root'}'; "
+        "rename the table, or choose another --root\n"
+    )
+    assert stored(tables[1], [("c", "z")]) == (0, "", [("c", "z")])
+    tables[0].unlink()  # moved: a set of the same ids is an update, one of others is not
+    assert stored(tables[2], [("d", "x")])[::2] == (2, [("c", "z")])
+    assert stored(tables[2], [("c", "w"), ("d", "x")]) == (0, "", [("c", "w"), ("d", "x")])

@@ -1,5 +1,6 @@
 """``vidsim extract``: stimuli -> embeddings in the store."""
 
+import os
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from vidsim.data.stimuli import StimulusSet
     from vidsim.encoders.catalog import Resolved
     from vidsim.extract import FeatureSpec, Report
+    from vidsim.store import Store
 
 Source = Annotated[
     Path | None,
@@ -169,8 +171,6 @@ def run(
     tuple
         The report, the encoder that was found, and the feature spec.
     """
-    import os
-
     from vidsim.cli.encoders import find_card, resolve
     from vidsim.cli.progress import Bar
     from vidsim.data import sources
@@ -193,8 +193,8 @@ def run(
     from vidsim.store import Store
 
     store = Store(place, create=True)
-    if chosen.name and (chosen.name not in store.stimuli or store.stimuli[chosen.name] != chosen.table()):
-        store.stimuli.put(chosen.name, chosen.table())
+    if source is not None and chosen.name:
+        _keep(chosen, expand(source), store)
     if part is not None:
         chosen = chosen.shard(*part)
     if limit is not None:
@@ -241,6 +241,31 @@ def _stimuli(
         return files
     named = stored_stimuli(name, root)
     return named if files is None else named.located(files)
+
+
+def _keep(stimuli: "StimulusSet", path: Path, store: "Store") -> None:
+    """Store a table's stimuli under its name; the same table is an update, what comes from elsewhere stays."""
+    name, table = stimuli.name, stimuli.table()
+    here = os.fsencode(path.resolve())
+    there = store.stimuli.get(name)
+    if there is not None:
+        if there == table:
+            return
+        earlier = (there.schema.metadata or {}).get(b"source")
+        if earlier != here and name in store.judgments:
+            raise VidsimError(
+                f"{str(path)!r} would replace the stimuli of judgments {name!r} in {store.root!r} by others; rename "
+                f"the table, or leave it out and give --stimuli {quote(name)}, which encodes theirs"
+            )
+        # a table that was moved, or of which no place is known, is told by its ids
+        lives = earlier is not None and Path(os.fsdecode(earlier)).exists()
+        if earlier != here and (lives or not set(there["id"].to_pylist()) & set(stimuli.ids)):
+            of = f" from {os.fsdecode(earlier)!r}" if earlier is not None else ""
+            raise VidsimError(
+                f"{str(path)!r} would replace other stimuli {name!r}{of} in {store.root!r}; rename the table, or "
+                "choose another --root"
+            )
+    store.stimuli.put(name, table.replace_schema_metadata({"source": here}))
 
 
 def summary(report: "Report", resolved: "Resolved", dims: int, root: str) -> dict[str, Any]:
