@@ -163,9 +163,14 @@ def test_columns_of_other_names_are_translated(tmp_path):
         ("id,path\na,b.mp4\na,c.mp4\n", r"line 3: id 'a' has path .*c\.mp4, earlier .*b\.mp4"),
         ("id,path\n", "a header but no rows"),
         ("id,id,path\na,b,c\n", "column 'id' stands more than once"),
-        ("id,path\na\n", "cannot be read as a table"),
-        ("id,path\na,b\0.mp4\n", "line 2: a NUL character"),
-        ("", "cannot be read as a table"),
+        ("id,path\na\n", "line 2 has not the 2 cells of the header"),
+        ("id,path\na,b.mp4,c\n", "line 2 has not the 2 cells of the header"),
+        ('id,caption\na,"x\nb,y\n', "a quote that opens in line 2 never closes, which swallows 2 lines"),
+        ('id,caption\na,"x\ny"\n\n,z\n', "line 5: no id"),
+        ('id,caption,split\na,"x\ny",q\n\na,z,r\n', "line 5: id 'a' has split r, earlier q"),
+        ('id,caption\na,"x\ny"\n\nb\n', "line 5 has not the 2 cells of the header"),
+        ("id,path\na,b\0.mp4\n", "line 2 holds a NUL byte"),
+        ("", "is empty; expected a table"),
     ],
 )
 def test_bad_tables_are_refused_in_one_line(tmp_path, content, message):
@@ -175,6 +180,12 @@ def test_bad_tables_are_refused_in_one_line(tmp_path, content, message):
         from_table(table)
     assert "bad.csv" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_rows_of_parquet_have_no_lines(tmp_path):
+    parquet.write_table(pa.table({"id": ["a", ""], "caption": ["x", "y"]}), tmp_path / "s.parquet")
+    with pytest.raises(VidsimError, match="row 2: no id; every row needs one"):
+        from_table(tmp_path / "s.parquet")
 
 
 @given(st.binary(max_size=400))

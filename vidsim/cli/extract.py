@@ -173,14 +173,14 @@ def run(
     """
     from vidsim.cli.encoders import find_card, resolve
     from vidsim.cli.progress import Bar
-    from vidsim.data import sources
+    from vidsim.data.cells import COLUMNS
     from vidsim.encoders import catalog
 
     place = root_of(root)
     part = shard_of(shard)
     catalog.resolve_device_name(device)
     card = find_card(encoder, place)
-    chosen = _stimuli(source, stimuli, place, all_files=all_files, columns=columns_of(columns, sources.COLUMNS))
+    chosen = _stimuli(source, stimuli, place, all_files=all_files, columns=columns_of(columns, COLUMNS))
     resolved = resolve(
         card,
         checkpoint=os.fspath(checkpoint) if checkpoint else None,

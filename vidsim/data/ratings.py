@@ -9,15 +9,12 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from vidsim.data.sources import COLUMNS, TABLE_SUFFIXES
+from vidsim.data.cells import COLUMNS, TABLE_SUFFIXES, Cells, read_cells
 from vidsim.data.stimuli import StimulusSet
 from vidsim.errors import VidsimError
 
 SOCIAL = ("intimacy", "valence", "arousal", "dominance", "communication")
 """The paper's five attributes of social scenes, in its order (Section 3.3.2)."""
-
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
-"""Cells that hold no rating, in lower case."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,13 +157,14 @@ def read_ratings(path: Path) -> Ratings:
         raise VidsimError(
             f"{show(path)} is no table; expected a name that ends in {' or '.join(sorted(TABLE_SUFFIXES))}"
         )
-    cells = _parquet(path) if path.suffix.lower() == ".parquet" else _delimited(path)
-    if "id" not in cells:
-        raise VidsimError(f"{show(path)}: no column 'id'; the columns are {', '.join(map(repr, cells))}")
-    ids = ["" if cell is None else str(cell).strip() for cell in cells["id"]]
+    cells = read_cells(path)
+    columns = cells.columns
+    if "id" not in columns:
+        raise VidsimError(f"{show(path)}: no column 'id'; the columns are {', '.join(map(repr, columns))}")
+    ids = ["" if cell is None else str(cell).strip() for cell in columns["id"]]
     if not all(ids):
         raise VidsimError(f"{show(path)}: row {ids.index('') + 1} has no id; every row needs one")
-    splits = [None if cell is None else str(cell).strip() or None for cell in cells.get("split", [None] * len(ids))]
+    splits = [None if cell is None else str(cell).strip() or None for cell in columns.get("split", [None] * len(ids))]
     rated, others = _columns(cells, ids)
     first: dict[str, int] = {}
     for row, name in enumerate(ids):
@@ -182,61 +180,12 @@ def read_ratings(path: Path) -> Ratings:
     return Ratings(tuple(first), tuple(rated), values, tuple(splits[row] for row in rows), others)
 
 
-def _columns(
-    cells: Mapping[str, Sequence[object]], ids: Sequence[str]
-) -> tuple[dict[str, list[float]], dict[str, str]]:
+def _columns(cells: Cells, ids: Sequence[str]) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Tell columns of ratings from others, and say what those hold."""
-    rated: dict[str, list[float]] = {}
-    others: dict[str, str] = {}
-    for name, column in cells.items():
-        numbers = [_number(cell) for cell in column]
-        wrong = next((row for row, number in enumerate(numbers) if number is None), None)
-        if name in COLUMNS:
-            others[name] = "text"
-        elif wrong is not None:
-            others[name] = f"text, such as {str(column[wrong])[:40]!r} of {ids[wrong]!r}"
-        else:
-            rated[name] = [number for number in numbers if number is not None]
-    return rated, others
-
-
-def _number(cell: object) -> float | None:
-    """Read a cell: NaN where it holds nothing, None where it is no number."""
-    if cell is None:
-        return float("nan")
-    if isinstance(cell, int | float):
-        return float(cell) if np.isfinite(cell) else float("nan")
-    text = str(cell).strip()
-    if text.lower() in MISSING:
-        return float("nan")
-    try:
-        number = float(text.replace(",", "."))
-    except ValueError:
-        return None
-    return number if np.isfinite(number) else None
-
-
-def _delimited(path: Path) -> dict[str, list[object]]:
-    from vidsim.data.judgments.text import read_delimited, show
-
-    source = read_delimited(path)
-    if source.ragged:
-        raise VidsimError(
-            f"{show(path)} line {source.ragged[0][0]} has not the {len(source.header)} cells of the header; mend it"
+    rated, strange = cells.rated()
+    others = {name: "text" for name in COLUMNS if name in cells.columns}
+    for name, row in strange.items():
+        others[name] = (
+            "empty cells" if row is None else f"text, such as {str(cells.columns[name][row])[:40]!r} of {ids[row]!r}"
         )
-    return {name: source.table[name].to_pylist() for name in source.header}
-
-
-def _parquet(path: Path) -> dict[str, list[object]]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    from vidsim.data.judgments.text import show
-
-    try:
-        table = parquet.read_table(path)
-    except FileNotFoundError:
-        raise VidsimError(f"no table {show(path)}") from None
-    except (pa.ArrowException, OSError) as error:
-        raise VidsimError(f"{show(path)}: cannot be read as a table: {' '.join(str(error).split())}") from error
-    return table.to_pydict()
+    return rated, others

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from vidsim.data.stimuli import Stimulus, StimulusSet, number
+from vidsim.data.cells import TABLE_SUFFIXES, read_cells
+from vidsim.data.stimuli import Stimulus, StimulusSet
 from vidsim.errors import VidsimError
 
 VIDEO_SUFFIXES = frozenset(
@@ -31,11 +32,6 @@ VIDEO_SUFFIXES = frozenset(
     }
 )
 """Suffixes by which a folder's videos are known, in any case; ``all_files`` tries every file instead."""
-
-COLUMNS = ("id", "path", "caption", "split")
-"""Columns of a stimulus table that have a meaning of their own; other columns of numbers are ratings, of texts tags."""
-
-TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".parquet"})
 
 
 def from_folder(folder: Path, *, all_files: bool = False, exclude: Collection[Path] = ()) -> StimulusSet:
@@ -116,9 +112,10 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
     ------
     VidsimError
         If the table cannot be read, has no ``id`` column, neither paths nor captions, or contradicts itself; the
-        message names file, row and column.
+        message names file, line (of Parquet: row) and column.
     """
-    cells = _read_columns(path, columns or {})
+    table = read_cells(path, columns)
+    cells = table.columns
     listed = ", ".join(map(repr, cells)) or "none"
     if "id" not in cells:
         raise VidsimError(
@@ -126,23 +123,25 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
         )
     if "path" not in cells and "caption" not in cells:
         raise VidsimError(f"{_show(path)}: expected a column 'path' or 'caption'; the columns are {listed}")
-    rating_names = [name for name in cells if name not in COLUMNS and _numeric(cells[name])]
-    tag_names = [name for name in cells if name not in COLUMNS and any(isinstance(v, str) for v in cells[name])]
+    ratings, others = table.rated()
+    tag_names = [
+        name for name, odd in others.items() if odd is not None and any(isinstance(v, str) for v in cells[name])
+    ]
     base = path.resolve().parent
     merged: dict[str, Stimulus] = {}
     for row, raw in enumerate(cells["id"]):
         name = _text(raw)
         if not name:
-            raise VidsimError(f"{_show(path)} line {row + 2}: no id; every row needs one")
+            raise VidsimError(f"{_show(path)} {table.place(row)}: no id; every row needs one")
         place = _text(cells["path"][row]) if "path" in cells else ""
         if "\0" in place or "\0" in name:
-            raise VidsimError(f"{_show(path)} line {row + 2}: a NUL character; expected text")
+            raise VidsimError(f"{_show(path)} {table.place(row)}: a NUL character; expected text")
         caption = _text(cells["caption"][row]) if "caption" in cells else ""
         stimulus = Stimulus(
             name,
             (base / place).resolve() if place else None,
             (caption,) if caption else (),
-            {rating: number(cells[rating][row]) for rating in rating_names},
+            {rating: values[row] for rating, values in ratings.items()},
             (_text(cells["split"][row]) or None) if "split" in cells else None,
             {tag: word for tag in tag_names if (word := _text(cells[tag][row]))},
         )
@@ -153,7 +152,7 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
         for what, old, new in (("path", known.path, stimulus.path), ("split", known.split, stimulus.split)):
             if old != new:
                 raise VidsimError(
-                    f"{_show(path)} line {row + 2}: id {name!r} has {what} {new!s}, earlier {old!s}; expected one"
+                    f"{_show(path)} {table.place(row)}: id {name!r} has {what} {new!s}, earlier {old!s}; expected one"
                 )
         merged[name] = replace(known, captions=known.captions + stimulus.captions)
     if not merged:
@@ -219,47 +218,8 @@ def _kind(item: "os.DirEntry[str]") -> str | None:
     return "file" if broken or item.is_file() else None
 
 
-def _read_columns(path: Path, renamed: Mapping[str, str]) -> dict[str, list[object]]:
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
-    texts = [renamed.get(name, name) for name in COLUMNS]
-    try:
-        if path.suffix.lower() == ".parquet":
-            table = parquet.read_table(path)
-        else:
-            separator = "\t" if path.suffix.lower() == ".tsv" else ","
-            table = csv.read_csv(
-                path,
-                parse_options=csv.ParseOptions(delimiter=separator, newlines_in_values=True),
-                # ids such as 007 are names, not numbers
-                convert_options=csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string())),
-            )
-        names = table.column_names
-        absent = [name for name in renamed.values() if name not in names]
-        if absent:
-            raise VidsimError(f"{_show(path)}: no column {absent[0]!r}; the columns are {', '.join(map(repr, names))}")
-        standard = {theirs: ours for ours, theirs in renamed.items()}
-        names = [standard.get(name, name) for name in names]
-        columns = table.rename_columns(names).to_pydict()
-    except FileNotFoundError:
-        raise VidsimError(f"no table {_show(path)}") from None
-    except (pa.ArrowInvalid, pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise VidsimError(f"{_show(path)}: cannot be read as a table: {' '.join(str(error).split())}") from error
-    if len(columns) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise VidsimError(f"{_show(path)}: column {twice!r} stands more than once")
-    return columns
-
-
 def _text(value: object) -> str:
     return "" if value is None else str(value).strip()
-
-
-def _numeric(values: list[object]) -> bool:
-    return any(isinstance(v, int | float) for v in values) and all(
-        v is None or isinstance(v, int | float) for v in values
-    )
 
 
 def _show(path: Path) -> str:

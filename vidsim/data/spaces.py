@@ -83,13 +83,9 @@ def _embeddings(path: Path) -> Embeddings | None:
 def _table(path: Path) -> RSM | Embeddings:
     from vidsim.data.judgments.assemble import numbers
     from vidsim.data.judgments.matrix import looks_like_matrix, read_matrix
-    from vidsim.data.judgments.text import read_delimited
+    from vidsim.data.judgments.text import read_whole
 
-    source = read_delimited(path)
-    if source.ragged:
-        raise VidsimError(
-            f"{_show(path)} line {source.ragged[0][0]} has not the {len(source.header)} cells of the header"
-        )
+    source = read_whole(path)
     n, names = len(source.lines), source.header
     first_cells = source.table[names[0]].combine_chunks()
     first = first_cells.to_pylist()

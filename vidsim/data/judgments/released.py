@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vidsim.data.judgments.judgments import Judgments
 from vidsim.data.judgments.table import read_table
-from vidsim.data.judgments.text import Delimited, read_delimited, show
+from vidsim.data.judgments.text import Delimited, read_whole, show
 from vidsim.data.stimuli import Stimulus, StimulusSet
 from vidsim.errors import VidsimError
 
@@ -204,13 +204,9 @@ def _captions(path: Path) -> dict[str, list[str]]:
 
 
 def _table(path: Path, *needed: str) -> Delimited:
-    source = read_delimited(path, single=True)
+    source = read_whole(path, single=True)
     for name in needed:
         if name not in source.header:
             listed = ", ".join(map(repr, source.header))
             raise VidsimError(f"{show(path)}: no column {name!r}; the columns are {listed}")
-    if source.ragged:
-        raise VidsimError(
-            f"{show(path)} line {source.ragged[0][0]} has not the {len(source.header)} cells of the header; mend it"
-        )
     return source

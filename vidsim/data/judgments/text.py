@@ -116,6 +116,35 @@ def read_delimited(path: Path, *, header: bool = True, single: bool = False) -> 
     return Delimited(path, table, np.array(starts, np.int64), tuple(ragged), separator, unnamed=not names[0])
 
 
+def read_whole(path: Path, *, single: bool = False) -> Delimited:
+    """Read a CSV file as `read_delimited` does, and refuse one with rows that are not like its header.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    single : bool
+        Whether a file of one column will do.
+
+    Returns
+    -------
+    Delimited
+        The cells as text, none of them ragged.
+
+    Raises
+    ------
+    VidsimError
+        If the file cannot be read, or a row has another number of cells or broken quotes; the message names its line.
+    """
+    source = read_delimited(path, single=single)
+    if source.ragged:
+        raise VidsimError(
+            f"{show(path)} line {source.ragged[0][0]} has not the {len(source.header)} cells of the header, or broken "
+            "quotes; mend it"
+        )
+    return source
+
+
 def _columns(
     path: Path, lines: "_Lines", separator: str, width: int
 ) -> tuple[list[pa.ChunkedArray], list[int], list[tuple[int, int]]]:
