@@ -157,3 +157,21 @@ def test_a_table_updates_its_own_stimuli_and_replaces_no_other_s(vidsim, tmp_pat
     tables[0].unlink()  # moved: a set of the same ids is an update, one of others is not
     assert stored(tables[2], [("d", "x")])[::2] == (2, [("c", "z")])
     assert stored(tables[2], [("c", "w"), ("d", "x")]) == (0, "", [("c", "w"), ("d", "x")])
+
+
+def test_a_column_that_few_cells_keep_from_being_a_rating_is_told_once(vidsim, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text('id,caption,valence,code\na,"x\ny",1,r2\nb,y,,7\nc,z,2,a1\nd,z,"x\ny",b3\n')
+    options = ("extract", table, "-e", "motion-energy", "--root", tmp_path / "root")
+    status, _, err = vidsim(*options)
+    assert (status, err) == (
+        0,
+        f"vidsim: '{table}': column 'valence' is kept as text: 'x\\ny' in line 6 is no number\n",
+    )
+    kept = Store(tmp_path / "root").stimuli["t"]
+    assert kept["valence"].to_pylist() == ["1", None, "2", "x\ny"]
+    assert vidsim(*options)[::2] == (0, "")
+    trials = write_csv(tmp_path / "trials.csv", ["a", "b", "odd"], [["a", "b", "c"]])
+    more = ("--name", "n", "--stimuli", table, "--root", tmp_path / "root", "--json")
+    status, _, again = vidsim("judgments", "import", trials, *more)
+    assert (status, again) == (0, err)

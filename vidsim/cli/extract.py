@@ -26,7 +26,7 @@ from vidsim.cli.options import (
     workers_of,
 )
 from vidsim.cli.root import DEFAULT_ROOT, root_of
-from vidsim.cli.stored import stored_stimuli
+from vidsim.cli.stored import put_stimuli, stored_stimuli
 from vidsim.errors import VidsimError
 from vidsim.paths import expand
 
@@ -245,11 +245,11 @@ def _stimuli(
 
 def _keep(stimuli: "StimulusSet", path: Path, store: "Store") -> None:
     """Store a table's stimuli under its name; the same table is an update, what comes from elsewhere stays."""
-    name, table = stimuli.name, stimuli.table()
+    name = stimuli.name
     here = os.fsencode(path.resolve())
     there = store.stimuli.get(name)
     if there is not None:
-        if there == table:
+        if there == stimuli.table():
             return
         earlier = (there.schema.metadata or {}).get(b"source")
         if earlier != here and name in store.judgments:
@@ -265,7 +265,7 @@ def _keep(stimuli: "StimulusSet", path: Path, store: "Store") -> None:
                 f"{str(path)!r} would replace other stimuli {name!r}{of} in {store.root!r}; rename the table, or "
                 "choose another --root"
             )
-    store.stimuli.put(name, table.replace_schema_metadata({"source": here}))
+    put_stimuli(store, name, stimuli, here)
 
 
 def summary(report: "Report", resolved: "Resolved", dims: int, root: str) -> dict[str, Any]:

@@ -14,6 +14,27 @@ def is_path(name: str) -> bool:
     return name.startswith((".", "/", "~"))
 
 
+def put_stimuli(store: "Store", name: str, stimuli: "StimulusSet", source: bytes | None = None) -> None:
+    """Store a stimulus set, and say on stderr what its reader noted.
+
+    Parameters
+    ----------
+    store : Store
+        Where.
+    name : str
+        Its name there.
+    stimuli : StimulusSet
+        Whole.
+    source : bytes, optional
+        Place of the table that may update the set, to be kept with it.
+    """
+    from vidsim.cli.show import printable, say
+
+    store.stimuli.put(name, stimuli.table().replace_schema_metadata(None if source is None else {"source": source}))
+    for note in stimuli.notes:
+        say(f"vidsim: {printable(note)}", err=True)
+
+
 def stimuli_of(store: "Store", name: str) -> "StimulusSet | None":
     """Read the stimulus set of that name, if the store has one."""
     from vidsim.data.stimuli import StimulusSet

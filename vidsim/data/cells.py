@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from vidsim.errors import VidsimError
@@ -35,6 +36,11 @@ class Cells:
         """Say where a row stands, such as ``line 7``."""
         return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
+    @cached_property
+    def numbers(self) -> dict[str, list[float | None]]:
+        """Return the columns without a meaning of their own as `number` reads them."""
+        return {name: [number(cell) for cell in column] for name, column in self.columns.items() if name not in COLUMNS}
+
     def rated(self) -> tuple[dict[str, list[float]], dict[str, int | None]]:
         """Tell columns of ratings from others.
 
@@ -46,10 +52,7 @@ class Cells:
         """
         ratings: dict[str, list[float]] = {}
         others: dict[str, int | None] = {}
-        for name, column in self.columns.items():
-            if name in COLUMNS:
-                continue
-            numbers = [number(cell) for cell in column]
+        for name, numbers in self.numbers.items():
             if None in numbers:
                 others[name] = numbers.index(None)
             elif all(value is None or math.isnan(value) for value in numbers):
@@ -57,6 +60,23 @@ class Cells:
             else:
                 ratings[name] = [value for value in numbers if value is not None]
         return ratings, others
+
+    def doubts(self) -> list[str]:
+        """Name the columns that few cells keep from being ratings.
+
+        Returns
+        -------
+        list of str
+            One line for each column of which at least half of what is not missing is numbers.
+        """
+        lines: list[str] = []
+        for name, row in self.rated()[1].items():
+            numbers = self.numbers[name]
+            known = sum(value is not None and not math.isnan(value) for value in numbers)
+            if row is not None and known >= numbers.count(None):
+                cell = str(self.columns[name][row])[:40]
+                lines.append(f"column {name!r} is kept as text: {cell!r} in {self.place(row)} is no number")
+        return lines
 
 
 def number(cell: object) -> float | None:

@@ -157,7 +157,8 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
         merged[name] = replace(known, captions=known.captions + stimulus.captions)
     if not merged:
         raise VidsimError(f"{_show(path)}: the table has a header but no rows")
-    return StimulusSet(tuple(merged.values()), name=path.stem)
+    notes = tuple(f"{_show(path)}: {doubt}" for doubt in table.doubts())
+    return StimulusSet(tuple(merged.values()), name=path.stem, notes=notes)
 
 
 def from_source(

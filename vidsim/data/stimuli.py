@@ -54,6 +54,8 @@ class StimulusSet:
         Folders and files that could not even be listed, each with its reason.
     name : str
         Name of a whole table's set; empty for folders and for parts.
+    notes : tuple of str
+        What a person should know who keeps a whole table's set.
 
     Raises
     ------
@@ -65,6 +67,7 @@ class StimulusSet:
     named: bool = True
     unreadable: tuple[tuple[Path, str], ...] = ()
     name: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         seen: set[str] = set()

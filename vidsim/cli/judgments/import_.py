@@ -24,7 +24,7 @@ from vidsim.cli.judgments.source import (
 )
 from vidsim.cli.options import Json, Root
 from vidsim.cli.root import DEFAULT_ROOT, root_of
-from vidsim.cli.stored import is_path
+from vidsim.cli.stored import is_path, put_stimuli
 from vidsim.errors import VidsimError
 from vidsim.paths import expand
 
@@ -145,7 +145,7 @@ def _keep(judgments: "Judgments", found: "Imported", name: str, root: str, force
     if not force:
         _guard(store, judgments, stimuli, name)
     if stimuli is not None:
-        store.stimuli.put(name, stimuli.table())
+        put_stimuli(store, name, stimuli)
     store.judgments.put(name, judgments.table())
     real = len(judgments.triplets)
     return {
