@@ -31,6 +31,14 @@ def test_a_table_and_a_folder(root, tmp_path):
     assert found.ids == ("one.mp4", "two.mp4")
 
 
+def test_judged_files_are_left_out_whatever_their_unicode_form(root, tmp_path):
+    (tmp_path / "videos").mkdir()
+    for name in ("cafe\u0301.mp4", "one.mp4", "two.mp4"):
+        (tmp_path / "videos" / name).write_bytes(b"x")
+    found = find_unlabelled(str(tmp_path / "videos"), root, {"caf\u00e9.mp4"}, captions=False)
+    assert found.ids == ("one.mp4", "two.mp4")
+
+
 @pytest.mark.parametrize(
     ("source", "judged", "told"),
     [

@@ -182,6 +182,24 @@ def test_bad_tables_are_refused_in_one_line(tmp_path, content, message):
     assert "\n" not in str(caught.value)
 
 
+def test_ids_that_differ_in_unicode_form_alone_are_refused_with_their_lines(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("id,caption\nb,x\ncaf\u00e9,x\n\nb,y\ncafe\u0301,y\n", encoding="utf-8")
+    with pytest.raises(VidsimError) as caught:
+        from_table(table)
+    told = r"ids 'caf\xe9' in line 3 and 'cafe\u0301' in line 6 differ in Unicode form alone; write both alike"
+    assert str(caught.value) == f"'{table}': {told}"
+
+
+@pytest.mark.parametrize("forms", [("caf\u00e9", "cafe\u0301"), ("cafe\u0301", "caf\u00e9")])
+def test_a_table_s_files_are_found_whatever_their_unicode_form(tmp_path, forms):
+    written, on_disk = forms
+    touch(tmp_path / on_disk / "a.mp4")
+    (tmp_path / "t.csv").write_text(f"id,path\na,{written}/a.mp4\nb,{written}/b.mp4\n", encoding="utf-8")
+    found = from_table(tmp_path / "t.csv")
+    assert [s.path for s in found] == [tmp_path / on_disk / "a.mp4", tmp_path / written / "b.mp4"]
+
+
 def test_rows_of_parquet_have_no_lines(tmp_path):
     parquet.write_table(pa.table({"id": ["a", ""], "caption": ["x", "y"]}), tmp_path / "s.parquet")
     with pytest.raises(VidsimError, match="row 2: no id; every row needs one"):

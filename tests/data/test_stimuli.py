@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,3 +18,14 @@ def test_shards_are_a_partition(ids, parts):
     whole = StimulusSet(tuple(Stimulus(i) for i in sorted(ids)))
     shards = [whole.shard(number, parts).ids for number in range(1, parts + 1)]
     assert sorted(i for shard in shards for i in shard) == sorted(ids)
+
+
+def test_files_are_found_whatever_their_unicode_form():
+    composed, decomposed = "caf\u00e9.mp4", "cafe\u0301.mp4"
+    named = StimulusSet((Stimulus(composed), Stimulus("b.mp4"), Stimulus("gone.mp4")))
+    files = (Stimulus("b.mp4", Path("/b.mp4")), Stimulus(decomposed, Path("/d.mp4")))
+    found = named.located(StimulusSet(files))
+    assert [(s.id, s.path) for s in found] == [(composed, Path("/d.mp4")), ("b.mp4", Path("/b.mp4"))]
+    both = StimulusSet((*files, Stimulus(composed, Path("/c.mp4"))))
+    assert [s.path for s in named.located(both)] == [Path("/c.mp4"), Path("/b.mp4")]
+    assert both.spelt_as([composed]) == both

@@ -46,7 +46,7 @@ def find_unlabelled(source: str, root: str, judged: Collection[str], *, captions
             raise VidsimError(
                 f"--unlabelled {source!r} is neither a stimulus set in {root!r} nor a folder or a table"
             ) from None
-        found = from_source(path)
+        found = from_source(path).spelt_as(judged)
     free = [one for one in found if one.id not in judged]
     left = found.take([one.id for one in free if one.captions or not captions])
     if len(left) < 2:

@@ -5,9 +5,10 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 from vidsim.data.cells import TABLE_SUFFIXES, read_cells
-from vidsim.data.stimuli import Stimulus, StimulusSet
+from vidsim.data.stimuli import Stimulus, StimulusSet, refuse_twins
 from vidsim.errors import VidsimError
 
 VIDEO_SUFFIXES = frozenset(
@@ -139,7 +140,7 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
         caption = _text(cells["caption"][row]) if "caption" in cells else ""
         stimulus = Stimulus(
             name,
-            (base / place).resolve() if place else None,
+            _file(base, place) if place else None,
             (caption,) if caption else (),
             {rating: values[row] for rating, values in ratings.items()},
             (_text(cells["split"][row]) or None) if "split" in cells else None,
@@ -157,6 +158,7 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
         merged[name] = replace(known, captions=known.captions + stimulus.captions)
     if not merged:
         raise VidsimError(f"{_show(path)}: the table has a header but no rows")
+    refuse_twins(merged, _show(path), lambda name: table.place([_text(raw) for raw in cells["id"]].index(name)))
     notes = tuple(f"{_show(path)}: {doubt}" for doubt in table.doubts())
     return StimulusSet(tuple(merged.values()), name=path.stem, notes=notes)
 
@@ -217,6 +219,15 @@ def _kind(item: "os.DirEntry[str]") -> str | None:
             return "file"
         raise
     return "file" if broken or item.is_file() else None
+
+
+def _file(base: Path, place: str) -> Path:
+    """Find a table's file, whose name may have another Unicode form: those of macOS are often decomposed."""
+    path = (base / place).resolve()
+    if place.isascii() or os.access(path, os.F_OK):
+        return path
+    others = ((base / normalize(form, place)).resolve() for form in ("NFC", "NFD"))
+    return next((other for other in others if os.access(other, os.F_OK)), path)
 
 
 def _text(value: object) -> str:

@@ -1,9 +1,10 @@
 """Stimuli: what is shown to people and models."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 from zlib import crc32
 
 from vidsim.errors import VidsimError
@@ -185,6 +186,8 @@ class StimulusSet:
     def located(self, files: "StimulusSet") -> "StimulusSet":
         """Give the stimuli the paths that a folder's files of the same ids have; those without a file go.
 
+        Unicode form does not count, as file names of macOS are often decomposed.
+
         Parameters
         ----------
         files : StimulusSet
@@ -200,7 +203,7 @@ class StimulusSet:
         VidsimError
             If none has.
         """
-        paths = {s.id: s.path for s in files}
+        paths = {s.id: s.path for s in files.spelt_as(self.ids)}
         found = tuple(replace(s, path=paths[s.id]) for s in self.stimuli if s.id in paths)
         if not found:
             of = f" of {self.name!r}" if self.name else ""
@@ -209,6 +212,28 @@ class StimulusSet:
                 f"{self.ids[0]!r} and names such as {next(iter(paths), '')!r} must be equal"
             )
         return StimulusSet(found, True, files.unreadable)
+
+    def spelt_as(self, ids: Collection[str]) -> "StimulusSet":
+        """Give stimuli whose ids differ from others in Unicode form alone the spelling of those.
+
+        Parameters
+        ----------
+        ids : collection of str
+            Ids as they are to be spelt; those that are here already name their stimuli as they do.
+
+        Returns
+        -------
+        StimulusSet
+            The same stimuli, in order.
+        """
+        exact = set(self.ids) & set(ids)
+        spelling = {normalize("NFC", name): name for name in ids if name not in exact}
+        return replace(
+            self,
+            stimuli=tuple(
+                s if s.id in exact else replace(s, id=spelling.get(normalize("NFC", s.id), s.id)) for s in self.stimuli
+            ),
+        )
 
     def first(self, limit: int) -> "StimulusSet":
         """Return the first ``limit`` stimuli."""
@@ -236,6 +261,31 @@ class StimulusSet:
 
     def _where(self, keep: Callable[[Stimulus], bool]) -> "StimulusSet":
         return StimulusSet(tuple(s for s in self.stimuli if keep(s)), self.named, self.unreadable)
+
+
+def refuse_twins(ids: Iterable[str], source: str, place: Callable[[str], str] | None = None) -> None:
+    """Refuse two ids that look the same and differ in Unicode form alone: they would be two stimuli.
+
+    Parameters
+    ----------
+    ids : iterable of str
+        Distinct ids.
+    source : str
+        Where they come from; begins the message.
+    place : callable, optional
+        Says where in the source an id stands.
+
+    Raises
+    ------
+    VidsimError
+        If there are such ids; both are named.
+    """
+    seen: dict[str, str] = {}
+    for name in ids:
+        known = seen.setdefault(normalize("NFC", name), name)
+        if known != name:
+            both = (ascii(one) + (f" in {place(one)}" if place else "") for one in (known, name))
+            raise VidsimError(f"{source}: ids {' and '.join(both)} differ in Unicode form alone; write both alike")
 
 
 def number(value: object) -> float:

@@ -138,6 +138,16 @@ def test_meadows_exports(vidsim, shared, tmp_path):
     assert (answer["stimuli"], answer["pairs"]) == (118, 6903)
 
 
+def test_files_are_matched_to_judgments_whatever_their_unicode_form(vidsim, tmp_path):
+    (tmp_path / "clips").mkdir()
+    for name in ("cafe\u0301.mp4", "x.mp4", "y.mp4"):
+        (tmp_path / "clips" / name).write_bytes(b"x")
+    trials = write_csv(tmp_path / "t.csv", ["a", "b", "odd"], [["x.mp4", "y.mp4", "caf\u00e9.mp4"]])
+    assert run(vidsim, tmp_path, trials, "--name", "n", "--stimuli", tmp_path / "clips")["stimuli"] == 3
+    kept = {row["id"]: row["path"] for row in Store(tmp_path / "root").stimuli["n"].to_pylist()}
+    assert kept["caf\u00e9.mp4"] == f"{tmp_path}/clips/cafe\u0301.mp4"
+
+
 def test_social_ooo_as_a_user_types_it(vidsim, shared, tmp_path):
     answer = run(vidsim, tmp_path, shared / "data" / "social-ooo", "--name", "social")
     assert (answer["rows"], answer["trials"], answer["catch_trials"]) == (25_623, 24_096, 1_527)

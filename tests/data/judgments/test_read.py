@@ -95,3 +95,11 @@ def test_places_of_no_kind(tmp_path):
         read(tmp_path / "none")
     with pytest.raises(VidsimError, match="is a folder without data/interim/similarity"):
         read(tmp_path)
+
+
+def test_ids_that_differ_in_unicode_form_alone_are_refused(tmp_path):
+    path = write_csv(tmp_path / "t.csv", ["a", "b", "odd"], [["x", "y", "caf\u00e9"], ["x", "y", "cafe\u0301"]])
+    with pytest.raises(VidsimError) as caught:
+        read(path)
+    told = r"ids 'cafe\u0301' and 'caf\xe9' differ in Unicode form alone; write both alike"
+    assert str(caught.value) == f"'{path}': {told}"

@@ -112,7 +112,7 @@ def _with_stimuli(found: "Imported", name: str, path: Path, root: str) -> "Impor
     if found.judgments is None or found.stimuli is not None:
         what = "similarities" if found.judgments is None else "stimuli of its own"
         raise VidsimError(f"{str(path)!r} holds {what}, so --stimuli does not apply; leave it out")
-    known = _stimuli(name, root)
+    known = _stimuli(name, root).spelt_as(found.judgments.ids)
     there = set(known.ids)
     lacking = [judged for judged in found.judgments.ids if judged not in there]
     if lacking:

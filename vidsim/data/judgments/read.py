@@ -13,7 +13,7 @@ from vidsim.data.judgments.predicted import read_predicted
 from vidsim.data.judgments.released import base_of, read_release
 from vidsim.data.judgments.table import COLUMNS, Order, read_table
 from vidsim.data.judgments.text import read_delimited, show
-from vidsim.data.stimuli import StimulusSet
+from vidsim.data.stimuli import StimulusSet, refuse_twins
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM
 
@@ -91,7 +91,8 @@ def read(path: Path, how: Reading = Reading()) -> Imported:
     Raises
     ------
     VidsimError
-        If the path is missing, of no known kind, or cannot be read; or something needed is not said.
+        If the path is missing, of no known kind, or cannot be read; something needed is not said; or two ids
+        look the same.
     """
     kind = how.format or _kind(path, how)
     _fits(path, kind, how)
@@ -162,7 +163,8 @@ def _by_number(path: Path | None) -> list[str] | None:
 
 
 def _placed(judgments: Judgments, path: Path) -> Judgments:
-    """Note the absolute place, so that another import of the same source is known as such."""
+    """Note the absolute place, so that another import of it is known as such; refuse ids that look the same."""
+    refuse_twins(judgments.ids, show(path))
     return replace(judgments, source=path.resolve().as_posix())
 
 
