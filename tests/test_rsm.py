@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -159,6 +160,12 @@ def test_tables_come_back_exactly():
         assert (again.counts is None) == (rsm.counts is None)
         if rsm.counts is not None:
             np.testing.assert_array_equal(again.counts, rsm.counts)
+
+
+def test_lists_of_one_length_with_null_for_nan_are_read():
+    rows = pa.array([[1, None], [None, 1]], pa.list_(pa.float64(), 2))
+    again = RSM.from_table(pa.table({"id": ["a", "b"], "similarity": rows}))
+    np.testing.assert_array_equal(again.similarities, [[1, np.nan], [np.nan, 1]])
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,9 @@ class RSM:
         import pyarrow as pa
 
         def rows(matrix: ndarray) -> pa.Array:
-            return pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), len(self))
+            # lists of any length: LanceDB takes lists of one length for vectors, and refuses NaN in them
+            starts = np.arange(len(self) + 1, dtype=np.int64) * len(self)
+            return pa.LargeListArray.from_arrays(pa.array(starts), pa.array(matrix.ravel()))
 
         columns = {"id": pa.array(self.ids, pa.string()), "similarity": rows(self.similarities)}
         if self.counts is not None:
@@ -139,7 +141,7 @@ class RSM:
         """
 
         def matrix(name: str) -> ndarray:
-            # Lance gives null for an item that is NaN
+            # Lance gives null for an item that is NaN in lists of one length, which older stores hold
             values = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
             return values.reshape(table.num_rows, table.num_rows)
 

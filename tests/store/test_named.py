@@ -1,7 +1,9 @@
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from vidsim.errors import StoreError
+from vidsim.rsm import RSM
 from vidsim.store import NotStored, Store
 
 CAPTIONS = pa.table(
@@ -51,3 +53,18 @@ def test_what_is_missing_or_makes_no_table_is_refused(store: Store) -> None:
     for columns in ([], ["a", "a"], [""]):
         with pytest.raises(StoreError, match="distinct names"):
             store.stimuli.put("x", pa.Table.from_arrays([pa.array([1])] * len(columns), columns))
+
+
+@pytest.mark.parametrize("n", [9, 12])
+def test_similarity_matrices_with_pairs_never_judged_come_back_exactly(store: Store, n: int) -> None:
+    counts = np.random.default_rng(0).integers(0, 3, (n, n))
+    counts += counts.T
+    rsm = RSM(tuple(map(str, range(n))), np.where(counts == 0, np.nan, counts / 7), counts)
+    whole = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(n * n)), n)
+    store.rsms.put("human", pa.table({"id": list(rsm.ids), "similarity": whole}))
+    assert (RSM.from_table(store.rsms["human"]).similarities == 1).all()
+    store.rsms.put("human", rsm.table())
+    again = RSM.from_table(store.rsms["human"])
+    assert tuple(again.ids) == rsm.ids
+    np.testing.assert_array_equal(again.similarities, rsm.similarities, strict=True)
+    np.testing.assert_array_equal(again.counts, counts, strict=True)

@@ -131,6 +131,20 @@ def test_never_judged_stays_never_judged_in_the_store(vidsim, tmp_path):
     assert np.isnan(rsm.similarities[0, 1])
 
 
+@pytest.mark.parametrize("with_counts", [True, False])
+def test_ten_stimuli_or_more_may_have_pairs_that_were_never_judged(vidsim, tmp_path, with_counts):
+    ids = [f"clip {i}" for i in range(12)]
+    counts = np.ones((12, 12), int) - np.eye(12, dtype=int)
+    counts[3, 5] = counts[5, 3] = 0
+    similarities = np.where(counts == 0, 0, 0.25) + np.eye(12)
+    path = write_csv(tmp_path / "m.csv", ids, similarities.tolist())
+    told = ("--counts", write_csv(tmp_path / "c.csv", ids, counts.tolist())) if with_counts else ("--zero", "unseen")
+    assert run(vidsim, tmp_path, path, "--name", "m", *told)["pairs"] == 65
+    again = RSM.from_table(Store(tmp_path / "root").rsms["m"])
+    unseen = (counts == 0) & ~np.eye(12, dtype=bool)
+    np.testing.assert_array_equal(again.similarities, np.where(unseen, np.nan, similarities))
+
+
 def test_meadows_exports(vidsim, shared, tmp_path):
     folder = shared / "data" / "meadows"
     answer = run(vidsim, tmp_path, folder / "Meadows_myExp_v_v1_arrangement_1D.mat", "--name", "shapes")
