@@ -188,6 +188,13 @@ class TestRefusals:
     def test_names(self, name, told, vidsim, ready):
         assert told in refused(vidsim, name=name)
 
+    @pytest.mark.parametrize("hidden", ["mine", "mine.seed-1"])
+    def test_names_of_similarities(self, hidden, vidsim, ready):
+        matrix = write_csv(ready / "m.csv", ["x", "y"], [[1, 0.5], [0.5, 1]])
+        assert vidsim("judgments", "import", matrix, "--name", hidden)[0] == 0
+        told = f"vidsim: '{hidden}' is the name of similarities in 'indexes'; choose another for the adapter\n"
+        assert refused(vidsim, "--seeds", "0,1", "--force") == told
+
     @pytest.mark.parametrize("seeds", ["", "a", "0,,1", "1,1", "1,01", "-1", "0.5", "0 1", "4294967296", "9" * 5000])
     def test_seeds(self, seeds, vidsim, ready):
         assert refused(vidsim, "--seeds", seeds).startswith(f"vidsim: --seeds {seeds!r}: expected different whole")

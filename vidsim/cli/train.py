@@ -88,8 +88,9 @@ def train(
     from vidsim.adapt.folder import adapters_of
     from vidsim.adapt.recipe_file import naming, read_recipe
     from vidsim.cli.encoders import resolve
+    from vidsim.cli.judgments.names import refuse_matrices
     from vidsim.cli.material import facts_of, find_judged, find_material
-    from vidsim.cli.seeds import unfinished
+    from vidsim.cli.seeds import names_of, unfinished
     from vidsim.cli.tensorboard import check_tensorboard
     from vidsim.encoders import catalog
 
@@ -98,6 +99,8 @@ def train(
     check_name(name)
     _refuse_long(name)
     folder = adapters_of(place) / name
+    names = names_of(name, told.run.seeds)
+    refuse_matrices((name, *names.values()), place)
     check_tensorboard(tensorboard)
     remove_abandoned(folder.parent)
     if folder.exists() and not unfinished(folder) and not force:
@@ -112,14 +115,13 @@ def train(
     from vidsim.adapt.evaluation import ceiling_of
     from vidsim.adapt.trainer import Trainer
     from vidsim.analysis.quality import plain
-    from vidsim.cli.seeds import drop_finished, finished, keep_best, names_of, refill
+    from vidsim.cli.seeds import drop_finished, finished, keep_best, refill
     from vidsim.cli.trained import Run, evaluate_runs, find_baselines, named, only, summary, tell, write_cards
     from vidsim.cli.training import watch
 
     with naming(recipe):
         material = find_material(told, resolved, read, stimuli, source, place, workers_of(workers), unlabelled)
     material = replace(material, facts=facts_of(judgments, participants, read, material))
-    names = names_of(name, told.run.seeds)
     done = finished(folder, names, told, resolved, material, force=force)
     kept = set[str]() if restart else done
     held = material.validation

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidsim.cli import show
+from vidsim.cli.judgments.names import refuse_hidden
 from vidsim.cli.judgments.source import (
     ColumnsOption,
     FormatOption,
@@ -79,8 +80,7 @@ def import_(
     """Bring judgments, their stimuli, or a similarity matrix into the store."""
     from vidsim.data.judgments.read import read
 
-    if not name.strip():
-        raise VidsimError("--name is empty; expected a name for the judgments")
+    refuse_hidden(name, root_of(root), "judgments")
     found = read(expand(path), reading(format, order, columns, ids, rt_unit, counts, zero))
     if stimuli is not None:
         found = _with_stimuli(found, stimuli, path, root_of(root))
@@ -200,6 +200,7 @@ def _keep_rsms(rsms: "Mapping[str, RSM]", name: str, root: str, force: bool) -> 
     from vidsim.data.judgments.meadows import mean_rsm
     from vidsim.store import Store
 
+    refuse_hidden(name, root, "rsms")
     several = len(rsms) > 1
     named = {f"{name}/{who}" if several else name: rsm for who, rsm in rsms.items()}
     if several:
