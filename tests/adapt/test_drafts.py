@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from vidsim.adapt.drafts import ABANDONED_SECONDS, remove_abandoned, replaced
+from vidsim.adapt.drafts import ABANDONED_SECONDS, Taken, remove_abandoned, replaced
 from vidsim.adapt.manifest import Manifest
 
 OLD = ABANDONED_SECONDS + 60
@@ -131,6 +131,26 @@ def test_an_error_leaves_what_was_there(tmp_path):
         fail()
     assert names(tmp_path) == ["mine"]
     assert names(tmp_path / "mine") == ["old"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_what_has_appeared_meanwhile_is_replaced_only_when_asked(kind, tmp_path):
+    def write(force):
+        with replaced(tmp_path / "mine", force=force) as made:
+            (made / "new").write_text("new")
+            if kind == "file":
+                (tmp_path / "mine").write_text("other")
+            else:
+                (tmp_path / "mine").mkdir()
+                (tmp_path / "mine" / "other").write_text("other")
+
+    with pytest.raises(Taken, match=r"^another run has left '.*mine' meanwhile; move it elsewhere, or replace it with"):
+        write(force=False)
+    assert names(tmp_path) == ["mine"]
+    assert (tmp_path / "mine" if kind == "file" else tmp_path / "mine" / "other").read_text() == "other"
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    write(force=True)
+    assert names(tmp_path / "mine") == ["new"]
 
 
 def test_what_was_there_comes_back_where_the_new_cannot_take_its_place(tmp_path):

@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import save_file
 from tiny_trainer import Quiet, material, recipe, trainer
 
+from vidsim.adapt.drafts import Taken
 from vidsim.adapt.evaluation import drawable
 from vidsim.adapt.feasible import feasible
+from vidsim.adapt.manifest import read_manifest
 from vidsim.adapt.recipe import Recipe, Unfit
 from vidsim.adapt.recipe_file import naming, read_recipe
 from vidsim.adapt.state import State, is_of, read_state
@@ -95,6 +97,27 @@ def test_the_state_of_a_finished_run_is_told_by_its_curve_and_dropped(made, tmp_
     state.write_bytes(b"rubbish")
     drop_finished(state, folder)
     assert state.exists()
+
+
+def test_an_adapter_that_appears_meanwhile_stays_and_so_does_the_state(made, tmp_path):
+    state, folder = tmp_path / "state", tmp_path / "mine"
+
+    class Beside(Quiet):
+        def epoch(self, row, best):
+            super().epoch(row, best)
+            if row["epoch"] == 2:  # another run ends
+                folder.mkdir()
+                (folder / "vidsim.json").write_text("another's")
+                state.unlink()
+
+    with pytest.raises(Taken, match=r"^another run has left '.*mine' meanwhile"):
+        unvalidated(made, optimiser={"epochs": 2}).run(folder, state, "mine", Beside())
+    assert [path.read_text() for path in folder.iterdir()] == ["another's"]
+    again = Quiet()
+    manifest = unvalidated(made, optimiser={"epochs": 2}).run(folder, state, "mine", again, force=True)
+    assert (again.done, again.rows) == (2, [])
+    assert not state.exists()
+    assert read_manifest(folder) == manifest
 
 
 def test_memory_that_lacks_while_the_adapter_is_made_is_told(made, monkeypatch):

@@ -75,6 +75,29 @@ def test_restart_replaces_no_adapter_of_another_run(vidsim, ready):
     assert same(weights(ready / "indexes" / "adapters" / "mine.seed-0"), before)
 
 
+def test_an_adapter_that_appears_while_seeds_are_measured_is_not_replaced(vidsim, ready, monkeypatch):
+    folder, evaluate = ready / "indexes" / "adapters" / "mine", trained.evaluate_runs
+
+    def meanwhile(*arguments):
+        folder.mkdir()
+        (folder / "README.md").write_text("another's")
+        return evaluate(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trained, "evaluate_runs", meanwhile)
+        status, out, err = run(vidsim, "--seeds", "0,1", "--epochs", 1)
+    assert (status, out) == (2, "")
+    told = err.splitlines()[-1]
+    assert told.startswith(
+        "vidsim: another run has left 'indexes/adapters/mine' meanwhile; move it elsewhere, or replace it"
+    )
+    assert [path.read_text() for path in folder.iterdir()] == ["another's"]
+    folder.rename(folder.with_name("other"))
+    status, _, err = run(vidsim, "--seeds", "0,1", "--epochs", 1)
+    assert (status, err) == (0, "")  # nothing is trained again
+    assert (folder / "README.md").exists()
+
+
 @pytest.mark.parametrize("card", [True, False])
 def test_a_damaged_adapter_is_replaced_when_asked(card, vidsim, ready):
     folder = ready / "indexes" / "adapters" / "mine"

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vidsim.adapt.folder import MANIFEST
+from vidsim.errors import VidsimError
 
 PREFIX = ".draft-"
 BEFORE = "before"
@@ -21,19 +22,32 @@ ABANDONED_SECONDS = 3600.0
 """Nobody writes in a draft in which nothing has changed for so long: it takes seconds."""
 
 
+class Taken(VidsimError):
+    """Something has taken the name of a folder while it was written."""
+
+
 @contextmanager
-def replaced(folder: Path) -> Generator[Path]:
+def replaced(folder: Path, *, force: bool = True) -> Generator[Path]:
     """Write a folder aside, and give it its name when all of it is written.
 
     Parameters
     ----------
     folder : Path
-        Where it will be; replaced if it is there. The folder around it exists.
+        Where it will be. The folder around it exists.
+    force : bool
+        Whether what is there by then is replaced.
 
     Yields
     ------
     Path
         An empty folder to write into. After an error it is gone, and what was there is as it was.
+
+    Raises
+    ------
+    Taken
+        If something is there by then, and is not to be replaced.
+    OSError
+        If the folder cannot be made, or renamed.
     """
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder.parent, ignore_cleanup_errors=True) as draft:
         made = Path(draft) / "made"
@@ -42,9 +56,16 @@ def replaced(folder: Path) -> Generator[Path]:
         before = Path(draft) / BEFORE / folder.name
         before.parent.mkdir()
         try:
-            if folder.exists():
+            if force and folder.exists():
                 folder.rename(before)
-            made.rename(folder)
+            made.rename(folder)  # fails where there is a folder with anything in it
+        except OSError as error:
+            if force or not folder.exists():
+                raise
+            raise Taken(
+                f"another run has left {os.fspath(folder)!r} meanwhile; move it elsewhere, or replace it with --force: "
+                "the same command then does the rest"
+            ) from error
         finally:
             if before.exists() and not folder.exists():
                 before.rename(folder)

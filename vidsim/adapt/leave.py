@@ -41,7 +41,7 @@ def base_of(resolved: Resolved) -> dict[str, Any]:
     }
 
 
-def leave(manifest: Manifest, attached: Attached, encoder: Encoder, folder: Path) -> Manifest:
+def leave(manifest: Manifest, attached: Attached, encoder: Encoder, folder: Path, *, force: bool) -> Manifest:
     """Write an adapter's folder, all of it or nothing.
 
     Parameters
@@ -53,7 +53,9 @@ def leave(manifest: Manifest, attached: Attached, encoder: Encoder, folder: Path
     encoder : Encoder
         The encoder that it is attached to.
     folder : Path
-        Where the adapter will be; replaced if it is there.
+        Where the adapter will be.
+    force : bool
+        Whether what is there by then is replaced.
 
     Returns
     -------
@@ -62,12 +64,14 @@ def leave(manifest: Manifest, attached: Attached, encoder: Encoder, folder: Path
 
     Raises
     ------
+    Taken
+        If something is there by then, and is not to be replaced.
     VidsimError
         If the disk is full or cannot be written.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with replaced(folder) as made:
+        with replaced(folder, force=force) as made:
             adapter.save(attached, made, encoder, manifest.layer)
             files = {path.name: hash_file(path) for path in sorted(made.iterdir()) if path.suffix != ".md"}
             manifest = replace(manifest, files=files)

@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vidsim.adapt.batches import Step
 from vidsim.adapt.batches.sampler import make_batches
+from vidsim.adapt.drafts import Taken
 from vidsim.adapt.equip import equip
 from vidsim.adapt.feasible import feasible
 from vidsim.adapt.golden import golden_embedding
@@ -107,19 +108,21 @@ class Trainer:
         self.tower = self._tower()
         self._human = None if material.validation is None else material.validation.rsm()
 
-    def run(self, folder: Path, state: Path, name: str, watcher: Watcher) -> Manifest:
+    def run(self, folder: Path, state: Path, name: str, watcher: Watcher, *, force: bool = False) -> Manifest:
         """Train, and leave the adapter.
 
         Parameters
         ----------
         folder : Path
-            Where the adapter will be; replaced if it is there.
+            Where the adapter will be.
         state : Path
             File for the state of the run; removed in the end.
         name : str
             Name of the adapter.
         watcher : Watcher
             Told how it goes.
+        force : bool
+            Whether an adapter that is there in the end is replaced.
 
         Returns
         -------
@@ -128,6 +131,8 @@ class Trainer:
 
         Raises
         ------
+        Taken
+            If something is there in the end that is not to be replaced; the state stays.
         VidsimError
             If a loss or a weight is not finite (the best epoch until then is left as the adapter), if memory does not
             suffice, or the disk is full.
@@ -153,14 +158,14 @@ class Trainer:
         except NotFinite as error:
             if not now.best_epoch:
                 raise VidsimError(f"{error}; no epoch was better than the beginning, so there is no adapter") from None
-            self._finish(folder, name, now, state, error.what)
+            self._finish(folder, name, now, state, error.what, force=force)
             raise VidsimError(
                 f"{error}; {name!r} is epoch {now.best_epoch}, the best until then: the same command again measures it "
                 "and writes its card"
             ) from None
         patience = now.epoch < recipe.optimiser.epochs
         why = f"optimiser.patience = {recipe.optimiser.patience}" if patience else None
-        return self._finish(folder, name, now, state, why)
+        return self._finish(folder, name, now, state, why, force=force)
 
     def _epochs(self, now: State, model: Any, optimiser: Any, watcher: Watcher, state: Path, fingerprint: str) -> None:
         """Run the epochs that are left, and write the state behind each."""
@@ -186,7 +191,9 @@ class Trainer:
             self.accelerator.wait_for_everyone()
             watcher.epoch(row, now.best_epoch)
 
-    def _finish(self, folder: Path, name: str, now: State, state: Path, stopped: str | None) -> Manifest:
+    def _finish(
+        self, folder: Path, name: str, now: State, state: Path, stopped: str | None, *, force: bool
+    ) -> Manifest:
         """Leave the best epoch as the adapter, with why there were no more epochs, and drop the state."""
         self.attached.fill(now.best, str(state))
         self.encoder.model.eval()  # pyright: ignore[reportAttributeAccessIssue]
@@ -195,7 +202,12 @@ class Trainer:
         with self._plain():
             manifest = self._manifest(name, now, stopped)
             if self.accelerator.is_main_process:
-                manifest = leave(manifest, self.attached, self.encoder, folder)
+                try:
+                    manifest = leave(manifest, self.attached, self.encoder, folder, force=force)
+                except Taken:
+                    if now.epoch:  # the other run may have removed the state, or left its own
+                        now.write(state, self._fingerprint())
+                    raise
                 state.unlink(missing_ok=True)
         return manifest
 

@@ -185,26 +185,33 @@ def refill(trainer: "Trainer", folder: Path) -> "Manifest":
     return manifest
 
 
-def keep_best(folder: Path, best: str) -> "Manifest":
+def keep_best(folder: Path, best: str, *, force: bool) -> "Manifest":
     """Let the best of several seeds have the name of all.
 
     Parameters
     ----------
     folder : Path
-        Where the adapter will be; replaced if it is there.
+        Where the adapter will be.
     best : str
         Name of the best one.
+    force : bool
+        Whether what is there by then is replaced.
 
     Returns
     -------
     Manifest
         What the folder says.
+
+    Raises
+    ------
+    Taken
+        If something is there by then, and is not to be replaced.
     """
     from vidsim.adapt.drafts import replaced
     from vidsim.adapt.folder import CARD
     from vidsim.adapt.manifest import read_manifest
 
-    with replaced(folder) as made:
+    with replaced(folder, force=force) as made:
         shutil.copytree(folder.with_name(best), made, dirs_exist_ok=True, ignore=shutil.ignore_patterns(CARD))
         manifest = replace(read_manifest(made), name=folder.name)
         manifest.write(made)

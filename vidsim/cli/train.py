@@ -123,6 +123,7 @@ def train(
         material = find_material(told, resolved, read, stimuli, source, place, workers_of(workers), unlabelled)
     material = replace(material, facts=facts_of(judgments, participants, read, material))
     done = finished(folder, names, told, resolved, material, force=force)
+    resumed = folder.exists()
     kept = set[str]() if restart else done
     held = material.validation
     ceiling = float("nan") if held is None else ceiling_of(held).rho
@@ -144,7 +145,7 @@ def train(
             manifest = refill(trainer, made)
         else:
             with watch(trainer, ceiling=ceiling, tensorboard=tensorboard) as watcher:
-                manifest = trainer.run(made, state, own, watcher)
+                manifest = trainer.run(made, state, own, watcher, force=force or own in done)
         validated = trainer.embed(held.ids) if first and held is not None else None
         runs.append(Run(made, manifest, validated))
     if not first:  # the first process of several leaves and says it all
@@ -155,7 +156,7 @@ def train(
         write_cards(run, [run.manifest.curve], only(evaluation, run))
     if len(runs) > 1:
         best = answer["best"]["adapter"]
-        made = Run(folder, keep_best(folder, best), None)
+        made = Run(folder, keep_best(folder, best, force=force or resumed), None)
         write_cards(made, [run.manifest.curve for run in runs], named(evaluation, name, best))
     show.emit(plain(answer)) if json else tell(answer, evaluation, place)
 
