@@ -434,7 +434,9 @@ def test_what_has_come_gone_and_been_rated_is_told_and_refreshed(vidsim, indexed
     [
         (["--kind", "ivf"], "ivf-flat"),
         (["--min-recall", "1.5"], "min-recall"),
-        (["CLIPS", "--refresh"], "--refresh encodes nothing"),
+        (["CLIPS", "--refresh"], "--refresh encodes nothing: leave it out, or what has no effect with it: SOURCE\n"),
+        (["--refresh", *ENCODER, "--pooling", "cls", "--dims", "4732", "--retry"], "it: --retry, --pooling, --dims\n"),
+        (["--refresh", "-e", "timesformer-base"], "no index of 'timesformer-base' in"),
         (["--refresh"], "no index in .* to refresh"),
         (["--refresh", *ENCODER], "no index of 'motion-energy' in"),
     ],

@@ -94,6 +94,10 @@ Refresh = Annotated[
 ]
 
 
+REFRESHING = frozenset({"encoder", "root", "kind", "min_recall", "refresh", "json"})
+"""Options that refreshing reads."""
+
+
 def index(
     source: Source = None,
     encoder: Encoder = DEFAULT_ENCODER,
@@ -128,9 +132,13 @@ def index(
     how: dict[str, Any] = {"kind": kind.value if kind else None, "min_recall": min_recall}
     place = root_of(root)
     if refresh:
-        if source is not None or stimuli is not None:
-            raise VidsimError("--refresh encodes nothing: leave it out, or what is to be encoded")
-        _refresh(place, encoder if encoder != DEFAULT_ENCODER else None, as_json=json, **how)
+        given = _given()
+        idle = [label for name, label in given.items() if name not in REFRESHING]
+        if idle:
+            raise VidsimError(
+                f"--refresh encodes nothing: leave it out, or what has no effect with it: {', '.join(idle)}"
+            )
+        _refresh(place, encoder if "encoder" in given else None, as_json=json, **how)
         return
     report, resolved, spec = run(**options)
     answer = summary(report, resolved, dims, place)
@@ -147,6 +155,19 @@ def index(
     else:
         _tell_index(answer["index"])
         typer.echo(f"search it: vidsim search ID_OR_CLIP{'' if place == DEFAULT_ROOT else f' --root {quote(place)}'}")
+
+
+def _given() -> dict[str, str]:
+    """Map the parameters that the user gave to what they are called on the command line."""
+    # as a parameter, typer.Context would not be the class of what is passed
+    from typer.main import get_current_context  # pyright: ignore[reportPrivateImportUsage]
+
+    context = get_current_context()
+    return {
+        one.name: next((word for word in one.opts if word.startswith("--")), one.name.upper())
+        for one in context.command.params
+        if one.name and (source := context.get_parameter_source(one.name)) and source.name == "COMMANDLINE"
+    }
 
 
 def provenance(table: "EmbeddingTable", resolved: "Resolved", spec: "FeatureSpec", root: str) -> dict[str, Any]:
