@@ -2,13 +2,13 @@
 
 import re
 import shlex
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pyarrow import parquet
 
-from vidsim.data.design import cover
 from vidsim.data.judgments.judgments import Judgments
 from vidsim.data.judgments.predicted import TRIPLETS
 from vidsim.data.stimuli import Stimulus, StimulusSet
@@ -33,17 +33,17 @@ def study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VIDSIM_ROOT", raising=False)
     rng = np.random.default_rng(0)
-    ids = tuple(f"clip {k}.mp4" for k in range(42))
-    points = rng.normal(size=(42, 5)).astype(np.float32)
+    ids = tuple(f"clip {k}.mp4" for k in range(70))
+    points = rng.normal(size=(70, 5)).astype(np.float32)
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
-    rows = cover(42)
+    rows = np.array(list(combinations(range(70), 3)))  # a calibration on the validation fifth needs many
     common = np.stack([(unit[rows[:, i]] * unit[rows[:, j]]).sum(axis=1) for i, j in ((1, 2), (0, 2), (0, 1))], axis=1)
     odd = (common / 0.2 + rng.gumbel(size=common.shape)).argmax(axis=1)
     rest = np.array([[1, 2], [0, 2], [0, 1]])[odd]
     trials = np.column_stack([np.take_along_axis(rows, rest, 1), rows[np.arange(len(rows)), odd]]).astype(np.int32)
     store = Store("indexes", create=True)
     store.judgments.put("social", Judgments.of(Triplets(ids, trials), ["p"] * len(trials)).table())
-    stimuli = tuple(Stimulus(name, split="train" if k < 30 else "test") for k, name in enumerate(ids))
+    stimuli = tuple(Stimulus(name, split="train" if k < 60 else "test") for k, name in enumerate(ids))
     store.stimuli.put("social", StimulusSet(stimuli).table())
     table = store.create("timesformer-social", {"family": "image"}, {"x": 5}, default_layer="x", versions={})
     table.write([Entry(name, "", "x") for name in ids], {"x": points})

@@ -47,7 +47,7 @@ def test_the_temperature_of_observers_is_recovered_and_kept(vidsim, root):
     assert answer["chance"]["nll"] == pytest.approx(np.log(3))
     kept = read(str(root), "net", "b")
     assert answer["file"] == str(root / "calibration" / "net" / "b.json")
-    assert (kept.temperature, kept.trials, kept.judgments) == (answer["temperature"], 3000, "lab")
+    assert (kept.temperature, kept.trials, kept.judgments, kept.split) == (answer["temperature"], 3000, "lab", None)
     assert (kept.nll, kept.ece) == (answer["calibrated"]["nll"], answer["calibrated"]["ece"])
     assert kept.identity == dict(Store(root).tables("net")[0].identity)
     assert {"vidsim", "numpy", "scipy"} <= set(kept.versions)
@@ -61,6 +61,7 @@ def test_a_split_a_layer_and_a_plot(vidsim, root, tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert out.splitlines()[-2:] == [str(plot), str(root / "calibration" / "net" / "a.json")]
     assert "trials of 28 stimuli (split train)" in out
+    assert read(str(root), "net", "a").split == "train"
     status, out, err = vidsim(*asked, "--plot", plot)
     assert (status, out) == (2, "")
     assert "exists already; --force replaces it" in err

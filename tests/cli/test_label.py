@@ -47,8 +47,9 @@ def root(tmp_path, monkeypatch):
 
 
 def calibrated(identity=IDENTITY):
-    facts = {"judgments": "/home/me/lab", "trials": 900, "nll": 0.9, "ece": 0.03, "created": "2030", "versions": {}}
-    Calibration(encoder="net", layer="b", temperature=0.15, identity=identity, **facts).write("indexes")
+    whose = {"judgments": "/home/me/lab", "split": "val", "created": "2030", "versions": {}}
+    scores = {"trials": 900, "nll": 0.9, "ece": 0.03}
+    Calibration(encoder="net", layer="b", temperature=0.15, identity=identity, **whose, **scores).write("indexes")
 
 
 def label(vidsim, *arguments, space="net", out="labels"):
@@ -95,6 +96,7 @@ def test_labels_come_with_their_provenance_and_a_card(vidsim, root):
     # of judgments in a file, the name and not the place
     assert provenance["calibration"] == {
         "judgments": "lab",
+        "split": "val",
         "trials": 900,
         "nll": 0.9,
         "ece": 0.03,
@@ -104,6 +106,8 @@ def test_labels_come_with_their_provenance_and_a_card(vidsim, root):
     assert "no person judged" in card
     assert provenance["file"]["sha256"] in card
     assert "/home/me" not in card
+    assert "| judgments it was calibrated on | lab, split val |" in card
+    assert "calibrated on lab, split val\n" in vidsim("label", "net", "--out", "more", "-n", 5)[1]
 
 
 def test_people_read_words(vidsim, root):

@@ -27,7 +27,14 @@ FACTS = {
     "design": "random",
     "seed": 3,
     "temperature": 0.25,
-    "calibration": {"judgments": "social", "trials": 24_096, "nll": 0.93, "ece": 0.021, "created": "2030"},
+    "calibration": {
+        "judgments": "people",
+        "split": "val",
+        "trials": 24_096,
+        "nll": 0.93,
+        "ece": 0.021,
+        "created": "2030",
+    },
     "file": {"name": "triplets.parquet", "bytes": 10, "sha256": "e" * 64},
 }
 
@@ -38,7 +45,8 @@ def test_the_card_says_first_of_all_that_no_person_judged():
     assert "size_categories:\n- 1M<n<10M" in card
     assert card.index("no person judged any of it") < card.index("## What it holds")
     for fact in ("1,500,000 triplets of 100,000 clips", "abc123", "f" * 64, "e" * 64, "net.1, version 7", "0.25",
-                 "24,096 choices", "social, split train", "0.930 nats", "0.021", "40 to 52"):  # fmt: skip
+                 "24,096 choices", "judged people, split val", "social, split train", "0.930 nats", "0.021",
+                 "40 to 52"):  # fmt: skip
         assert fact in card, fact
     assert "<b>" not in card.split("---", 2)[2]
     headings = re.findall(r"^## (.*)$", card, re.MULTILINE)

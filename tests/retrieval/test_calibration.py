@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ MADE = Calibration(
     ece=0.01,
     created="2030-01-01T00:00:00+00:00",
     versions={"vidsim": "1"},
+    split="val",
 )
 
 
@@ -35,7 +37,8 @@ def test_what_was_written_is_read_and_replaced(tmp_path):
 
 def test_other_embeddings_are_refused_with_what_to_do():
     MADE.check({"features": {"dims": None}, "weights": "ff"}, "indexes")
-    with pytest.raises(VidsimError, match=r"made from other embeddings .*: vidsim calibrate 'net/a b:blocks.4' --judg"):
+    command = "vidsim calibrate 'net/a b:blocks.4' --judgments lab --split val"
+    with pytest.raises(VidsimError, match=f"made from other embeddings .*: {command}$"):
         MADE.check({"weights": "fe", "features": {"dims": None}}, "indexes")
 
 
@@ -52,6 +55,7 @@ def test_one_is_found_for_its_own_embeddings_alone(tmp_path):
 def test_a_summary_says_what_it_was_fitted_to():
     assert MADE.summary == {
         "judgments": "lab",
+        "split": "val",
         "trials": 900,
         "nll": 0.9,
         "ece": 0.01,
@@ -61,6 +65,7 @@ def test_a_summary_says_what_it_was_fitted_to():
 
 def test_the_advice_is_a_command():
     assert advice("net", "a", "indexes", "lab") == "vidsim calibrate net:a --judgments lab"
+    assert advice("net", "a", "indexes", "lab", "val") == "vidsim calibrate net:a --judgments lab --split val"
     assert advice("net", "a", "my root") == "vidsim calibrate net:a --judgments NAME --root 'my root'"
 
 
@@ -74,6 +79,7 @@ def test_the_advice_is_a_command():
         lambda content: content.replace(b"0.2", b"-0.2"),
         lambda content: content.replace(b"0.2", b"NaN"),
         lambda content: content.replace(b"trials", b"trails"),
+        lambda content: content.replace(b'"val"', b"1"),
         lambda content: content.replace(b"net/a b", b"net/a c"),
     ],
 )
@@ -83,6 +89,14 @@ def test_damage_is_one_line(tmp_path, damage):
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(VidsimError, match="is damaged; make it again: vidsim calibrate"):
         read(str(tmp_path), MADE.encoder, MADE.layer)
+
+
+def test_a_file_that_names_no_split_is_read(tmp_path):
+    file = Path(MADE.write(str(tmp_path)))
+    content = json.loads(file.read_text())
+    assert content.pop("split") == "val"
+    file.write_text(json.dumps(content))
+    assert read(str(tmp_path), MADE.encoder, MADE.layer) == replace(MADE, split=None)
 
 
 def test_a_newer_format_is_told(tmp_path):

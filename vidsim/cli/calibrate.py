@@ -61,6 +61,7 @@ def calibrate(
         layer=layer,
         temperature=found["temperature"],
         judgments=judgments,
+        split=split,
         identity=dict(table.identity),
         trials=found["trials"],
         nll=found["calibrated"]["nll"],

@@ -260,6 +260,8 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _tell(answer: Mapping[str, Any], out: Path) -> None:
+    from vidsim.report.label import calibrated_on
+
     where = show.printable(str(out / answer["file"]["name"]))
     whose = f"{answer['encoder']}:{answer['layer']}"
     if answer["kind"] == "similarities":
@@ -271,7 +273,7 @@ def _tell(answer: Mapping[str, Any], out: Path) -> None:
         f"no person judged them: {where}"
     )
     calibration = answer["calibration"]
-    told = f"calibrated on {calibration['judgments']}" if calibration else "not calibrated: the temperature was given"
+    told = f"calibrated on {calibrated_on(calibration)}" if calibration else "not calibrated: the temperature was given"
     typer.echo(
         f"probability of the odd one: mean {answer['probability']:.3f} (5 %, 50 %, 95 %: {low:.3f}, {middle:.3f}, "
         f"{high:.3f}; chance 0.333), temperature {answer['temperature']:.4g}, {told}"

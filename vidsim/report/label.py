@@ -73,6 +73,28 @@ def label_card(facts: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def calibrated_on(calibration: Mapping[str, Any]) -> str:
+    """Name the judgments that a temperature was fitted to.
+
+    Parameters
+    ----------
+    calibration : mapping
+        ``judgments`` and ``split``, as `vidsim.retrieval.calibration.Calibration.summary` has them.
+
+    Returns
+    -------
+    str
+        Their name, and the split if there is one.
+
+    Examples
+    --------
+    >>> calibrated_on({"judgments": "social", "split": "val"})
+    'social, split val'
+    """
+    split = calibration["split"]
+    return calibration["judgments"] + (f", split {split}" if split else "")
+
+
 def _front(facts: Mapping[str, Any]) -> str:
     rows = facts.get("triplets", facts["clips"])
     size = next((name for most, name in SIZES.items() if rows < most), "n>100M")
@@ -121,7 +143,7 @@ def _made(facts: Mapping[str, Any]) -> str:
         rows += [
             ("choice", "softmax over the similarities of the three pairs; the odd one is outside the likeliest pair"),
             ("temperature", f"{facts['temperature']:.6g}"),
-            ("judgments it was calibrated on", calibration["judgments"] if calibration else "none: it was given"),
+            ("judgments it was calibrated on", calibrated_on(calibration) if calibration else "none: it was given"),
             ("design, seed", f"{facts['design']}, {facts['seed']}"),
         ]
     rows += [
@@ -148,8 +170,8 @@ def _population(facts: Mapping[str, Any]) -> str:
         return f"{clips} The temperature was given by hand, so the probabilities stand for nobody's choices."
     return (
         f"{clips} The probabilities were fitted to {calibration['trials']:,} choices of those who judged "
-        f"{escape(calibration['judgments'])}; they stand at best for the average of these people, on clips like those "
-        "that they saw."
+        f"{escape(calibrated_on(calibration))}; they stand at best for the average of these people, on clips like "
+        "those that they saw."
     )
 
 

@@ -39,6 +39,8 @@ class Calibration:
         Moment, ISO 8601, UTC.
     versions : mapping of str to str
         Of libraries.
+    split : str or None
+        Stimuli whose judgments those are; None for all, or where the file does not say.
     """
 
     encoder: str
@@ -51,11 +53,12 @@ class Calibration:
     ece: float
     created: str
     versions: Mapping[str, str]
+    split: str | None = None
 
     @property
     def summary(self) -> dict[str, Any]:
         """Say in JSON-able form what it was fitted to, how well it does, and when it was made."""
-        return {name: getattr(self, name) for name in ("judgments", "trials", "nll", "ece", "created")}
+        return {name: getattr(self, name) for name in ("judgments", "split", "trials", "nll", "ece", "created")}
 
     def write(self, root: str) -> str:
         """Write it to ``calibration/ENCODER/LAYER.json`` of an artefact root, in place of an earlier one.
@@ -96,9 +99,10 @@ class Calibration:
             If theirs is another.
         """
         if json.dumps(identity, sort_keys=True) != json.dumps(self.identity, sort_keys=True):
+            again = advice(self.encoder, self.layer, root, self.judgments, self.split)
             raise VidsimError(
                 f"the calibration of {self.encoder} {self.layer} was made from other embeddings (weights, sampling or "
-                f"preprocessing changed); make it again: {advice(self.encoder, self.layer, root, self.judgments)}"
+                f"preprocessing changed); make it again: {again}"
             )
 
 
@@ -168,7 +172,7 @@ def find(root: str, encoder: str, layer: str, identity: Mapping[str, Any]) -> Ca
     return calibration
 
 
-def advice(encoder: str, layer: str, root: str, judgments: str = "NAME") -> str:
+def advice(encoder: str, layer: str, root: str, judgments: str = "NAME", split: str | None = None) -> str:
     """Say by which command a calibration is made.
 
     Parameters
@@ -179,6 +183,8 @@ def advice(encoder: str, layer: str, root: str, judgments: str = "NAME") -> str:
         Artefact root.
     judgments : str
         Their name.
+    split : str, optional
+        Their split; None for all stimuli.
 
     Returns
     -------
@@ -187,8 +193,9 @@ def advice(encoder: str, layer: str, root: str, judgments: str = "NAME") -> str:
     """
     from shlex import join
 
+    part = [] if split is None else ["--split", split]
     place = [] if root == "indexes" else ["--root", root]
-    return join(["vidsim", "calibrate", f"{encoder}:{layer}", "--judgments", judgments, *place])
+    return join(["vidsim", "calibrate", f"{encoder}:{layer}", "--judgments", judgments, *part, *place])
 
 
 def now() -> str:
@@ -218,7 +225,7 @@ def _calibration(content: Any) -> Calibration | None:
             "ece": float(),
             "created": str(),
             "versions": {**_versions},
-        } if temperature > 0 and isfinite(temperature):
-            return Calibration(**{field.name: content[field.name] for field in fields(Calibration)})
+        } if temperature > 0 and isfinite(temperature) and isinstance(content.get("split"), str | None):
+            return Calibration(**{field.name: content.get(field.name) for field in fields(Calibration)})
         case _:
             return None
