@@ -82,6 +82,40 @@ def test_compare_tells_it_too(split, seen, told, vidsim, root, tmp_path):
     assert not told or told in page.read_text()
 
 
+@pytest.mark.parametrize(("split", "seen", "told"), SPLITS)
+def test_a_partition_tells_it_of_all_its_models(split, seen, told, vidsim, root):
+    options = ("partition", "net", "mine", "--judgments", "lab", "--resamples", 0, *split, "--json")
+    status, out, err = vidsim(*options)
+    line = LINE.format(told).replace("mine", "mine:x") if told else ""
+    assert (status, err) == (0, line)
+    assert json.loads(out)["seen_in_training"] == {"net:x": None, "mine:x": seen}
+    write_manifest(root, "other", fitted=IDS[:3])
+    table = Store(root).create("other", {"checkpoint": "other"}, {"x": 6}, default_layer="x", versions={})
+    points = np.random.default_rng(9).normal(size=(30, 6)).astype(np.float32)
+    table.write([Entry(n, f"/{n}", n) for n in IDS], {"x": points})
+    status, out, err = vidsim(*options, "--after", "other")
+    after = {"fitted": 0 if "test" in split else 3, "validated": 0}
+    assert json.loads(out)["seen_in_training"] == {"net:x": None, "mine:x": seen, "other:x": after}
+    assert ("other:x was fitted to 3 of these" in err) == ("test" not in split)
+
+
+def test_a_probe_tells_it_of_the_stimuli_that_it_predicts(vidsim, root, tmp_path):
+    rated = tmp_path / "rated.csv"
+    rated.write_text(
+        "id,split,warmth\n" + "".join(f"{name},{'train' if k < 20 else 'test'},{k % 7}\n" for k, name in enumerate(IDS))
+    )
+    options = ("probe", "--stimuli", rated, "--encoders", "net", "mine", "--resamples", 0, "--json")
+    for split, fitted, validated, told in (
+        ("test", 0, 0, ""),
+        ("train", 14, 6, "was fitted to 14 of these 20 stimuli, and its epoch chosen on 6"),
+        ("all", 14, 6, "was fitted to 14 of these 30 stimuli, and its epoch chosen on 6"),
+    ):
+        status, out, err = vidsim(*options, "--split", split)
+        assert (status, err) == (0, LINE.format(told).replace("mine", "mine:x") if told else "")
+        seen = {space["space"]: space["seen_in_training"] for space in json.loads(out)["spaces"]}
+        assert seen == {"net:x": None, "mine:x": {"fitted": fitted, "validated": validated}}
+
+
 def test_a_warning_is_a_line_on_stderr(capsys):
     warn_seen([{"encoder": "net", "seen_in_training": None}], 30)
     assert capsys.readouterr() == ("", "")

@@ -14,7 +14,7 @@ from vidsim.cli.options import Captions, Device, Json, Root, checkpoint_of
 from vidsim.cli.output import check_out, write_out
 from vidsim.cli.rollout import rollout
 from vidsim.cli.root import DEFAULT_ROOT, root_of
-from vidsim.cli.seen import seen_in_training, warn_seen
+from vidsim.cli.seen import seen_by_space, warn_seen
 from vidsim.cli.spaces import CaptionsOption, Similarity, SimilarityOption
 from vidsim.errors import VidsimError
 
@@ -134,7 +134,7 @@ def compare(
             "resamples": resamples,
             "seed": seed,
         }
-        seen = {way: _seen(name, found.stimuli, root) for way, name in (("a", found.a), ("b", found.b))}
+        seen = {way: seen_by_space(name, found.stimuli, root) for way, name in (("a", found.a), ("b", found.b))}
         answer |= {"stimuli": len(found.stimuli), SEEN: seen}
         models = [{"encoder": answer[way], SEEN: one} for way, one in seen.items()]
         source = ", ".join(f"{name} {value}" for name, value in told.items() if value)
@@ -152,11 +152,6 @@ def compare(
         show.emit(answer)
     else:
         _tell(answer)
-
-
-def _seen(name: str, stimuli: Sequence[str], root: str) -> dict[str, int] | None:
-    encoder, _, layer = name.partition(":")
-    return seen_in_training(encoder, layer or None, stimuli, root)
 
 
 def _check_outs(

@@ -11,6 +11,7 @@ from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption,
 from vidsim.cli.options import Captions, Json, Root
 from vidsim.cli.output import check_out, write_out
 from vidsim.cli.root import DEFAULT_ROOT, root_of
+from vidsim.cli.seen import seen_by_space, warn_seen
 from vidsim.cli.spaces import CaptionsOption, Similarity, SimilarityOption, find_space
 from vidsim.cli.stored import is_path, stimuli_of
 from vidsim.errors import VidsimError
@@ -81,6 +82,7 @@ def partition(
         raise VidsimError(f"{len(predictors)} models were given; expected 2 to 8, to tell apart what each explains")
     human, reliability = _human(judgments, root, split, context.value, seed)
     from vidsim.analysis.partition import change, partition, shared_pairs
+    from vidsim.report.seen import SEEN
 
     spaces = [find_space(name, root, captions.value) for name in [*predictors, *([after] if after else [])]]
     names = [space.name for space in spaces]
@@ -101,6 +103,7 @@ def partition(
         other = [names[-1], *names[1 : len(predictors)]]
         found.append(partition(human, {name: models[name] for name in other}, **how))
         changes = change(*found)
+    seen = {name: seen_by_space(name, found[0].sample.ids, root) for name in names}
     answer = {
         "judgments": judgments,
         "split": split,
@@ -112,6 +115,7 @@ def partition(
         "after": describe(found[1]) if after else None,
         "change": None if changes is None else dict(zip(("r2", "parts"), map(_changed, changes), strict=True)),
         "reliability": reliability,
+        SEEN: seen,
         "resamples": resamples,
         "folds": how["folds"],
         "repeats": repeats if cv else 0,
@@ -130,6 +134,7 @@ def partition(
     from vidsim.analysis.quality import plain
 
     answer = plain({**answer, "seconds": round(time.perf_counter() - start, 3)})
+    warn_seen([{"encoder": name, SEEN: one} for name, one in seen.items()], found[0].stimuli)
     if json:
         show.emit(answer)
     else:

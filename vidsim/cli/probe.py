@@ -11,6 +11,7 @@ from vidsim.cli import show
 from vidsim.cli.options import Captions, Json, Root
 from vidsim.cli.output import check_out, write_out
 from vidsim.cli.root import DEFAULT_ROOT, root_of
+from vidsim.cli.seen import seen_by_space, warn_seen
 from vidsim.cli.spaces import CaptionsOption, find_space
 from vidsim.cli.stored import is_path, stimuli_of
 from vidsim.cli.words import names_of
@@ -85,14 +86,18 @@ def probe(
     chosen, skipped, left_out = choose(rated, wanted, ids, held_out, folds)
 
     from vidsim.analysis.probe import probe as measure
+    from vidsim.report.seen import SEEN
 
     spaces: dict[str, Embeddings] = {}
     for name in names:
         space = find_space(name, root, captions.value)
         spaces[space.name] = space.embeddings(chosen.ids)
     known = set(chosen.ids)
+    predicted = [name for name in held_out if name in known]
     how: dict[str, Any] = {"folds": folds, "repeats": repeats, "resamples": resamples, "seed": seed}
-    found = measure(spaces, chosen, held_out=[name for name in held_out if name in known], **how)
+    found = measure(spaces, chosen, held_out=predicted, **how)
+    predicted = predicted or chosen.ids  # each in its turn, in cross-validation
+    seen = {name: seen_by_space(name, predicted, root) for name in spaces}
     if plot is not None:
         from vidsim.report.probe import probe_plot
 
@@ -101,7 +106,7 @@ def probe(
     if csv is not None:
         table = _csv(found)
         write_out(csv, lambda file: file.write(table), force=force, option="--csv")
-    answer = {
+    answer: dict[str, Any] = {
         "stimuli": stimuli,
         "split": part,
         "captions": captions.value,
@@ -113,6 +118,9 @@ def probe(
         "csv": None if csv is None else str(csv),
         "seconds": round(time.perf_counter() - start, 3),
     }
+    for space in answer["spaces"]:
+        space[SEEN] = seen[space["space"]]
+    warn_seen([{"encoder": name, SEEN: one} for name, one in seen.items()], len(predicted))
     show.emit(answer) if json else _tell(found, answer)
 
 

@@ -51,6 +51,27 @@ def seen_in_training(name: str, layer: str | None, ids: Sequence[str], root: str
     return {FITTED: len(asked.intersection(made.data[FITTED])), VALIDATED: len(asked.intersection(chosen))}
 
 
+def seen_by_space(name: str, ids: Sequence[str], root: str) -> dict[str, int] | None:
+    """Count them for a space by its name.
+
+    Parameters
+    ----------
+    name : str
+        In full, as `vidsim.cli.spaces.Space` has it.
+    ids : sequence of str
+        Stimuli that are measured.
+    root : str
+        Artefact root, in which adapters lie.
+
+    Returns
+    -------
+    dict of str to int or None
+        As `seen_in_training` gives them.
+    """
+    encoder, _, layer = name.partition(":")
+    return seen_in_training(encoder, layer or None, ids, root)
+
+
 def warn_seen(encoders: Sequence[Mapping[str, Any]], stimuli: int) -> None:
     """Say on stderr of which adapters the scores are too good.
 
