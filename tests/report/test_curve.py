@@ -33,6 +33,10 @@ def labels(monkeypatch, *arguments, **options):
     return {axes.get_title(loc="left"): axes for axes in seen if axes.axison}
 
 
+def entries(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
 def test_each_loss_and_each_kind_of_score_has_a_panel(monkeypatch):
     panels = labels(monkeypatch, [curve(("triplet", "rsa"), 3)], "rho", evaluation=evaluation())
     assert list(panels) == [
@@ -59,12 +63,29 @@ def test_each_loss_and_each_kind_of_score_has_a_panel(monkeypatch):
     assert chance == {"chance, two-way": 1 / 2, "chance, three-way": 1 / 3}
     kept = [line.get_xdata() for line in odd.get_lines() if line.get_linestyle() == ":"]
     assert [list(x) for x in kept] == [[3, 3]]
+    for title in ("rho, validation", "odd-one-out, validation"):
+        assert "epoch kept" in entries(panels[title])
 
 
 def test_several_seeds_are_drawn_together(monkeypatch):
     panels = labels(monkeypatch, [curve(("soft",), 2), curve(("soft",), 4)], "rho", evaluation=evaluation())
     drawn = [line for line in panels["soft loss, training"].get_lines() if line.get_linestyle() == "-"]
     assert [line.get_xdata().tolist() for line in drawn] == [[1, 2], [1, 2, 3, 4]]
+
+
+def test_epochs_kept_by_several_seeds_are_one_entry(monkeypatch):
+    panels = labels(monkeypatch, [curve(("soft",), k, validated=False) for k in (2, 4)], None)
+    assert entries(panels["soft loss, training"]) == ["epoch kept"]
+
+
+def test_a_fitted_transform_has_no_epochs(monkeypatch):
+    panels = labels(monkeypatch, [curve((), 0)], "rho", evaluation=evaluation())
+    assert list(panels) == ["rho, validation", "odd-one-out, validation"]
+    for axes in panels.values():
+        low, high = axes.get_xlim()
+        assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [0]
+        assert low == -high
+        assert "epoch kept" not in entries(axes)
 
 
 @pytest.mark.parametrize(

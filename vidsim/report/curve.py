@@ -1,6 +1,6 @@
 """The training curve: the plot of how runs went, losses and validation scores by epoch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,8 +24,8 @@ def curve_plot(
 ) -> bytes:
     """Draw how runs went: each loss by itself, and validation scores from epoch 0 on, before training.
 
-    Dotted upright lines are the epochs kept. Beside rho stand the baselines, and the rho that a perfect model would
-    have, the square root of people's reliability, with its 95 % interval as a band.
+    Dotted upright lines are the epochs kept, where there was one to choose. Beside rho stand the baselines, and the rho
+    that a perfect model would have, the square root of people's reliability, with its 95 % interval as a band.
 
     Parameters
     ----------
@@ -54,18 +54,31 @@ def curve_plot(
         whole.remove()
         heights = [*(1,) * above, *(1.3,) * bool(validated)] or [1]
         grid = drawing.subplots(rows, columns, squeeze=False, height_ratios=heights)
+        panels = [*grid[:above].ravel()[: len(losses)], *grid[above:].ravel()]
         for panel, name in zip_longest(grid[:above].ravel(), losses):
             panel.set_axis_off() if name is None else _loss(panel, name, curves)
         if validated:
             _rho(grid[-1, 0], curves, evaluation)
             _accuracies(grid[-1, 1], curves)
-        for panel in [*grid[:above].ravel()[: len(losses)], *grid[above:].ravel()]:
-            for epoch in kept:
-                panel.axvline(epoch, color=GREY, linestyle=":", linewidth=1.2, zorder=0)
-            panel.set_xlim(-0.02 * max(last, 1), max(last, 1) * 1.02)
-            panel.xaxis.get_major_locator().set_params(integer=True)
-            panel.set_xlabel("epoch")
+        for panel in panels:
+            _epochs(panel, kept, last)
+        for panel in panels[-2:] if validated else panels[-1:]:
+            _legend(panel)
         return png(drawing) if form == "png" else svg(drawing).encode()
+
+
+def _epochs(axes: "Axes", kept: Collection[int], last: int) -> None:
+    """Lay out the axis of epochs, and mark those kept; there is none to mark where nothing followed epoch 0."""
+    axes.set_xlabel("epoch")
+    if not last:
+        axes.set_xlim(-0.5, 0.5)
+        axes.set_xticks([0])
+        return
+    for place, epoch in enumerate(kept):
+        label = None if place else "epoch kept"
+        axes.axvline(epoch, color=GREY, linestyle=":", linewidth=1.2, zorder=0, label=label)
+    axes.set_xlim(-0.02 * last, 1.02 * last)
+    axes.locator_params("x", integer=True)
 
 
 def _line(axes: "Axes", curves: Sequence[Sequence[Mapping[str, Any]]], name: str, colour: str, label: str = "") -> None:
@@ -111,8 +124,6 @@ def _rho(axes: "Axes", curves: Sequence[Sequence[Mapping[str, Any]]], evaluation
         label = name.rpartition(", ")[2] if ", " in name else "base"
         if value == value:
             axes.axhline(value, color=colour, linestyle=style, linewidth=1.6, label=label)
-    if marks or known:
-        _legend(axes)
 
 
 def _accuracies(axes: "Axes", curves: Sequence[Sequence[Mapping[str, Any]]]) -> None:
@@ -121,12 +132,13 @@ def _accuracies(axes: "Axes", curves: Sequence[Sequence[Mapping[str, Any]]]) -> 
         axes.axhline(chance, color=colour, linestyle="--", linewidth=1.2, label=f"chance, {label}")
     axes.set_title("odd-one-out, validation")
     axes.set_ylabel("share of trials right")
-    _legend(axes)
 
 
 def _legend(axes: "Axes") -> None:
     """Lay the legend out between the panel and its title."""
     rows = -(-len(axes.get_legend_handles_labels()[0]) // 2)
+    if not rows:
+        return
     axes.set_title(axes.get_title(loc="left"), pad=10 + 20 * rows)
     axes.legend(fontsize=10.5, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0.2, handlelength=1.4,
                 columnspacing=1.0, handletextpad=0.5)  # fmt: skip
