@@ -42,7 +42,10 @@ def test_a_fit_without_epochs_says_nothing_of_them_and_an_adapter_is_no_encoder_
     assert not (folder / "curve.png").exists()
     card = (folder / "README.md").read_text()
     assert "curve.png" not in card
-    assert "It was fitted, without training." in card
+    assert "It was fitted, without training.\n" in card
+    made = read_manifest(folder)
+    assert "epoch" not in made.data
+    assert [row["epoch"] for row in made.curve] == [0]
     (ready / "quick.toml").write_text(RECIPE.replace("all-MiniLM-L6-v2", "mine"))
     assert refused(vidsim, name="more") == (
         "vidsim: quick.toml: encoder 'mine' is an adapter, which cannot be trained further; name its base, "

@@ -378,7 +378,7 @@ class Trainer:
         return hashlib.sha256(json.dumps([facts, dict(library_versions())], sort_keys=True).encode()).hexdigest()
 
     def _manifest(self, name: str, state: State, stopped: str | None) -> Manifest:
-        """Say what was trained, how and on what."""
+        """Say what was trained, how and on what; of a transform that was only fitted, nothing of epochs."""
         head = self.attached.head
         return Manifest(
             name=name,
@@ -391,7 +391,7 @@ class Trainer:
                 **self.material.facts,
                 "hash": self.material.digest,
                 "trials": len(self.material.fit),
-                "epoch": asdict(self.batches.counts()),
+                **({"epoch": asdict(self.batches.counts())} if self.recipe.optimiser.epochs else {}),
                 "stopped": stopped,
             },
             versions=library_versions(),

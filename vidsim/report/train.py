@@ -274,20 +274,16 @@ def _recipe(manifest: Manifest) -> str:
     holds = ", ".join(counted(one[what], name) for what, name in EPOCH.items() if what in one)
     stopped = early(manifest)
     versions = ", ".join(f"{escape(name)} {escape(version)}" for name, version in manifest.versions.items())
-    return "\n\n".join(
-        [
-            "\n".join(f"| {' | '.join(row)} |" for row in rows),
-            (
-                f"Epoch {kept['epoch']} of {manifest.curve[-1]['epoch']} was kept; training took {spent:,.0f} s. "
-                if _chosen(manifest)
-                else "It was fitted, without training. "
-            )
-            + (f"It {stopped}. " if stopped else "")
-            + (f"The first epoch had {holds}. " if holds and _chosen(manifest) else "")
-            + "Every epoch's losses and scores are in `vidsim.json`.",
-            f"Versions: {versions}.",
+    told = ["It was fitted, without training.", stopped and f"It {stopped}."]
+    if _chosen(manifest):
+        told = [
+            f"Epoch {kept['epoch']} of {manifest.curve[-1]['epoch']} was kept; training took {spent:,.0f} s.",
+            told[-1],
+            holds and f"The first epoch had {holds}.",
+            "Every epoch's losses and scores are in `vidsim.json`.",
         ]
-    )
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n\n".join([table, " ".join(filter(None, told)), f"Versions: {versions}."])
 
 
 def _said(value: Any) -> str:
