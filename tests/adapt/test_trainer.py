@@ -1,3 +1,4 @@
+import errno
 import json
 from dataclasses import replace
 
@@ -236,13 +237,35 @@ def test_a_disk_that_is_full_at_the_end_keeps_what_was_trained(named, tmp_path, 
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(adapter, "save_file", full)
-    with pytest.raises(VidsimError, match=r"adapter cannot be written to '.*mine': .*No space left"):
+    with pytest.raises(VidsimError, match=r"to '.*mine': .*No space left.*; make room .*: what was trained is kept$"):
         run.run(tmp_path / "mine", tmp_path / "state", "mine", Quiet())
     assert not (tmp_path / "mine").exists()
     monkeypatch.undo()
     again = Quiet()
     unvalidated(named, **told).run(tmp_path / "mine", tmp_path / "state", "mine", again)
     assert again.done == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.ENOSPC, "make room"), (errno.EROFS, "make it writable"), (errno.EIO, "mend that")]
+)
+def test_what_a_disk_refuses_has_its_own_remedy(named, tmp_path, monkeypatch, number, remedy):
+    def refuse(*_, **__):
+        raise OSError(number, "no")
+
+    def told(epochs):
+        run = unvalidated(named, adapter={"rank": 0, "head": "linear"}, optimiser={"epochs": epochs})
+        with pytest.raises(VidsimError) as caught:
+            run.run(tmp_path / "mine", tmp_path / "state", "mine", Quiet())
+        return str(caught.value)
+
+    monkeypatch.setattr(adapter, "save_file", refuse)
+    # what is fitted without epochs leaves no state
+    assert told(0).endswith(f"mine': [Errno {number}] no; {remedy} and run the same command again")
+    assert told(1).endswith(f"; {remedy} and run the same command again: what was trained is kept")
+    monkeypatch.setattr("vidsim.adapt.state.save_file", refuse)
+    (tmp_path / "state").unlink()
+    assert told(1).endswith(f"state': [Errno {number}] no; {remedy} and run the same command again")
 
 
 def test_a_state_of_another_precision_is_refused(named, tmp_path, monkeypatch):

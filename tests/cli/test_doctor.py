@@ -1,3 +1,4 @@
+import errno
 import json
 
 import pytest
@@ -45,6 +46,21 @@ def test_a_corrupted_index_is_found(vidsim, clips, tmp_path):
     assert status == 1
     assert "problem: " in out
     assert "checksum" in out
+
+
+def test_a_root_that_cannot_be_written_is_named(vidsim, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    (tmp_path / "file").write_text("mine")
+    assert vidsim("doctor", "--root", tmp_path)[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    status, out, _ = vidsim("doctor", "--root", tmp_path)
+    assert status == 1
+    told = f"problem: nothing can be written to {str(tmp_path)!r}: Read-only file system; mend that, or choose another"
+    assert told in out
+    assert vidsim("doctor", "--root", tmp_path / "none")[0] == 0
 
 
 def test_a_torchvision_that_does_not_fit_is_named(vidsim, tmp_path, monkeypatch):

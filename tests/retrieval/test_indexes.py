@@ -1,3 +1,4 @@
+import errno
 import json
 import subprocess
 import sys
@@ -178,6 +179,26 @@ def test_a_full_disk_leaves_the_old_index(tmp_path, monkeypatch):
         build(tmp_path, np.eye(4, dtype=np.float32))
     assert len(indexes.load(str(tmp_path), "some/model", "block.1")) == 3
     assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("26260 requested and 24576 written"), "26260 requested and 24576 written, as on a full disk"),
+        (OSError(errno.EROFS, "Read-only file system"), "Read-only file system"),
+    ],
+)
+def test_why_an_index_cannot_be_written_is_told(tmp_path, monkeypatch, error, said):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(flat, "write", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)  # on a disk that is read-only
+    with pytest.raises(VidsimError) as told:
+        build(tmp_path, np.eye(4, dtype=np.float32))
+    monkeypatch.undo()
+    assert str(told.value).startswith(f"cannot write to '{tmp_path}")
+    assert str(told.value).endswith(f"': {said}; what was there is unchanged")
 
 
 def test_loading_imports_neither_torch_nor_lancedb(tmp_path):

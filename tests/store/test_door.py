@@ -43,6 +43,14 @@ def test_roots_are_made_absolute_and_uris_are_left_alone(tmp_path: Path, monkeyp
     [
         (OSError(errno.ENOSPC, "No space left on device"), "no space left .* 'root'; what was committed is safe"),
         (RuntimeError("lance error: LanceError(IO): No space left on device (os error 28), /x.rs:1"), "no space left"),
+        (
+            OSError(errno.EROFS, "Read-only file system"),
+            "the disk of .* 'root' is read-only; what was committed is safe",
+        ),
+        (
+            RuntimeError('LanceError(IO): Read-only file system (os error 30) at path "/r/store/x.lance/data/.tmp"'),
+            "the disk of the store in 'root' is read-only; .*: make it writable, or choose another --root$",
+        ),
         (PermissionError(13, "Permission denied"), "no permission to use .*'root'"),
         (ValueError("<Code>NoSuchBucket</Code>"), "bucket .* does not exist"),
         (RuntimeError("status 403: <Code>AccessDenied</Code>"), "denied; check the credentials"),

@@ -1,6 +1,5 @@
 """Frame cache: every clip's prepared frames once on disk, so that no clip is decoded twice."""
 
-import errno
 import hashlib
 import json
 import logging
@@ -18,6 +17,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from vidsim.adapt.disk import NO_ROOM
 from vidsim.data.stimuli import Stimulus, StimulusSet
 from vidsim.data.video import content_hash
 from vidsim.data.video import decoder as decoder_named
@@ -41,7 +41,6 @@ DRAFT = ".draft"
 STALE = 3600.0
 """Seconds after which a draft must be that of a process that was killed: a clip is written in milliseconds."""
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 log = logging.getLogger(__name__)
 

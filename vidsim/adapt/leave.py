@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 
 from vidsim.adapt import adapter
 from vidsim.adapt.attached import Attached
+from vidsim.adapt.disk import remedy
 from vidsim.adapt.drafts import replaced
 from vidsim.adapt.folder import hash_file
 from vidsim.adapt.manifest import Manifest
@@ -41,7 +42,9 @@ def base_of(resolved: Resolved) -> dict[str, Any]:
     }
 
 
-def leave(manifest: Manifest, attached: Attached, encoder: Encoder, folder: Path, *, force: bool) -> Manifest:
+def leave(
+    manifest: Manifest, attached: Attached, encoder: Encoder, folder: Path, *, force: bool, kept: bool
+) -> Manifest:
     """Write an adapter's folder, all of it or nothing.
 
     Parameters
@@ -56,6 +59,8 @@ def leave(manifest: Manifest, attached: Attached, encoder: Encoder, folder: Path
         Where the adapter will be.
     force : bool
         Whether what is there by then is replaced.
+    kept : bool
+        Whether the state of the run lies on the disk.
 
     Returns
     -------
@@ -78,7 +83,7 @@ def leave(manifest: Manifest, attached: Attached, encoder: Encoder, folder: Path
             manifest.write(made)
     except (OSError, SafetensorError) as error:
         raise VidsimError(
-            f"the adapter cannot be written to {os.fspath(folder)!r}: {error}; make room and run the same command "
-            "again: what was trained is kept"
+            f"the adapter cannot be written to {os.fspath(folder)!r}: {error}; {remedy(error)} and run the same "
+            f"command again{': what was trained is kept' * kept}"
         ) from error
     return manifest

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vidsim.adapt.disk import remedy
 from vidsim.adapt.drafts import PREFIX
 from vidsim.errors import VidsimError
 
@@ -78,8 +79,8 @@ class State:
                 made.replace(path)
         except (OSError, SafetensorError) as error:
             raise VidsimError(
-                f"the state of the training cannot be written to {os.fspath(path)!r}: {error}; make room and run "
-                "the same command again: it goes on behind the last epoch that was kept"
+                f"the state of the training cannot be written to {os.fspath(path)!r}: {error}; {remedy(error)} "
+                f"and run the same command again{': it goes on behind the last epoch that was kept' * path.is_file()}"
             ) from error
 
 

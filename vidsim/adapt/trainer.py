@@ -203,7 +203,7 @@ class Trainer:
             manifest = self._manifest(name, now, stopped)
             if self.accelerator.is_main_process:
                 try:
-                    manifest = leave(manifest, self.attached, self.encoder, folder, force=force)
+                    manifest = leave(manifest, self.attached, self.encoder, folder, force=force, kept=state.is_file())
                 except Taken:
                     if now.epoch:  # the other run may have removed the state, or left its own
                         now.write(state, self._fingerprint())

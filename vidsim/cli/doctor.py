@@ -1,7 +1,9 @@
 """``vidsim doctor``: versions, hardware, codecs, store health, and combinations known to be bad."""
 
+import os
 import platform
 import sys
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -166,6 +168,7 @@ def _store(root: str, problems: list[str]) -> dict[str, Any]:
     from vidsim.retrieval.manifest import built
     from vidsim.store import Store
 
+    problems += _unwritable(root)
     try:
         store = Store(root)
         problems += store.check()
@@ -187,3 +190,19 @@ def _store(root: str, problems: list[str]) -> dict[str, Any]:
         except (VidsimError, OSError) as error:
             problems.append(str(error))
     return {"root": root, "store": tables, "indexes": indexes or ["none"]}
+
+
+def _unwritable(root: str) -> list[str]:
+    """Write a file in an artefact root that is there, to see whether it can be; it has no name, or loses it at once."""
+    from tempfile import TemporaryFile
+
+    if not Path(root).is_dir():  # not yet, or on an object store
+        return []
+    try:
+        with TemporaryFile(dir=root) as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return [f"nothing can be written to {root!r}: {error.strerror or error}; mend that, or choose another --root"]
+    return []

@@ -96,9 +96,9 @@ class _Local:
             content = digest(partial)
             partial.replace(path)
         except (OSError, RuntimeError) as error:  # faiss reports a full disk as RuntimeError
-            partial.unlink(missing_ok=True)
-            why = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-            raise VidsimError(f"cannot write to {self.place!r}: {why}; what was there is unchanged") from error
+            with suppress(OSError):  # on a disk that is read-only
+                partial.unlink(missing_ok=True)
+            raise VidsimError(f"cannot write to {self.place!r}: {_why(error)}; what was there is unchanged") from error
         return content
 
     def remove(self, name: str) -> None:
@@ -107,6 +107,14 @@ class _Local:
     def files(self) -> dict[str, float]:
         found = (p for p in sorted(self._folder.rglob("*")) if p.is_file())
         return {p.relative_to(self._folder).as_posix(): time.time() - p.stat().st_mtime for p in found}
+
+
+def _why(error: OSError | RuntimeError) -> str:
+    """Say why a file was not written, in one line."""
+    text = str(error).partition("\n")[0]
+    if isinstance(error, OSError):  # numpy tells of a write that ended too early, with no number of the system's
+        return error.strerror or f"{text}, as on a full disk"
+    return text
 
 
 class _Remote:

@@ -29,6 +29,7 @@ _PAGE = 1000
 _CONFLICTS = ("conflict", "too many concurrent writers", "already exists")
 _UNREACHABLE = ("connecterror", "dns error", "kind: connect", "timed out", "resolve region")
 _DISK_FULL = ("no space left", "file too large", "quota exceeded")
+_READ_ONLY = "read-only file system"
 _ABSENT = "was not found"
 
 
@@ -271,6 +272,10 @@ def _line(place: str, error: BaseException) -> str:
     text = " ".join(str(error).split())
     if getattr(error, "errno", None) == errno.ENOSPC or any(sign in text.lower() for sign in _DISK_FULL):
         return f"no space left for {place}; what was committed is safe: free some space and run again"
+    if getattr(error, "errno", None) == errno.EROFS or _READ_ONLY in text.lower():
+        return (
+            f"the disk of {place} is read-only; what was committed is safe: make it writable, or choose another --root"
+        )
     if isinstance(error, PermissionError) or "permission denied" in text.lower():
         return f"no permission to use {place}; check its owner and mode"
     if "accessdenied" in text.lower() or "403 forbidden" in text.lower():
