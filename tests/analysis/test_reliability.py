@@ -187,6 +187,20 @@ def test_spearman_brown_of_perfect_disagreement_is_undefined():
     assert np.isnan(percentile_interval(np.array([np.nan]))).all()
 
 
+def test_the_order_of_trials_changes_nothing():
+    trials = Triplets(tuple("abcdefghij"), random_rows(10, 300))
+    rng = np.random.default_rng(0)
+    shuffled = trials.rows[rng.permutation(300)]
+    shuffled[::2, :2] = shuffled[::2, 1::-1]
+    for method in ("trials", "votes"):
+        found, again = (
+            reliability(Triplets(trials.ids, rows), method=method, splits=20, resamples=20)
+            for rows in (trials.rows, shuffled)
+        )
+        assert found.spearman_brown == again.spearman_brown
+        assert found.interval == again.interval
+
+
 def test_people_follow_their_trials_into_a_split():
     trials = Triplets(tuple("abcdefgh"), random_rows(8, 200))
     people = np.random.default_rng(0).integers(-1, 5, 200)

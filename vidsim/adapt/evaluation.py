@@ -18,9 +18,6 @@ from vidsim.triplets import Triplets
 UNKNOWN = (float("nan"), float("nan"))
 """Interval that is not known."""
 
-SPLITS = 200
-"""Random halves for the reliability."""
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -256,7 +253,7 @@ def ceiling_of(validation: Triplets, resamples: int = 0, seed: int = 0) -> Ceili
         NaN where too few pairs were judged twice.
     """
     try:
-        found = reliability(validation, splits=SPLITS, resamples=min(resamples, SPLITS), seed=seed)
+        found = reliability(validation, resamples=resamples, seed=seed)
     except VidsimError:  # too few pairs were judged twice
         return Ceiling(float("nan"), UNKNOWN)
     low, high = np.clip(found.interval, -1.0, 1.0).tolist()

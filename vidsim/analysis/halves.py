@@ -147,6 +147,8 @@ def trial_halves(triplets: Triplets, context: str, people: Int[ndarray, " u"] | 
     shown = np.bincount(units.ravel(), minlength=none + 1)[:none]
     twice = _judged_twice(shown)
     p, base = len(twice), int(shown.max()) + 1
+    if people is None:  # a seed gives the same halves in whatever order trials come, and whatever the choices were
+        units = units[np.lexsort((units[:, 0], *np.sort(units, axis=1).T))]
     number = np.full(none + 1, p)  # a pair judged once is never seen in both halves
     number[twice] = np.arange(p)
     units = number[units]

@@ -187,7 +187,7 @@ def _human(source: str, root: str, split: str | None, context: str, seed: int) -
     triplets = judgments.triplets if ids is None else judgments.triplets.restrict(ids)
     human = triplets.rsm(context)
     try:
-        known = reliability(triplets, splits=200, context=context, resamples=0, seed=seed).spearman_brown
+        known = reliability(triplets, context=context, resamples=0, seed=seed).spearman_brown
     except VidsimError:  # too few pairs were judged twice
         return human, None
     return human, known if known == known else None
