@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -113,6 +114,18 @@ def test_a_card_says_what_there_is_to_know(vidsim):
         assert line in out.splitlines(), line
     assert "hf download facebook/timesformer-base-finetuned-k400 --revision 8aaf40ea7d3d282d" in out
     assert "--checkpoint FOLDER" in out
+
+
+def test_a_card_says_whether_its_lora_targets_can_be_trained(vidsim):
+    told = {
+        name: re.search("LoRA targets: (.*)", vidsim("models", name)[1])[1] for name in ("xclip", "qwen3-vl", "dino")
+    }
+    assert told == {
+        "xclip": "96 modules (--json lists them); cannot be trained yet",
+        "qwen3-vl": "q_proj, k_proj, v_proj, o_proj; cannot be trained yet",
+        "dino": "q_proj, k_proj, v_proj, o_proj",
+    }
+    assert len(json.loads(vidsim("models", "xclip", "--json")[1])["lora_targets"]) == 96
 
 
 def test_cards_of_other_kinds(vidsim):

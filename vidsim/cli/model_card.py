@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 EMPTY = ((), [], {})
 """Values of options that say nothing."""
 
+TARGETS = 8
+"""Most LoRA targets that are listed."""
+
 WHERE = {
     "none": "needs none",
     "folder": "where the card says",
@@ -54,7 +57,7 @@ def card_lines(card: "EncoderCard") -> list[str]:
         "cached": _where(card, facts),
         "offline": _offline(card, facts["cached"]),
         "needs": f"pip install 'vidsim[{card.extra}]'" if card.extra else "",
-        "LoRA targets": ", ".join(card.lora_targets) or "none",
+        "LoRA targets": _lora_targets(card),
         "options": ", ".join(
             f"{key} = {dumps(value)}"
             for key, value in card.options.items()
@@ -81,6 +84,14 @@ def _of_adapter(facts: dict[str, Any]) -> dict[str, str]:
         "LoRA targets": "",
         "published": "",
     }
+
+
+def _lora_targets(card: "EncoderCard") -> str:
+    from vidsim.adapt.trainable import TOGETHER
+
+    many = len(card.lora_targets) > TARGETS
+    told = f"{len(card.lora_targets)} modules (--json lists them)" if many else ", ".join(card.lora_targets)
+    return (told or "none") + ("; cannot be trained yet" if card.family in TOGETHER else "")
 
 
 def _on_hub(card: "EncoderCard") -> bool:
