@@ -31,3 +31,20 @@ def test_every_verb_has_help(vidsim, verb):
     status, out, err = vidsim(*verb.split(), "--help")
     assert (status, err) == (0, "")
     assert out.startswith(f"Usage: vidsim {verb}")
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "told"),
+    [
+        ("extract", "--layers", "`index` indexes the default layer, or the last of these without it."),
+        ("index", "--layers", "`index` indexes the default layer, or the last of these without it."),
+        *(
+            (verb, "--revision", "Commit, branch or tag of the hub checkpoint")
+            for verb in ("extract", "index", "train")
+        ),
+        *((verb, "-e, --encoders", "ENCODER:LAYER, or a file of embeddings; ") for verb in ("classify", "probe")),
+    ],
+)
+def test_an_option_says_what_its_verb_takes(vidsim, verb, option, told):
+    shown = " ".join(vidsim(verb, "--help")[1].split())
+    assert told in shown[shown.index(f" {option} ") :][:200]

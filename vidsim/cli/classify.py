@@ -12,7 +12,7 @@ from vidsim.cli.output import check_out, write_out
 from vidsim.cli.root import DEFAULT_ROOT
 from vidsim.cli.seen import seen_in_training, warn_seen
 from vidsim.cli.spaces import Space, find_space
-from vidsim.cli.words import EncodersOption, names_of
+from vidsim.cli.words import EmbeddingsOption, names_of
 from vidsim.errors import VidsimError
 from vidsim.paths import expand
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def classify(
-    encoders: EncodersOption,
+    encoders: EmbeddingsOption,
     splits: Annotated[
         Path,
         typer.Option(

@@ -52,7 +52,8 @@ Encoder = Annotated[str, typer.Option("--encoder", "-e", help="Name of the encod
 Layers = Annotated[
     str | None,
     typer.Option(
-        help="Layers to store, separated by commas; all by default. Without the default layer, the last is indexed."
+        help="Layers to store, separated by commas; all by default. `index` indexes the default layer, or the last of "
+        "these without it."
     ),
 ]
 
@@ -96,7 +97,9 @@ Checkpoint = Annotated[
         help="Folder with the encoder's checkpoint (config.json, model.safetensors) or a zoo's file, instead of a hub.",
     ),
 ]
-Revision = Annotated[str | None, typer.Option(help="Commit of the hub checkpoint; the card's by default.")]
+Revision = Annotated[
+    str | None, typer.Option(help="Commit, branch or tag of the hub checkpoint; the card's by default.")
+]
 
 
 def shard_of(text: str | None) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.seen import seen_by_space, warn_seen
 from vidsim.cli.spaces import CaptionsOption, find_space
 from vidsim.cli.stored import is_path, stimuli_of
-from vidsim.cli.words import names_of
+from vidsim.cli.words import EmbeddingsOption, names_of
 from vidsim.errors import VidsimError
 from vidsim.paths import expand
 
@@ -28,17 +28,7 @@ CSV = ("attribute", "space", "r", "low", "high", "penalty", "fitted", "tested",
 
 
 def probe(
-    encoders: Annotated[
-        list[str],
-        typer.Option(
-            "--encoders",
-            "-e",
-            metavar="MODEL...",
-            help="ENCODER (its default layer), ENCODER:LAYER, or a file of embeddings; others are compared with the "
-            "first.",
-            show_default=False,
-        ),
-    ],
+    encoders: EmbeddingsOption,
     stimuli: Annotated[
         str,
         typer.Option(

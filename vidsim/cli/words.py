@@ -18,6 +18,17 @@ EncodersOption = Annotated[
     ),
 ]
 
+EmbeddingsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--encoders",
+        "-e",
+        metavar="MODEL...",
+        help="ENCODER (its default layer), ENCODER:LAYER, or a file of embeddings; others are compared with the first.",
+        show_default=False,
+    ),
+]
+
 
 class Words(TyperCommand):
     """A command whose repeatable options take several words: ``-e A B`` is ``-e A -e B``, up to the next option."""
