@@ -47,7 +47,7 @@ def test_the_commands_run(vidsim, guided):
         assert (status, err) == (0, "") or (status == 0 and command[0] == "extract"), (command, err)
         answers.append(out)
     assert (guided / "calibration.png").stat().st_size > 0
-    assert "calibrated on 'social'" in answers[3]
+    assert "calibrated on social" in answers[3]
     assert json.loads(answers[4])["temperature_from"]["judgments"] == "social"
     assert "temperature 0.1, as given" in answers[5]
     assert "nDCG@5" in answers[6]

@@ -33,7 +33,7 @@ def calibrated(root, tmp_path):
     place = tmp_path / "calibrated"
     shutil.copytree(root, place)
     identity = load(str(place), "motion-energy", LAYER).manifest["provenance"]["identity"]
-    facts = {"judgments": "lab", "trials": 900, "nll": 0.9, "ece": 0.01, "created": "2030", "versions": {}}
+    facts = {"judgments": "lab", "split": "val", "trials": 900, "nll": 0.9, "ece": 0.01, "created": "2030", "versions": {}}
     Calibration("motion-energy", LAYER, 0.1, identity=identity, **facts).write(str(place))
     return place
 
@@ -61,6 +61,8 @@ def test_the_odd_one_is_outside_the_most_similar_pair(vidsim, calibrated):
     assert [pair["similarity"] for pair in answer["similarities"]] == pytest.approx(others[::-1], abs=1e-6)
     assert answer["similarities"][1]["pair"] == ["clip 0.mp4", "clip 5.mp4"]
     assert (answer["temperature"], answer["temperature_from"]["judgments"]) == (0.1, "lab")
+    told = vidsim("oddoneout", *THREE, "--root", calibrated)[1]
+    assert "temperature 0.1000, calibrated on lab, split val (900 trials, 2030); motion-energy combined" in told
     turned = ask(vidsim, calibrated, *THREE[::-1])
     assert turned["odd"] == answer["odd"]
     given = ask(vidsim, calibrated, *THREE, "--temperature", 2)

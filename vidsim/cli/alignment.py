@@ -23,8 +23,6 @@ AUTO = "auto"
 ALL = "all"
 TRAIN = "train"
 FIT = "fit"
-SPLITS = 200
-"""Random halves for the reliability of people."""
 
 
 @dataclass(frozen=True)
@@ -299,7 +297,6 @@ def _reliability(question: Question, triplets: "Triplets") -> dict[str, Any]:
         found = reliability(
             triplets,
             method=method,
-            splits=SPLITS,
             context=question.context,
             resamples=min(question.resamples, 1000),
             seed=question.seed,

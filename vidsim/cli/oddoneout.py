@@ -222,6 +222,8 @@ def _predict(three: _Three, temperature: float | None, abstain: float | None) ->
 
 
 def _tell(answer: dict[str, Any], advice: str) -> None:
+    from vidsim.report.label import calibrated_on
+
     stimuli = answer["stimuli"]
     likeliest = [stimulus for stimulus in stimuli if stimulus["rank"] == 1]
     chance = likeliest[0]["probability"]
@@ -254,7 +256,7 @@ def _tell(answer: dict[str, Any], advice: str) -> None:
         line = f"temperature {answer['temperature']:g}, as given; {answer['encoder']} {answer['layer']}"
     else:
         line = (
-            f"temperature {answer['temperature']:.4f}, calibrated on {source['judgments']!r} ({source['trials']:,} "
+            f"temperature {answer['temperature']:.4f}, calibrated on {calibrated_on(source)} ({source['trials']:,} "
             f"trials, {source['created']}); {answer['encoder']} {answer['layer']}"
         )
     typer.echo(show.printable(line))
