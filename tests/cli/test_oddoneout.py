@@ -33,7 +33,15 @@ def calibrated(root, tmp_path):
     place = tmp_path / "calibrated"
     shutil.copytree(root, place)
     identity = load(str(place), "motion-energy", LAYER).manifest["provenance"]["identity"]
-    facts = {"judgments": "lab", "split": "val", "trials": 900, "nll": 0.9, "ece": 0.01, "created": "2030", "versions": {}}
+    facts = {
+        "judgments": "lab",
+        "split": "val",
+        "trials": 900,
+        "nll": 0.9,
+        "ece": 0.01,
+        "created": "2030",
+        "versions": {},
+    }
     Calibration("motion-energy", LAYER, 0.1, identity=identity, **facts).write(str(place))
     return place
 
