@@ -37,6 +37,17 @@ def refused(adapter, name):
     return str(caught.value).replace(f"{str(folder / name)!r}", name)
 
 
+@pytest.mark.parametrize("rule", ["x", "none"])
+def test_a_pooling_that_the_base_has_not_names_the_file(adapter, rule):
+    folder, checkpoint = adapter
+    manifest = read_manifest(folder)
+    replace(manifest, base={**manifest.base, "pooling": rule}).write(folder)
+    with pytest.raises(VidsimError) as caught:
+        resolve_adapter(folder, checkpoint=checkpoint)
+    told = f"{str(folder / 'vidsim.json')!r} has '{rule}' as 'base.pooling', which dino-vitb16 cannot have; {REMEDY}"
+    assert str(caught.value) == told
+
+
 def with_tensors(adapter, name, change):
     state = load_file(adapter[0] / name)
     change(state)

@@ -140,6 +140,16 @@ def test_targets_that_are_none_are_a_matter_of_their_key(made):
     assert caught.value.key == "adapter.targets"
 
 
+@pytest.mark.parametrize("targets", [("query", "nope"), ("nope",)])
+def test_a_target_that_is_no_layer_is_refused_where_it_is_named(made, targets):
+    with pytest.raises(Unfit, match=r"^timesformer-base has no such linear layers: '") as caught:
+        unvalidated(made, adapter={"rank": 2, "targets": ["qkv", *targets]})
+    assert caught.value.key == "adapter.targets"
+    own = replace(made, card=replace(made.card, lora_targets=("qkv", "nope")))
+    with pytest.raises(VidsimError, match=r"^lora_targets of the card of timesformer-base names 'nope', with which no"):
+        unvalidated(own)
+
+
 def test_a_setting_that_does_not_fit_names_the_file_that_has_it(tmp_path):
     (tmp_path / "root.toml").write_text('encoder = "timesformer-base"\n[run]\nvalidation = 0.3\n')
     leaf = tmp_path / "leaf.toml"

@@ -183,7 +183,7 @@ def test_a_run_captures_once_and_only_where_an_epoch_is_left(publish, tmp_path, 
     monkeypatch.setattr(Trainer, "graph", lambda one: asked.append(one.seed))
     for epochs, seed in ((3, 1), (0, 2)):
         told = recipe(adapter={"rank": 2, "head": "linear"}, optimiser={"learning_rate": 0.01, "epochs": epochs})
-        trainer(made, told, seed=seed).run(tmp_path / "made", tmp_path / "state", "mine", Quiet())
+        trainer(made, told, seed=seed).run(tmp_path / str(seed), tmp_path / "state", "mine", Quiet())
     assert asked == [1]
 
 

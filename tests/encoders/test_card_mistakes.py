@@ -32,6 +32,35 @@ def test_a_family_has_its_poolings(card, wrong, legal, cards):
     assert list(catalog.cards().values())[-1].pooling == "mean"
 
 
+@pytest.mark.parametrize(
+    ("card", "key", "family"),
+    [
+        (SENTENCE, "frames = 8", "sentence"),
+        (SENTENCE, "fps = 2", "sentence"),
+        (SENTENCE, "windows = 1", "sentence"),
+        (SENTENCE, "size = 224", "sentence"),
+        (SENTENCE, 'architecture = "BertModel"', "sentence"),
+        ('name = "q"\nlike = "qwen3-vl"\ncheckpoint = "me/q"\n', "size = 224", "vision_language"),
+    ],
+)
+def test_a_key_that_the_family_does_not_read_is_refused(card, key, family, cards):
+    path = write(cards, f"{key}\n{card}")
+    with pytest.raises(VidsimError) as told:
+        use_it()
+    assert str(told.value) == f"{path}: {key.split()[0]} has no effect with {family}; leave it out"
+    write(cards, card)
+    assert catalog.own_cards().left_out == ()
+
+
+@pytest.mark.parametrize("head", ["embeddings.", "encoder.layer.1.", "videomae.encoder."])
+def test_heads_that_the_encoder_needs_are_refused(head, cards, publish):
+    publish("videomae-base-finetuned-kinetics").folder.rename(cards / "weights")
+    card = WHOLE.replace("me/videomae-of-mine", "./weights").replace('revision = "012345', '# "')
+    write(cards, card.replace('"fc_norm."]', f'"fc_norm.", "{head}"]'))
+    with pytest.raises(VidsimError, match=f"options.heads of the card names '{head}', and VideoMAEModel needs e"):
+        catalog.load(catalog.resolve("my-videomae"), device="cpu")
+
+
 @pytest.mark.parametrize(("prefix", "legal"), [("", True), ("options = { prefix_tokens = 0 }", False)])
 def test_cls_of_video_text_is_its_token_in_front(prefix, legal, cards):
     write(cards, f'name = "x"\nlike = "xclip"\ncheckpoint = "me/x"\npooling = "cls"\n{prefix}')

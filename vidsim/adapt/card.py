@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vidsim.adapt.folder import NAME
+from vidsim.adapt.folder import MANIFEST, NAME
 from vidsim.adapt.manifest import RESTORE, Manifest, check_files, read_manifest
 from vidsim.encoders import catalog
 from vidsim.encoders.base import EncoderCard
@@ -117,6 +117,7 @@ def resolve_adapter(folder: Path, *, checkpoint: str | None = None, offline: boo
     manifest = read_manifest(folder)
     check_files(manifest, folder)
     base = manifest.base
+    _refuse_pooling(manifest, folder)
     local = base["local"] if base["local"] and Path(base["local"]).exists() else None
     given = checkpoint or local
     resolved = catalog.resolve(
@@ -134,6 +135,17 @@ def resolve_adapter(folder: Path, *, checkpoint: str | None = None, offline: boo
                 f"here ({_short(identity[what])}); give --checkpoint with revision {base['revision'] or 'that it had'}"
             )
     return replace(resolved, card=card_of(manifest, folder), weights_hash=manifest.weights)
+
+
+def _refuse_pooling(manifest: Manifest, folder: Path) -> None:
+    """Refuse a rule that the base does not know; the user has named none."""
+    base, rule = catalog.card(manifest.base["encoder"]), manifest.base["pooling"]
+    try:
+        catalog.pooling_of(base, rule)
+    except VidsimError:
+        raise VidsimError(
+            f"{os.fspath(folder / MANIFEST)!r} has {rule!r} as 'base.pooling', which {base.name} cannot have; {RESTORE}"
+        ) from None
 
 
 def _short(value: Any) -> str:

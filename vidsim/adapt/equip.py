@@ -1,6 +1,6 @@
 """Equip: put in and behind an encoder what a recipe trains."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
@@ -9,6 +9,7 @@ from vidsim.adapt.head import Head, LinearHead
 from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.recipe import Unfit
 from vidsim.adapt.sections import Adapter
+from vidsim.adapt.tower import trunk_of
 from vidsim.encoders.base import Encoder
 from vidsim.errors import VidsimError
 
@@ -36,12 +37,16 @@ def equip(encoder: Encoder, layer: str, settings: Adapter, fitted: Callable[[], 
     ------
     Unfit
         If the encoder has no such linear layers.
+    VidsimError
+        If its card names some that it has not.
     """
     targets = settings.targets
     if targets == "attention":
         targets = encoder.card.lora_targets
     elif targets == "all-linear":
         targets = linear_layers(encoder, layer)
+    if settings.rank:
+        _refuse_missing(encoder, settings, targets)
     head: nn.Module | None = None
     if settings.head == "linear":
         head = LinearHead.of(fitted())
@@ -58,3 +63,17 @@ def equip(encoder: Encoder, layer: str, settings: Adapter, fitted: Callable[[], 
         )
     except VidsimError as error:
         raise Unfit("adapter.targets", str(error)) from error
+
+
+def _refuse_missing(encoder: Encoder, settings: Adapter, targets: Sequence[str]) -> None:
+    """Refuse targets of which one is the end of no name: PEFT asks for any."""
+    name = encoder.card.name
+    there = [f".{path}" for path, _ in trunk_of(encoder).named_modules()]
+    for end in targets:
+        if any(path.endswith(f".{end}") for path in there):
+            continue
+        if settings.targets == "attention":
+            raise VidsimError(
+                f"lora_targets of the card of {name} names {end!r}, with which no layer ends; mend the card"
+            )
+        raise Unfit("adapter.targets", f"{name} has no such linear layers: {end!r}; mend adapter.targets")

@@ -208,7 +208,7 @@ def resolve(
         If the name, the folder or the pooling does not fit.
     """
     found = name if isinstance(name, EncoderCard) else card(name)
-    rule = _pooling(found, pooling)
+    rule = pooling_of(found, pooling)
     *_, version = _family(found)
     if found.checkpoint is None:
         if checkpoint is not None or revision is not None:
@@ -241,6 +241,43 @@ def resolve(
         followed=found.family in FAMILIES,
         own=_own(found),
     )
+
+
+def pooling_of(of: EncoderCard, wanted: str | None) -> Pooling:
+    """Choose the rule from token map to vector.
+
+    Parameters
+    ----------
+    of : EncoderCard
+        The encoder.
+    wanted : {"cls", "mean", "flatten"}, optional
+        Instead of the card's.
+
+    Returns
+    -------
+    str
+        The rule.
+
+    Raises
+    ------
+    VidsimError
+        If the encoder cannot be pooled so.
+
+    Examples
+    --------
+    >>> pooling_of(card("timesformer-base"), "mean")
+    'mean'
+    """
+    if wanted is None or wanted == of.pooling:
+        return of.pooling
+    if "text" in of.modality or of.pooling == "none":
+        raise VidsimError(f"{of.name} has one pooling, {of.pooling!r}; leave --pooling out instead of {wanted!r}")
+    rules = [rule for rule in get_args(Pooling) if rule != "none"]
+    if wanted not in rules:
+        raise VidsimError(f"no pooling {wanted!r}; expected one of {', '.join(rules)}")
+    if wanted == "cls" and not of.options.get("prefix_tokens", of.family == "video_text"):
+        raise VidsimError(f"{of.name} has no CLS token to pool with; expected mean or flatten instead of 'cls'")
+    return wanted  # pyright: ignore[reportReturnType]
 
 
 def load(resolved: Resolved, *, device: str = "auto") -> Encoder:
@@ -368,16 +405,3 @@ def _shaping(of: EncoderCard) -> dict[str, Any]:
     indifferent = NOT_SHAPING if of.family in FAMILIES else ()
     found = {"architecture": of.architecture, **of.options}
     return {key: value for key, value in found.items() if value is not None and key not in indifferent}
-
-
-def _pooling(of: EncoderCard, wanted: str | None) -> Pooling:
-    if wanted is None or wanted == of.pooling:
-        return of.pooling
-    if "text" in of.modality or of.pooling == "none":
-        raise VidsimError(f"{of.name} has one pooling, {of.pooling!r}; leave --pooling out instead of {wanted!r}")
-    rules = [rule for rule in get_args(Pooling) if rule != "none"]
-    if wanted not in rules:
-        raise VidsimError(f"no pooling {wanted!r}; expected one of {', '.join(rules)}")
-    if wanted == "cls" and not of.options.get("prefix_tokens", of.family == "video_text"):
-        raise VidsimError(f"{of.name} has no CLS token to pool with; expected mean or flatten instead of 'cls'")
-    return wanted  # pyright: ignore[reportReturnType]

@@ -183,6 +183,7 @@ class Reader:
         family = self._one_of("family", self.families, like.family if like else None)
         if like and family != like.family:
             self._fail("family", f"expected {like.family}, which {like.name} is of, {family!r} came")
+        self._refuse_unread(family)
         text = self.families[family].modality == "text"
         checkpoint = self._checkpoint(family)
         layers = self._layers(text, like)
@@ -223,6 +224,19 @@ class Reader:
                 self._fail(before + key, f"is not known; expected one of {', '.join(keys)}")
             if not CHECKS[keys[key]](value):
                 self._fail(before + key, f"expected {keys[key]}, {value!r} came")
+
+    def _refuse_unread(self, family: str) -> None:
+        """Refuse what shapes nothing: frames of an encoder of captions, the size of frames that may have any."""
+        row = self.families[family]
+        text = row.modality == "text"
+        unread = {
+            **dict.fromkeys(("frames", "fps", "windows"), text),
+            "size": row.size is None,
+            "architecture": text and self.given.get("architecture") != row.architecture,
+        }
+        for key, idle in unread.items():
+            if idle and key in self.given:
+                self._fail(key, f"has no effect with {family}; leave it out")
 
     def _like(self) -> EncoderCard | None:
         if "like" not in self.given:

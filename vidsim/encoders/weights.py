@@ -49,8 +49,8 @@ def load_strictly(
     Raises
     ------
     VidsimError
-        If weights are missing, left over, of another shape or stored in whole numbers (the first of them are named), or
-        a file cannot be read.
+        If weights are missing, left over, of another shape or stored in whole numbers (the first of them are named),
+        the model needs one that begins as ``heads`` say, or a file cannot be read.
     """
     place = original(folder)
     where = os.fspath(place)
@@ -83,6 +83,7 @@ def load_strictly(
         [name for name in told["unexpected_keys"] if not name.startswith(tuple(heads))],
         f"; either they or {os.fspath(place / 'config.json')!r} are not as published",
     )
+    _refuse_needed(model, architecture, [head for head in heads if not head.startswith(tuple(optional))])
     _refuse_rounded(model, stored, heads)
     return model.eval().requires_grad_(requires_grad=False)
 
@@ -217,6 +218,18 @@ def _dtypes(path: Path) -> dict[str, str]:
         raise VidsimError(
             f"{os.fspath(path)!r} cannot be read as safetensors: {error}; it is damaged or cut off: download it again"
         ) from error
+
+
+def _refuse_needed(model: Any, architecture: str, heads: Sequence[str]) -> None:
+    """Refuse heads that are none: no weight of the model may begin so, as it or a file with its prefix names it."""
+    for name in model.state_dict():
+        head = next((one for one in heads if f"{model.base_model_prefix}.{name}".startswith(one)), None)
+        head = head or next((one for one in heads if name.startswith(one)), None)
+        if head is not None:
+            raise VidsimError(
+                f"options.heads of the card names {head!r}, and {architecture} needs {name}; expected how weights "
+                "begin that it has no use for"
+            )
 
 
 def _refuse_rounded(model: nn.Module, stored: Mapping[Path, Mapping[str, str]], heads: Sequence[str] = ()) -> None:

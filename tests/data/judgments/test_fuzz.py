@@ -52,7 +52,7 @@ CONTENT = st.one_of(tables(), st.binary(max_size=200))
 FILES = st.sampled_from(["t.csv", "t.tsv", "t.txt", "t.npy", "t.mat", "t.json"])
 HOWS = st.sampled_from(
     [
-        *[Reading()] * 4,
+        *[Reading()] * 5,
         Reading(order="odd-last"),
         Reading(order="odd-first"),
         Reading(order="choice-column"),

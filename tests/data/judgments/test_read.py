@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,7 @@ def test_other_lists_of_ids_are_refused(tmp_path, content, name, message):
         (Reading(format="released", order="odd-last"), "--order"),
         (Reading(format="released", columns={"a": "b"}), "--columns"),
         (Reading(format="rsm", unit="ms"), "--rt-unit"),
+        (Reading(format="rsm", unit="s"), "--rt-unit"),
         (Reading(format="meadows", columns={"a": "b"}), "--columns"),
     ],
 )
@@ -88,6 +91,15 @@ def test_options_without_use_are_refused(tmp_path, how, option):
     path = write_csv(tmp_path / "t.csv", ["a", "b", "odd"], [["x", "y", "z"]])
     with pytest.raises(VidsimError, match=f"takes no {option}"):
         read(path, how)
+
+
+@pytest.mark.parametrize(
+    ("how", "option"), [(Reading(unit="ms"), "--rt-unit"), (Reading(columns={"a": "b"}), "--columns")]
+)
+def test_a_bare_array_has_neither_times_nor_columns(tmp_path, how, option):
+    np.save(tmp_path / "t.npy", np.array([[0, 1, 2]]))
+    with pytest.raises(VidsimError, match=f"takes no {option}"):
+        read(tmp_path / "t.npy", replace(how, order="odd-last"))
 
 
 def test_places_of_no_kind(tmp_path):

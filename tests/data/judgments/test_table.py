@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from vidsim.data.judgments.table import read_table
+from vidsim.data.judgments.table import MEADOWS, read_table
 from vidsim.errors import VidsimError
 
 from judges import write_csv
@@ -184,6 +184,17 @@ def test_what_cannot_be_read_is_one_line(tmp_path, header, row, more, message):
         table(tmp_path, list(row), header=header, **more)
     assert "t.csv" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms"])
+def test_a_unit_without_response_times_is_refused(tmp_path, unit):
+    for header in (["a", "b", "odd"], list(MEADOWS)):
+        with pytest.raises(VidsimError) as told:
+            table(tmp_path, ["x"] * len(header), header=header, unit=unit)
+        assert str(told.value) == (
+            f"{str(tmp_path / 't.csv')!r} has no column of response times, so --rt-unit {unit} has no effect; leave it "
+            "out, or name the column with --columns response_time=NAME"
+        )
 
 
 def test_milliseconds_become_seconds(tmp_path):

@@ -17,7 +17,6 @@ from vidsim.cli.judgments.source import (
     Repeats,
     RepeatsOption,
     RtRange,
-    Unit,
     UnitOption,
     Zero,
     reading,
@@ -53,7 +52,7 @@ def import_(
     order: OrderOption = None,
     columns: ColumnsOption = None,
     ids: IdsOption = None,
-    rt_unit: UnitOption = Unit.s,
+    rt_unit: UnitOption = None,
     counts: Annotated[
         Path | None, typer.Option("--counts", help="Counts of a similarity matrix: pairs with 0 were never judged.")
     ] = None,

@@ -18,7 +18,6 @@ from vidsim.cli.judgments.source import (
     Repeats,
     RepeatsOption,
     RtRange,
-    Unit,
     UnitOption,
     load,
     reading,
@@ -41,7 +40,7 @@ def inspect(
     order: OrderOption = None,
     columns: ColumnsOption = None,
     ids: IdsOption = None,
-    rt_unit: UnitOption = Unit.s,
+    rt_unit: UnitOption = None,
     min_catch_accuracy: MinCatch = None,
     rt_range: RtRange = None,
     repeats: RepeatsOption = Repeats.keep,
@@ -56,7 +55,7 @@ def inspect(
 
     if html is not None:
         check_out(html, (".html", ".htm"), force=force, option="--html")
-    said = any((format, order, columns, ids, rt_unit is not Unit.s))
+    said = any((format, order, columns, ids, rt_unit))
     judgments = load(source, root, reading(format, order, columns, ids, rt_unit) if said else None)
     judgments = exclude(
         judgments, min_catch_accuracy=min_catch_accuracy, rt_range=rt_range_of(rt_range), repeats=repeats.value

@@ -83,7 +83,9 @@ IdsOption = Annotated[
     Path | None,
     typer.Option("--ids", help="File of ids: for arrays one a line, by item number; for tables those that are legal."),
 ]
-UnitOption = Annotated[Unit, typer.Option("--rt-unit", help="Unit of a table's response times.")]
+UnitOption = Annotated[
+    Unit | None, typer.Option("--rt-unit", help="Unit of a table's response times; s by default.", show_default=False)
+]
 MinCatch = Annotated[
     float | None,
     typer.Option(min=0, max=1, help="Leave out people whose share of passed catch trials is below this."),
@@ -112,7 +114,7 @@ def reading(
     order: OrderName | None,
     columns: str | None,
     ids: Path | None,
-    unit: Unit,
+    unit: Unit | None,
     counts: Path | None = None,
     zero: Zero | None = None,
 ) -> "Reading":
@@ -127,7 +129,7 @@ def reading(
         expand(ids) if ids else None,
         expand(counts) if counts else None,
         zero.value if zero else None,
-        unit.value,
+        unit.value if unit else None,
     )
 
 

@@ -59,8 +59,8 @@ class Reading:
         Counts of a similarity matrix.
     zero : {"unseen", "similarity"}, optional
         What 0 means in a similarity matrix without counts.
-    unit : {"s", "ms"}
-        Unit of response times in tables.
+    unit : {"s", "ms"}, optional
+        Unit of response times in tables; s where none is given.
     """
 
     format: Format | None = None
@@ -69,7 +69,7 @@ class Reading:
     ids: Path | None = None
     counts: Path | None = None
     zero: Literal["unseen", "similarity"] | None = None
-    unit: Literal["s", "ms"] = "s"
+    unit: Literal["s", "ms"] | None = None
 
 
 def read(path: Path, how: Reading = Reading()) -> Imported:
@@ -202,9 +202,10 @@ def _kind(path: Path, how: Reading) -> Format:
 
 def _fits(path: Path, kind: Format, how: Reading) -> None:
     """Refuse options that the kind of source has no use for: they would be passed over in silence."""
+    bare = how.format is None and path.suffix.lower() in {".npy", ".txt"}
     legal = {
         "released": set[str](),
-        "table": {"order", "columns", "ids", "unit"},
+        "table": {"order", "ids"} if bare else {"order", "columns", "ids", "unit"},
         "things": {"ids"},
         "cblearn": {"order", "ids"},
         "meadows": {"ids"} if path.suffix.lower() == ".csv" else set[str](),
@@ -217,7 +218,7 @@ def _fits(path: Path, kind: Format, how: Reading) -> None:
         "ids": how.ids,
         "counts": how.counts,
         "zero": how.zero,
-        "unit": None if how.unit == "s" else how.unit,
+        "unit": how.unit,
     }
     surplus = [name for name, value in said.items() if value and name not in legal]
     if surplus:

@@ -39,7 +39,7 @@ def read_table(
     columns: Mapping[str, str] | None = None,
     order: Order | None = None,
     names: Mapping[str, str] | None = None,
-    unit: Literal["s", "ms"] = "s",
+    unit: Literal["s", "ms"] | None = None,
     notes: Sequence[str] = (),
 ) -> Judgments:
     """Read a CSV of judgments.
@@ -54,7 +54,7 @@ def read_table(
         Needed only where no column tells the odd one: ``"odd-last"`` or ``"odd-first"`` among stim1 to stim3.
     names : mapping of str to str, optional
         The id that each label stands for; labels are ids by default.
-    unit : {"s", "ms"}
+    unit : {"s", "ms"}, optional
         Unit of the response times.
     notes : sequence of str
         Passed on.
@@ -71,8 +71,10 @@ def read_table(
     """
     source = read_delimited(path)
     if not columns and set(source.header) >= MEADOWS:
+        _refuse_idle(unit, source, {})
         return _meadows(source, names, notes)
     given = _columns(source, columns or {})
+    _refuse_idle(unit, source, given)
     cells = {ours: source.table[theirs] for ours, theirs in given.items()}
     named = {"a", "b", "odd"} <= set(cells)
     told = [
@@ -113,6 +115,15 @@ def read_table(
         names=names,
         notes=notes,
     )
+
+
+def _refuse_idle(unit: str | None, source: Delimited, columns: Mapping[str, str]) -> None:
+    """Refuse a unit of response times where none are read."""
+    if unit is not None and "response_time" not in columns:
+        raise VidsimError(
+            f"{show(source.path)} has no column of response times, so --rt-unit {unit} has no effect; leave it out, or "
+            "name the column with --columns response_time=NAME"
+        )
 
 
 def _columns(source: Delimited, renamed: Mapping[str, str]) -> dict[str, str]:
