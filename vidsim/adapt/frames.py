@@ -41,7 +41,6 @@ DRAFT = ".draft"
 STALE = 3600.0
 """Seconds after which a draft must be that of a process that was killed: a clip is written in milliseconds."""
 
-
 log = logging.getLogger(__name__)
 
 
