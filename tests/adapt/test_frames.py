@@ -271,8 +271,15 @@ def test_progress_hears_of_what_is_decoded_alone(stimuli, tmp_path):
     assert told.heard == []
 
 
-@pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "Read-only file syst")])
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(stimuli, tmp_path, monkeypatch, number, said):
+@pytest.mark.parametrize(
+    ("number", "said", "remedy"),
+    [
+        (errno.ENOSPC, "the disk is full", "make room"),
+        (errno.EROFS, "the disk is read-only", "make it writable"),
+        (errno.EIO, "Input/output error", "mend that"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(stimuli, tmp_path, monkeypatch, number, said, remedy):
     plain, calls = os.fsync, []
 
     def fsync(handle):
@@ -286,7 +293,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(stimuli, tmp_pa
     with pytest.raises(VidsimError) as caught:
         cache.fill(stimuli)
     message = str(caught.value)
-    assert message.startswith(f"cannot write frames (0.0 MB a clip) to '{tmp_path}/frames': {said}")
+    assert message.startswith(f"cannot write frames (0.0 MB a clip) to '{tmp_path}/frames': {said}; ")
+    assert message.endswith(f"; what is there stays, {remedy} and run again")
     assert "\n" not in message
     assert {path.suffix for path in files(tmp_path / "frames")} == {".frames"}
     assert len(files(tmp_path / "frames")) == 2

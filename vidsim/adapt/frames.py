@@ -17,10 +17,10 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from vidsim.adapt.disk import NO_ROOM
 from vidsim.data.stimuli import Stimulus, StimulusSet
 from vidsim.data.video import content_hash
 from vidsim.data.video import decoder as decoder_named
+from vidsim.disk import reason, remedy
 from vidsim.encoders.frame_encoder import FramedEncoder
 from vidsim.errors import UnusableFile, VidsimError
 from vidsim.extract.plan import file_entry
@@ -239,11 +239,10 @@ class FrameCache:
             finally:
                 draft.unlink(missing_ok=True)
         except OSError as error:
-            said = "the disk is full" if error.errno in NO_ROOM else error.strerror or str(error)
             size = f"{self.clip_bytes / 1e6:.1f} MB a clip"
             raise VidsimError(
-                f"cannot write frames ({size}) to {os.fspath(self.folder)!r}: {said}; what is there stays, run again "
-                "when mended"
+                f"cannot write frames ({size}) to {os.fspath(self.folder)!r}: {reason(error)}; what is there stays, "
+                f"{remedy(error)} and run again"
             ) from error
 
     def _path(self, clip: _Clip) -> Path:

@@ -9,10 +9,10 @@ from safetensors import SafetensorError
 
 from vidsim.adapt import adapter
 from vidsim.adapt.attached import Attached
-from vidsim.adapt.disk import remedy
 from vidsim.adapt.drafts import replaced
 from vidsim.adapt.folder import hash_file
 from vidsim.adapt.manifest import Manifest
+from vidsim.disk import remedy
 from vidsim.encoders.base import Encoder
 from vidsim.encoders.catalog import Resolved
 from vidsim.errors import VidsimError

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vidsim.adapt.disk import remedy
 from vidsim.adapt.drafts import PREFIX
+from vidsim.disk import remedy
 from vidsim.errors import VidsimError
 
 

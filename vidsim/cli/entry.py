@@ -1,6 +1,5 @@
 """The command line's way in and out: which words go where, and how errors end."""
 
-import errno
 import io
 import os
 import sys
@@ -8,15 +7,8 @@ from typing import Any
 
 from vidsim.cli.root import DEFAULT_ROOT, VARIABLE, root_of
 from vidsim.cli.show import printable, say
+from vidsim.disk import reason
 from vidsim.errors import VidsimError
-
-DISK = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EROFS: "the disk is read-only",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -77,8 +69,7 @@ def _explain(error: BaseException) -> tuple[str | None, int]:
         return _line("interrupted; what was committed stays, the same command goes on from there"), 130
     if isinstance(error, OSError):
         place = f": {os.fsdecode(error.filename)!r}" if error.filename else ""
-        what = DISK.get(error.errno or 0, error.strerror or str(error))
-        return _line(f"{what}{place}; nothing committed is lost, run again when mended"), 2
+        return _line(f"{reason(error)}{place}; nothing committed is lost, run again when mended"), 2
     if type(error).__name__ == "NoArgsIsHelpError":
         return getattr(error, "message", ""), 2
     if hasattr(error, "format_message"):  # the parser's own errors know how to say themselves

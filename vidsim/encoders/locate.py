@@ -7,9 +7,10 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from vidsim.disk import refused
 from vidsim.encoders.base import EncoderCard
 from vidsim.encoders.checkpoint import FORMS, Source, needed_beside_weights, parts_of, read_json, weights_of
-from vidsim.encoders.zoo import NO_ROOM, find_file, has_own_place, in_zoo, locate_file, who_works
+from vidsim.encoders.zoo import find_file, has_own_place, in_zoo, locate_file, who_works
 from vidsim.errors import CheckpointUnavailable, VidsimError
 from vidsim.paths import expand
 
@@ -294,7 +295,7 @@ def _download(card: EncoderCard, revision: str, alternatives: Sequence[str]) -> 
         reason, remedy = "the hub has no such repository, or keeps it private", "log in if it is yours (hf auth login)"
         raise CheckpointUnavailable(_missing(card, revision, reason, remedy, alternatives)) from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
+        if refused(error):  # by the disk, which is not the network
             raise
         # whatever else the HTTP client of this version raises, it is the network
         lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -91,18 +91,7 @@ class ShortSide(Preprocess):
         return False
 
     def target(self, height: int, width: int) -> tuple[int, int]:
-        """Return the size of a frame after scaling, before it is cropped.
-
-        Parameters
-        ----------
-        height, width : int
-            Of the frame, in pixels.
-
-        Returns
-        -------
-        (int, int)
-            Height and width.
-        """
+        """Return the size of a frame after scaling, as its parent does, never None."""
         edge = self.shortest_edge
         assert edge is not None
         # divided before it is multiplied, as in the zoo: the other order differs by a pixel for some sizes

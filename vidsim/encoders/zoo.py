@@ -1,6 +1,5 @@
 """The zoo: checkpoints published as one file at an address, found on this machine or fetched once. Imports no torch."""
 
-import errno
 import hashlib
 import json
 import logging
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+from vidsim.disk import refused
 from vidsim.encoders.base import EncoderCard
 from vidsim.encoders.cards.video_cnn import ROWS, ZOO
 from vidsim.encoders.checkpoint import Source, cache_folder, read_json
@@ -18,9 +18,6 @@ from vidsim.errors import CheckpointUnavailable, VidsimError
 from vidsim.paths import expand
 
 log = logging.getLogger(__name__)
-
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
-"""Troubles of the disk, which are not the network's."""
 
 BEGINNINGS = (b"PK\x03\x04", b"\x80")
 """What pickled checkpoints begin with, as zip archives and as older files."""
@@ -296,7 +293,7 @@ def _fetch(card: EncoderCard, target: Path, alternatives: Sequence[str]) -> Path
         with urlopen(card.checkpoint, timeout=TIMEOUT) as answer:
             _keep(answer, card.checkpoint, target)
     except (OSError, HTTPException, UnicodeError, _NoCheckpoint) as error:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
+        if refused(error):  # by the disk, which is not the network
             raise
         answered = isinstance(error, HTTPError | _NoCheckpoint)
         if isinstance(error, HTTPError):

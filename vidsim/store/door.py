@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from vidsim.disk import CLOSED, NO_ROOM, number_of
 from vidsim.errors import StoreError
 from vidsim.paths import expand
 
@@ -28,8 +29,6 @@ ATTEMPTS = 8
 _PAGE = 1000
 _CONFLICTS = ("conflict", "too many concurrent writers", "already exists")
 _UNREACHABLE = ("connecterror", "dns error", "kind: connect", "timed out", "resolve region")
-_DISK_FULL = ("no space left", "file too large", "quota exceeded")
-_READ_ONLY = "read-only file system"
 _ABSENT = "was not found"
 
 
@@ -269,14 +268,14 @@ def told(what: str, *, quoted: bool = False) -> Generator[None]:
 
 
 def _line(place: str, error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    if getattr(error, "errno", None) == errno.ENOSPC or any(sign in text.lower() for sign in _DISK_FULL):
+    text, number = " ".join(str(error).split()), number_of(error)
+    if number in NO_ROOM:
         return f"no space left for {place}; what was committed is safe: free some space and run again"
-    if getattr(error, "errno", None) == errno.EROFS or _READ_ONLY in text.lower():
+    if number == errno.EROFS:
         return (
             f"the disk of {place} is read-only; what was committed is safe: make it writable, or choose another --root"
         )
-    if isinstance(error, PermissionError) or "permission denied" in text.lower():
+    if number in CLOSED:
         return f"no permission to use {place}; check its owner and mode"
     if "accessdenied" in text.lower() or "403 forbidden" in text.lower():
         return f"access to {place} is denied; check the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
