@@ -209,6 +209,7 @@ def write_xclip(folder: Path, **vision: Any) -> Tiny:
     tiny = replace(
         card,
         layers=(*blocks, *card.layers[12:]),
+        lora_targets=tuple(name for name in card.lora_targets if name.startswith(tuple(f"{b}." for b in blocks))),
         size=32,
         parameters=sum(weight.numel() for weight in model.parameters()),
     )

@@ -121,7 +121,7 @@ def test_a_card_says_whether_its_lora_targets_can_be_trained(vidsim):
         name: re.search("LoRA targets: (.*)", vidsim("models", name)[1])[1] for name in ("xclip", "qwen3-vl", "dino")
     }
     assert told == {
-        "xclip": "96 modules (--json lists them); cannot be trained yet",
+        "xclip": "96 modules (--json lists them)",
         "qwen3-vl": "q_proj, k_proj, v_proj, o_proj; cannot be trained yet",
         "dino": "q_proj, k_proj, v_proj, o_proj",
     }

@@ -138,9 +138,8 @@ class TestRefusals:
         (ready / "quick.toml").write_text(RECIPE.replace(BASE, encoder))
         assert refused(vidsim).startswith(f"vidsim: quick.toml: encoder: {encoder} has no LoRA targets")
 
-    @pytest.mark.parametrize("encoder", ["xclip-base-patch32", "Qwen3-VL-2B-Instruct"])
-    def test_encoders_of_frames_and_text(self, encoder, vidsim, ready):
-        (ready / "quick.toml").write_text(RECIPE.replace(BASE, encoder))
+    def test_encoders_of_frames_and_text(self, vidsim, ready):
+        (ready / "quick.toml").write_text(RECIPE.replace(BASE, "Qwen3-VL-2B-Instruct"))
         assert "which cannot be trained yet; expected a transformer that takes frames or captions" in refused(vidsim)
 
     def test_epochs_of_a_linear_transform(self, vidsim, ready):

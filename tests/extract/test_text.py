@@ -10,7 +10,7 @@ from vidsim.extract.text import READER, TEXT_TOWERS, embed_text, takes_text, who
 def test_texts_have_a_place_where_encoders_read_them():
     taking = {card.name for card in catalog.CARDS.values() for layer in card.layers if takes_text(card, layer)}
     assert taking == {c.name for c in catalog.CARDS.values() if c.modality == "text" or c.family == "video_text"}
-    assert dict(TEXT_TOWERS) == {"video_text": JOINT}
+    assert dict(TEXT_TOWERS) == {"XCLIPModel": JOINT}
     assert not takes_text(catalog.card("xclip"), "vision_model.post_layernorm")
     assert catalog.card(READER).modality == "text"
     assert READER in who_takes_text()

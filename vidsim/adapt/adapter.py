@@ -174,6 +174,21 @@ class AdaptedEncoder:
             return self.base.encode(batch, layers, reduce)
         return encode_with_head(self.base, self.head, self.layer, batch, layers, reduce, own)
 
+    def encode_text(self, texts: Sequence[str]) -> Float[ndarray, "n d"]:
+        """Place texts among clips, where the base can: its text tower is as it was.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            Texts.
+
+        Returns
+        -------
+        array of shape (n, d)
+            As of `vidsim.encoders.video_text.VideoText.encode_text`.
+        """
+        return self.base.encode_text(texts)  # pyright: ignore[reportAttributeAccessIssue]
+
 
 def _read_finite(path: Path) -> dict[str, Tensor]:
     try:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from vidsim.adapt.attached import Attached, attach, linear_layers, targeted
+from vidsim.adapt.golden import golden_embedding
 from vidsim.adapt.head import Head, LinearHead
 from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.recipe import Unfit
@@ -51,7 +52,8 @@ def equip(encoder: Encoder, layer: str, settings: Adapter, fitted: Callable[[], 
     if settings.head == "linear":
         head = LinearHead.of(fitted())
     elif settings.head:
-        head = Head(encoder.card.embedding_width, settings.head, settings.head_dropout)
+        width = golden_embedding(encoder, None, layer).size  # a card may leave it open, and pooling may multiply it
+        head = Head(width, settings.head, settings.head_dropout)
     try:
         return attach(
             encoder,

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from vidsim.adapt.feasible import COMPILER
 from vidsim.encoders.activations import capture, single
-from vidsim.encoders.image import ImageEncoder
+from vidsim.encoders.frame_encoder import FramedEncoder
 from vidsim.encoders.machine import lacks_memory
-from vidsim.encoders.video_transformer import VideoTransformer
 from vidsim.errors import VidsimError
 
 BEFORE_MLP: Mapping[str, str] = {
@@ -34,13 +33,13 @@ class Network(nn.Module):
 
     Parameters
     ----------
-    encoder : VideoTransformer or ImageEncoder
-        The encoder.
+    encoder : FramedEncoder
+        A transformer.
     layer : str
         Layer whose pooled output is trained.
     """
 
-    def __init__(self, encoder: VideoTransformer | ImageEncoder, layer: str) -> None:
+    def __init__(self, encoder: FramedEncoder, layer: str) -> None:
         super().__init__()
         self.model: nn.Module = encoder.model
         self._encoder, self._layer = encoder, layer
@@ -63,8 +62,11 @@ class Network(nn.Module):
             Pooled by the card's rule, float32.
         """
         seen: dict[str, Any] = {}
-        with capture(self.model, [self._layer], seen.__setitem__):
-            self._encoder.forward(pixels)
+        if self._layer == self._encoder.returned:
+            seen[self._layer] = self._encoder.forward(pixels)
+        else:
+            with capture(self.model, [self._layer], seen.__setitem__):
+                self._encoder.forward(pixels)
         # under autocast blocks may give halves: means over tokens are taken in single precision, as by extraction
         return self._encoder.pooled(self._layer, single(seen[self._layer]), len(pixels)).float()
 

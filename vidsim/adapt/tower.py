@@ -12,13 +12,15 @@ from vidsim.adapt.network import Network, graphed
 from vidsim.adapt.trainable import refuse_untrainable
 from vidsim.encoders.base import Encoder
 from vidsim.encoders.card_rules import PIPELINE
+from vidsim.encoders.frame_encoder import FramedEncoder
 from vidsim.encoders.image import ImageEncoder
 from vidsim.encoders.sentence import SentenceEncoder
 from vidsim.encoders.transfer import to_device
+from vidsim.encoders.video_text import VideoText
 from vidsim.encoders.video_transformer import VideoTransformer
 from vidsim.errors import VidsimError
 
-FRAMES = (VideoTransformer, ImageEncoder)
+FRAMES = (VideoTransformer, ImageEncoder, VideoText)
 """Families that take frames and can be trained."""
 
 HELD = 0.1
@@ -129,7 +131,7 @@ class FrameTower:
 
     Parameters
     ----------
-    encoder : VideoTransformer or ImageEncoder
+    encoder : FramedEncoder
         The encoder.
     frames : callable
         Takes an id; returns its prepared frames, of shape (t, 3, h, w).
@@ -139,7 +141,7 @@ class FrameTower:
 
     def __init__(
         self,
-        encoder: VideoTransformer | ImageEncoder,
+        encoder: FramedEncoder,
         frames: Callable[[str], UInt8[Tensor, "t 3 h w"]],
         layer: str,
     ) -> None:

@@ -7,8 +7,8 @@ from vidsim.encoders.base import EncoderCard
 from vidsim.encoders.card_rules import PIPELINE
 from vidsim.errors import VidsimError
 
-TOGETHER = ("video_text", "vision_language")
-"""Families of frames and text, which no tower of `vidsim.adapt.tower` runs."""
+TOGETHER = "video+text"
+"""Modality of what reads frames and captions in one pass, which no tower of `vidsim.adapt.tower` runs."""
 
 
 def refuse_untrainable(card: EncoderCard) -> None:
@@ -25,7 +25,7 @@ def refuse_untrainable(card: EncoderCard) -> None:
         If it has no LoRA targets, takes frames and text together, or takes text and has another default layer than its
         pipeline's own embedding.
     """
-    if card.family in TOGETHER:
+    if card.modality == TOGETHER:
         raise VidsimError(
             f"{card.name} is of family {card.family}, which cannot be trained yet; expected a transformer that takes "
             "frames or captions alone, as timesformer-base, clip-vit-b-32 or all-MiniLM-L6-v2"

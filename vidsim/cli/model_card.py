@@ -91,7 +91,7 @@ def _lora_targets(card: "EncoderCard") -> str:
 
     many = len(card.lora_targets) > TARGETS
     told = f"{len(card.lora_targets)} modules (--json lists them)" if many else ", ".join(card.lora_targets)
-    return (told or "none") + ("; cannot be trained yet" if card.family in TOGETHER else "")
+    return (told or "none") + ("; cannot be trained yet" if card.modality == TOGETHER else "")
 
 
 def _on_hub(card: "EncoderCard") -> bool:

@@ -44,6 +44,9 @@ class FramedEncoder:
         What its frames go through.
     """
 
+    returned: str | None = None
+    """Layer that is no module's output, but what `forward` returns."""
+
     def __init__(self, resolved: Resolved, device: str, preprocess: Preprocess | ShortSide) -> None:
         self.card: EncoderCard = resolved.card
         self.resolved = resolved

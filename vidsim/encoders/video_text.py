@@ -55,6 +55,8 @@ class VideoText(FramedEncoder):
         If the checkpoint does not fit the card.
     """
 
+    returned = JOINT
+
     def __init__(self, resolved: Resolved, device: str) -> None:
         card = resolved.card
         assert card.sampling is not None
@@ -109,28 +111,65 @@ class VideoText(FramedEncoder):
             the network cannot run as its checkpoint and its card have it.
         """
         self.check_frames(batch)
-        clips, frames = batch.shape[:2]
-        rule, prefix = self.resolved.pooling, int(self.card.options.get("prefix_tokens", 1))
+        clips = len(batch)
         joint: list[Tensor] = []
-
-        def forward() -> None:
-            pixels = self.preprocess.normalise(batch.to(self.device))
-            joint.append(self.model.get_video_features(pixel_values=pixels).pooler_output)
-
-        def features(layer: str, tokens: Tensor) -> Tensor:
-            if layer not in self.card.layers:
-                return leaf_vectors(self.model.get_submodule(layer), tokens, clips, rule)
-            if len(tokens) == clips:  # a token a frame
-                return tokens.flatten(1) if rule == "flatten" else tokens.mean(1)
-            of_frames = pool(tokens, rule, prefix).unflatten(0, (clips, frames))
-            return of_frames.flatten(1) if rule == "flatten" else of_frames.mean(1)
-
         inner = [layer for layer in layers if layer != JOINT]
         with self.first_pass.told():
-            found = collect(self.model, inner, forward, features, reduce, stop=JOINT not in layers)
+            found = collect(
+                self.model,
+                inner,
+                lambda: joint.append(self.forward(self.preprocess.normalise(batch.to(self.device)))),
+                lambda layer, output: self.pooled(layer, output, clips),
+                reduce,
+                stop=JOINT not in layers,
+            )
         if JOINT in layers:
-            found[JOINT] = reduce(JOINT, normalize(joint[0], dim=1)).to("cpu", torch.float32).numpy()
+            found[JOINT] = reduce(JOINT, self.pooled(JOINT, joint[0], clips)).to("cpu", torch.float32).numpy()
         return {layer: found[layer] for layer in layers}
+
+    def forward(self, pixels: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b d"]:
+        """Run the video tower.
+
+        Parameters
+        ----------
+        pixels : tensor of shape (b, t, 3, size, size)
+            Normalised clips.
+
+        Returns
+        -------
+        tensor of shape (b, d)
+            Where they are in the space of texts, of any length.
+        """
+        return self.model.get_video_features(pixel_values=pixels).pooler_output
+
+    def pooled(self, layer: str, output: Float[Tensor, "rows ..."], clips: int) -> Float[Tensor, "clips features"]:
+        """Turn a layer's output into one vector per clip.
+
+        Parameters
+        ----------
+        layer : str
+            Layer of the card, or any other module.
+        output : tensor of shape (rows, ...)
+            Its output; of ``video_embeds``, what `forward` returns.
+        clips : int
+            Clips of the batch.
+
+        Returns
+        -------
+        tensor of shape (clips, features)
+            Gradients are followed.
+        """
+        card, rule = self.card, self.resolved.pooling
+        assert card.sampling is not None
+        if layer == JOINT:
+            return normalize(output, dim=1)
+        if layer not in card.layers:
+            return leaf_vectors(self.model.get_submodule(layer), output, clips, rule)
+        if len(output) == clips:  # a token a frame
+            return output.flatten(1) if rule == "flatten" else output.mean(1)
+        of_frames = pool(output, rule, int(card.options.get("prefix_tokens", 1)))
+        of_frames = of_frames.unflatten(0, (clips, card.sampling.frames))
+        return of_frames.flatten(1) if rule == "flatten" else of_frames.mean(1)
 
     def encode_text(self, texts: Sequence[str]) -> Float[ndarray, "n d"]:
         """Place texts in the space of ``video_embeds``.

@@ -13,9 +13,8 @@ from vidsim.errors import VidsimError
 from vidsim.extract.encode import computing, encode, reducer
 from vidsim.extract.spec import FeatureSpec
 
-TEXT_TOWERS: Mapping[str, str] = {"video_text": "video_embeds"}
-"""Families of video encoders that have a text tower, and the layer whose space it shares."""
-
+TEXT_TOWERS: Mapping[str, str] = {"XCLIPModel": "video_embeds"}
+"""Architectures of video encoders that have a text tower, and the layer whose space it shares; adapters keep it."""
 
 READER = "all-MiniLM-L6-v2"
 """An encoder of captions, to name as an example."""
@@ -41,14 +40,18 @@ def takes_text(card: EncoderCard, layer: str) -> bool:
     >>> takes_text(catalog.card("xclip"), "video_embeds"), takes_text(catalog.card("timesformer"), "layernorm")
     (True, False)
     """
-    return card.modality == "text" or TEXT_TOWERS.get(card.family) == layer
+    return card.modality == "text" or _shared(card) == layer
 
 
 def who_takes_text() -> str:
     """Name the encoders whose indexes can be searched by text, in a line."""
     known = catalog.cards().values()
-    towers = [f"{card.name} ({TEXT_TOWERS[card.family]})" for card in known if card.family in TEXT_TOWERS]
+    towers = [f"{card.name} ({layer})" for card in known if (layer := _shared(card))]
     return f"{', '.join(towers)}, and encoders of captions such as {READER}"
+
+
+def _shared(card: EncoderCard) -> str | None:
+    return TEXT_TOWERS.get(card.architecture or "")
 
 
 def embed_text(
