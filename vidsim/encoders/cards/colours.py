@@ -16,7 +16,7 @@ BILINEAR, BICUBIC = 2, 3
 
 
 def processor(
-    normalisation: tuple[Colour, Colour], resample: int | None = None, factor: int | float = 1 / 255
+    normalisation: tuple[Colour, Colour], resample: int, factor: int | float = 1 / 255
 ) -> Mapping[str, object]:
     """Say what a processor does to pixels, as the option ``prepared`` of a card.
 
@@ -24,15 +24,15 @@ def processor(
     ----------
     normalisation : ((float, float, float), (float, float, float))
         Subtracted from and divided into the rescaled red, green and blue.
-    resample : int, optional
-        Pillow's filter; None where it was not confirmed.
+    resample : int
+        Pillow's filter.
     factor : float
         Multiplies the 0..255 values.
 
     Returns
     -------
     mapping of str to object
-        ``mean``, ``std``, ``factor`` and, if it is known, ``resample``.
+        ``mean``, ``std``, ``factor`` and ``resample``.
 
     Examples
     --------
@@ -40,4 +40,4 @@ def processor(
     {'mean': (0.5, 0.5, 0.5), 'std': (0.5, 0.5, 0.5), 'factor': 1, 'resample': 3}
     """
     mean, std = normalisation
-    return {"mean": mean, "std": std, "factor": factor, **({} if resample is None else {"resample": resample})}
+    return {"mean": mean, "std": std, "factor": factor, "resample": resample}

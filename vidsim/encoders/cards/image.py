@@ -63,6 +63,7 @@ def _image(
     )
 
 
+# the hub states no licence of CLIP's: that of its authors' repository, with which they published the weights
 ROWS = (
     _image(
         "clip-vit-b-32",
@@ -102,8 +103,7 @@ ROWS = (
         last=("layernorm",),
         heads=("pooler.", "classifier."),
         init={"add_pooling_layer": False},
-        # its filter was not confirmed
-        prepared=processor(IMAGENET),
+        prepared=processor(IMAGENET, BILINEAR),
         lora_targets=QKVO,
         licence="Apache-2.0",
         source="Caron et al. 2021, arXiv:2104.14294",

@@ -15,7 +15,7 @@ DISTILBERT = ("0.model.transformer.layer.{i}", ("q_lin", "k_lin", "v_lin", "out_
 def _sentence(
     name: str,
     checkpoint: str,
-    revision: str | None,
+    revision: str,
     *,
     parameters: int,
     architecture: tuple[str, tuple[str, ...]] = BERT,
@@ -54,9 +54,8 @@ MXBAI = "Lee, Shakir, Koenig and Lipp 2024, https://www.mixedbread.com/blog"
 ROBERTA = "Liu et al. 2019, arXiv:1907.11692"
 XLM_R = "Conneau et al. 2019, arXiv:1911.02116"
 
-# revision=None: no commit of that repository could be confirmed, so its main branch is followed; which commit it was
-# is stored with the embeddings, and so is the hash of the weights. Those of distiluse-base-multilingual-cased-v1 and
-# all-MiniLM-L6-v1 have one witness each: the name of a snapshot in the hub's cache, in somebody's public code
+# one witness each: of distiluse-base-multilingual-cased-v1 and all-MiniLM-L6-v1 the name of a snapshot in the hub's
+# cache, in somebody's public code; of stsb-distilroberta-base-v2 the hub's own page of that commit's history
 ROWS = (
     _sentence(
         "paraphrase-multilingual-mpnet-base-v2",
@@ -115,7 +114,7 @@ ROWS = (
     _sentence(
         "stsb-distilroberta-base-v2",
         "sentence-transformers/stsb-distilroberta-base-v2",
-        None,
+        "35a10987d68afa2a1361dbdadd135d6f4ce009d0",
         parameters=82_118_400,
         depth=6,
         width=768,
@@ -140,7 +139,7 @@ ROWS = (
     _sentence(
         "all-mpnet-base-v1",
         "sentence-transformers/all-mpnet-base-v1",
-        None,
+        "71cd355564e1f84c7aa1febd67f5ddb9bc5bd5fb",
         parameters=109_486_464,
         architecture=MPNET,
         depth=12,
@@ -179,6 +178,7 @@ ROWS = (
         parameters=22_713_216,
         depth=6,
         width=384,
+        licence="none stated",
     ),
     _sentence(
         "all-MiniLM-L12-v2",

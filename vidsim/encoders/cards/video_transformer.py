@@ -23,7 +23,7 @@ VJEPA2_OPTIONS: Mapping[str, Any] = {
 def _video_transformer(
     name: str,
     checkpoint: str,
-    revision: str | None,
+    revision: str,
     *,
     frames: int,
     parameters: int,
@@ -115,8 +115,9 @@ ROWS = (
         licence="CC-BY-NC-4.0",
         source="Tong, Song, Wang and Wang 2022, arXiv:2203.12602",
     ),
-    # its processor takes values to -1..1, then subtracts .5 and divides by .5 once more: the model sees -3..1. File and
-    # class in transformers agree on that, so it is followed; that the weights were trained on it is not confirmed
+    # its processor takes values to -1..1, then subtracts .5 and divides by .5 once more: the model sees -3..1. The file
+    # says so, but for the offset of 1, which its class in transformers has by default; that the weights were trained on
+    # it is not confirmed
     _video_transformer(
         "vivit-b-16x2-kinetics400",
         "google/vivit-b-16x2-kinetics400",
@@ -155,11 +156,11 @@ ROWS = (
         source="Assran et al. 2025, arXiv:2506.09985",
         options=VJEPA2_OPTIONS,
     ),
-    # the same size with a quarter of the frames, so a seventh of the work; revision not confirmed, so not pinned
+    # the same size with a quarter of the frames, so a seventh of the work
     _video_transformer(
         "vjepa2-vitl-fpc16-256-ssv2",
         "facebook/vjepa2-vitl-fpc16-256-ssv2",
-        None,
+        "4aa02df83918538fc21cfaf576382fa20e489a80",
         frames=16,
         parameters=303_885_312,
         architecture="VJEPA2Model",
