@@ -104,6 +104,7 @@ def one_process(name, made):
     for epoch in range(settings.epochs):
         rngs = [np.random.default_rng([run.seed, epoch, rank]) for rank in (0, 1)]
         steps = list(run.batches.epoch(epoch))
+        steps = steps[len(steps) % 2 :]
         for number, pair in enumerate(zip(steps[::2], steps[1::2], strict=False)):
             losses = []
             for step, rng in zip(pair, rngs, strict=True):

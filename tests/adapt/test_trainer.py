@@ -1,6 +1,7 @@
 import errno
 import json
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -299,6 +300,56 @@ def test_the_gpu_that_was_named_is_the_one(named, monkeypatch):
     monkeypatch.setattr(torch.cuda, "set_device", choose)
     with pytest.raises(Chosen, match="cuda:1"):
         trainer(named, recipe())
+
+
+def test_an_encoder_is_loaded_where_accelerate_trains(named, monkeypatch):
+    class Loaded(Exception):
+        pass
+
+    def load(_, *, device):
+        raise Loaded(device)
+
+    one = Mock(spec=Accelerator, device=torch.device("cuda"), num_processes=1)  # as accelerate says of one alone
+    monkeypatch.setattr(catalog, "resolve_device", lambda _: "cuda:1")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr("vidsim.adapt.trainer.join", lambda *_: one)
+    monkeypatch.setattr(catalog, "load", load)
+    with pytest.raises(Loaded, match="cuda:1"):
+        trainer(named, recipe())
+    one.device = torch.device("cuda:3")
+    with pytest.raises(Loaded, match="cuda:3"):
+        trainer(named, recipe())
+    one.device = torch.device("cpu:0")
+    with pytest.raises(Loaded, match=r"^cpu$"):
+        trainer(named, recipe())
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 4])
+def test_what_processes_share_keeps_the_rsa_steps(named, monkeypatch, processes):
+    batches = {"sampler": "trials", "trials": 2, "rsa_steps": 1, "rsa_stimuli": 6, "rsa_gradients": 2}
+    run = trainer(named, recipe(loss={"kind": "hybrid"}, batches=batches))
+    monkeypatch.setattr(run, "accelerator", Mock(spec=Accelerator, num_processes=processes))
+    steps = list(run._shared(0))
+    assert (len(steps), len(run.batches)) == (30 // processes * processes, 30)
+    assert [bool(len(step.pairs)) for step in steps] == [False] * (len(steps) - 1) + [True]
+
+
+@pytest.mark.parametrize("clip", [0.0, 1e-3])
+def test_gradients_are_clipped_to_the_norm_that_was_asked(named, monkeypatch, clip):
+    told = recipe(optimiser={"learning_rate": 0.01, "epochs": 1, "clip": clip}, loss={"kind": "soft"})
+    run, norms = trainer(named, told), []
+
+    def step(self, closure=None):
+        norms.append(sum(float(w.grad.square().sum()) for w in run.weights.values() if w.grad is not None) ** 0.5)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    model, optimiser = run._ready()
+    for one in run.batches.epoch(0):
+        run._step(one, 0, model, optimiser, np.random.default_rng(0))
+    if clip:
+        np.testing.assert_allclose(norms, clip, rtol=1e-4)
+    else:
+        assert min(norms) > 2e-3
 
 
 def test_of_several_processes_each_keeps_its_own_gpu(named, monkeypatch):

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -70,6 +72,26 @@ def test_frames_are_left_as_decoded_where_they_can_wait(videos, steps):
         with DecodingProcesses("pyav", SAMPLING, one, unscaled=True) as processes:
             found, plain = processes.read(path)[1].images, decoder().decode(path, SAMPLING.times, prepare).images
         np.testing.assert_array_equal(found, plain)
+
+
+def test_frames_of_several_sizes_are_scaled_where_they_are_decoded(tmp_path):
+    path = tmp_path / "both.ts"
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream, shown = container.add_stream("mpeg2video", rate=10), 0
+        for height, width in ((48, 64), (64, 96)):
+            own = av.CodecContext.create("mpeg2video", "w")
+            own.width, own.height, own.pix_fmt, own.time_base = width, height, "yuv420p", Fraction(1, 10)
+            frames = [av.VideoFrame.from_ndarray(one, "rgb24") for one in moving_square(10, height, width)]
+            for packet in [packet for frame in (*frames, None) for packet in own.encode(frame)]:
+                packet.stream, packet.pts, packet.dts = stream, shown * 9000, shown * 9000
+                packet.time_base, shown = Fraction(1, 90000), shown + 1
+                container.mux(packet)
+    steps = Preprocess(shortest_edge=40, crop=(32, 32), factor=1 / 255, **COLOURS)
+    plain = decoder().decode(path, SAMPLING.times, steps.frame)
+    with pytest.raises(UnusableFile, match="changes its frame size midway"):
+        decoder().decode(path, SAMPLING.times)
+    with DecodingProcesses("pyav", SAMPLING, steps, unscaled=True) as processes:
+        np.testing.assert_array_equal(processes.read(path)[1].images, plain.images)
 
 
 def test_real_files_fare_as_in_this_process(shared, processes):

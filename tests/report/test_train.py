@@ -68,7 +68,7 @@ def test_the_card_says_what_was_measured_with_intervals():
     assert "Mean over seeds, with its 95 % interval (Student's t): rho 0.400 (0.350 to 0.450)." in text
     assert "split-half: 0.520 (0.080 to 0.780)" in text
     assert "a perfect model's rho would be 0.721" in text
-    assert "Trained on 12,239 trials among 160 stimuli by 245 participants." in text
+    assert "to train on, 12,239 trials among 160 stimuli by 245 participants." in text
     assert "adults recruited through a U.S. university's research platform, who took part online; see the" in text
     for said in ("Western", "biases", "Not for decisions about persons", "Apache-2.0", "abc123", "| seed | 3 |"):
         assert said in text

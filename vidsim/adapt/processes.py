@@ -58,6 +58,25 @@ def join(run: Run, device: str) -> Accelerator:
         ) from error
 
 
+def device_of(accelerator: Accelerator) -> str:
+    """Name the device of a process as its encoder does: accelerate says ``cuda`` of the current GPU, and ``cpu:0``.
+
+    Parameters
+    ----------
+    accelerator : Accelerator
+        Of `join`.
+
+    Returns
+    -------
+    str
+        As torch names it.
+    """
+    device = accelerator.device
+    if device.type == "cuda":
+        return f"cuda:{torch.cuda.current_device() if device.index is None else device.index}"
+    return device.type
+
+
 class Processes:
     """Exchange a little between processes.
 

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vidsim.adapt.batches import Step
+from vidsim.adapt.batches import Counts, Step
 from vidsim.adapt.batches.sampler import make_batches
 from vidsim.adapt.drafts import Taken
 from vidsim.adapt.equip import equip
@@ -32,7 +32,7 @@ from vidsim.adapt.manifest import Manifest
 from vidsim.adapt.material import Material
 from vidsim.adapt.objective import Objective
 from vidsim.adapt.penalty import fit_any
-from vidsim.adapt.processes import Processes, join
+from vidsim.adapt.processes import Processes, device_of, join
 from vidsim.adapt.recipe import Recipe
 from vidsim.adapt.retention import Retention
 from vidsim.adapt.schedule import learning_rate
@@ -100,7 +100,7 @@ class Trainer:
         self._objective = Objective(recipe)
         self.transform = transform
         with feasible(self.accelerator.device):
-            self.encoder = catalog.load(resolved, device="cpu" if where == "cpu" else str(self.accelerator.device))
+            self.encoder = catalog.load(resolved, device=device_of(self.accelerator))
             self._retention = Retention(recipe, material, self._frozen) if recipe.loss.retention else None
             torch.manual_seed(seed)
             self.attached = equip(self.encoder, self.layer, recipe.adapter, self._fitted)
@@ -271,13 +271,16 @@ class Trainer:
         model.train()
         tally = Tally(self.material.fit.ids, epoch, watcher.step, self._processes.gather)
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        shared = len(self.batches) // world * world  # all processes make as many steps: they wait for each other
-        for number, step in enumerate(islice(self.batches.epoch(epoch), rank, shared, world)):
+        for number, step in enumerate(islice(self._shared(epoch), rank, None, world)):
             self._set_rate(optimiser, epoch * len(self.batches) + number * world)
             loss, parts = self._step(step, epoch, model, optimiser, rng)
             tally.add(number, step, loss, self._processes.mean(loss), parts)
         tally.settle()
         return tally.means()
+
+    def _shared(self, epoch: int) -> Iterator[Step]:
+        """Yield what processes share: as many steps each, without the first: an RSA step may be the last alone."""
+        return islice(self.batches.epoch(epoch), len(self.batches) % self.accelerator.num_processes, None)
 
     def _step(
         self, step: Step, epoch: int, model: Any, optimiser: Any, rng: np.random.Generator
@@ -391,7 +394,7 @@ class Trainer:
                 **self.material.facts,
                 "hash": self.material.digest,
                 "trials": len(self.material.fit),
-                **({"epoch": asdict(self.batches.counts())} if self.recipe.optimiser.epochs else {}),
+                **({"epoch": asdict(Counts.of(self._shared(0)))} if self.recipe.optimiser.epochs else {}),
                 "stopped": stopped,
             },
             versions=library_versions(),

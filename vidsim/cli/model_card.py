@@ -78,7 +78,7 @@ def _of_adapter(facts: dict[str, Any]) -> dict[str, str]:
     return {
         "checkpoint": f"{facts['checkpoint']}, the base; the adapter is in {facts['folder']}",
         "revision": facts["revision"] or "",
-        "trained": f"{facts['trained']:,} weights on {trials}, seed {facts['seed']}",
+        "trained": f"{facts['trained']:,} weights, from {trials}, seed {facts['seed']}",
         "cached": "yes, and so is the base" if here else f"yes; for the base see vidsim models {facts['checkpoint']}",
         "offline": "works without network" if here else "",
         "LoRA targets": "",

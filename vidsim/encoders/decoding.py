@@ -170,11 +170,19 @@ def serve() -> None:
         wait = told["unscaled"] and preprocess.can_wait(image.shape[0], image.shape[1])
         return image if wait else preprocess.pixels(image)
 
+    def read(path: Path) -> Frames:
+        try:
+            return reader.decode(path, sampling.times, prepare)
+        except UnusableFile as error:
+            if not (told["unscaled"] and error.kind == "changing-size"):
+                raise
+            return reader.decode(path, sampling.times, preprocess.pixels)  # which makes frames of one size
+
     with suppress(BrokenPipeError):  # the parent is gone
         for line in sys.stdin.buffer:
             try:
                 path = Path(json.loads(line))
-                content, found = content_hash(path), reader.decode(path, sampling.times, prepare)
+                content, found = content_hash(path), read(path)
             except UnusableFile as error:
                 _write(out, {"kind": error.kind, "reason": error.reason})
             except VidsimError as error:

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vidsim.encoders.activations import collect, find_modules, pool
+from vidsim.encoders.activations import collect, find_modules, pool, single
 from vidsim.encoders.base import Reduce
 from vidsim.encoders.checkpoint import Resolved
 from vidsim.encoders.first_pass import FirstPass
@@ -162,7 +162,7 @@ class VideoText(FramedEncoder):
         card, rule = self.card, self.resolved.pooling
         assert card.sampling is not None
         if layer == JOINT:
-            return normalize(output, dim=1)
+            return normalize(single(output), dim=1)
         if layer not in card.layers:
             return leaf_vectors(self.model.get_submodule(layer), output, clips, rule)
         if len(output) == clips:  # a token a frame
@@ -201,7 +201,7 @@ class VideoText(FramedEncoder):
                         [encoding.attention_mask for encoding in encodings], device=self.device
                     ),
                 )
-                rows.append(normalize(tokens.pooler_output, dim=1).to("cpu", torch.float32))
+                rows.append(normalize(single(tokens.pooler_output), dim=1).to("cpu", torch.float32))
         return torch.cat(rows).numpy()
 
     @cached_property

@@ -75,7 +75,7 @@ def _epochs(axes: "Axes", kept: Collection[int], last: int) -> None:
         axes.set_xticks([0])
         return
     for place, epoch in enumerate(kept):
-        label = None if place else "epoch kept"
+        label = None if place else "epochs kept" if len(kept) > 1 else "epoch kept"
         axes.axvline(epoch, color=GREY, linestyle=":", linewidth=1.2, zorder=0, label=label)
     axes.set_xlim(-0.02 * last, 1.02 * last)
     axes.locator_params("x", integer=True)
@@ -104,7 +104,7 @@ def _loss(axes: "Axes", name: str, curves: Sequence[Sequence[Mapping[str, Any]]]
 
 
 def _rho(axes: "Axes", curves: Sequence[Sequence[Mapping[str, Any]]], evaluation: Evaluation | None) -> None:
-    _line(axes, curves, "rho", COLOURS[0], "adapter")
+    _line(axes, curves, "rho", COLOURS[0], f"adapter, {len(curves)} seeds" if len(curves) > 1 else "adapter")
     axes.set_title("rho, validation")
     axes.set_ylabel("Spearman's rho")
     if evaluation is None:

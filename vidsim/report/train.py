@@ -155,7 +155,7 @@ def _data(manifest: Manifest) -> str:
     people = f" by {counted(data['people'], 'participant')}" if data.get("people") else ""
     chosen = f", those that `{data['participants']}` names" if data.get("participants") else ""
     stimuli = f" among {data['stimuli']:,} stimuli" if data.get("stimuli") else ""
-    lines = [f"- Judgments: {name}. Trained on {counted(data['trials'], 'trial')}{stimuli}{people}{chosen}."]
+    lines = [f"- Judgments: {name}; to train on, {counted(data['trials'], 'trial')}{stimuli}{people}{chosen}."]
     if data.get("predicted"):
         lines.append(f"- They were {escape(data['predicted'])}.")
     if data.get("validation_trials"):
