@@ -6,9 +6,11 @@ from published import publish
 from tiny_study import BASE, RECIPE, make_release, nothing_left, ready, refused, run, study
 
 from vidsim.adapt.manifest import read_manifest
+from vidsim.cli.material import shown_in
 from vidsim.data.judgments.judgments import Judgments
 from vidsim.data.splits import validation_split
 from vidsim.store import Store
+from vidsim.triplets import Triplets
 
 from clips import moving_square, write_clip
 from judges import write_csv
@@ -28,6 +30,14 @@ def test_participants_are_chosen_by_a_file(vidsim, ready):
     chosen = judged.select(np.isin(codes, [names.index("p0"), names.index("p2")]))
     fit, _ = validation_split([f"clip {k}.mp4" for k in range(30)], 0.4)
     assert data["trials"] == len(chosen.triplets.restrict(fit))
+
+
+def test_stimuli_that_no_trial_shows_are_not_fitted():
+    trials = Triplets(tuple("abcdef"), np.array([[5, 1, 3], [1, 3, 5], [1, 3, 0]]))
+    shown = shown_in(trials)
+    assert shown.ids == ("a", "b", "d", "f")
+    named = [[shown.ids[place] for place in row] for row in shown.rows.tolist()]
+    assert named == [["f", "b", "d"], ["b", "d", "f"], ["b", "d", "a"]]
 
 
 def test_unlabelled_stimuli_are_kept_near_where_they_were(vidsim, ready):

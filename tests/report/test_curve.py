@@ -71,11 +71,12 @@ def test_several_seeds_are_drawn_together(monkeypatch):
     panels = labels(monkeypatch, [curve(("soft",), 2), curve(("soft",), 4)], "rho", evaluation=evaluation())
     drawn = [line for line in panels["soft loss, training"].get_lines() if line.get_linestyle() == "-"]
     assert [line.get_xdata().tolist() for line in drawn] == [[1, 2], [1, 2, 3, 4]]
+    assert "adapter, 2 seeds" in entries(panels["rho, validation"])
 
 
 def test_epochs_kept_by_several_seeds_are_one_entry(monkeypatch):
     panels = labels(monkeypatch, [curve(("soft",), k, validated=False) for k in (2, 4)], None)
-    assert entries(panels["soft loss, training"]) == ["epoch kept"]
+    assert entries(panels["soft loss, training"]) == ["epochs kept"]
 
 
 def test_a_fitted_transform_has_no_epochs(monkeypatch):

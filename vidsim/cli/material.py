@@ -142,7 +142,7 @@ def find_material(
     order = {name: place for place, name in enumerate(ids)}
     trials = read.triplets
     chosen = [sorted(part, key=order.__getitem__) for part in (fit, held)]
-    made = Material(_shown(trials.restrict(chosen[0])), _shown(trials.restrict(chosen[1])) if held else None)
+    made = Material(shown_in(trials.restrict(chosen[0])), shown_in(trials.restrict(chosen[1])) if held else None)
     if made.validation is not None and not len(made.validation):
         raise Unfit(
             "run.validation",
@@ -157,8 +157,19 @@ def find_material(
     return replace(made, frames=cache.get, clips=cache.digest, unlabelled=more)
 
 
-def _shown(trials: "Triplets") -> "Triplets":
-    """Keep the stimuli that trials show: of a few people they are fewer than those that were judged."""
+def shown_in(trials: "Triplets") -> "Triplets":
+    """Keep the stimuli that trials show: of a few people they are fewer than those that were judged.
+
+    Parameters
+    ----------
+    trials : Triplets
+        Trials.
+
+    Returns
+    -------
+    Triplets
+        The same trials.
+    """
     import numpy as np
 
     return trials.restrict([trials.ids[int(place)] for place in np.unique(trials.rows)])
