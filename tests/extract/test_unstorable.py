@@ -83,7 +83,7 @@ def vectors(number, bad=()):
 def writer(tmp_path):
     store = Store(tmp_path, create=True)
     create = partial(store.create, "e", {}, default_layer="b", versions={})
-    return Writer(store, None, create, origin="e from 'f'", dtype="float32", scope="e.spec", known_failures=set())
+    return Writer(store, None, create, origin="e from 'f'", dtype="float32", scope="e.spec", known_failures=[])
 
 
 def test_a_clip_among_others_is_a_failure_of_its_own(writer):

@@ -20,6 +20,9 @@ from vidsim.store import Entry, Failure
 FILES = "files"
 """Scope of ledger entries that concern the file itself, before any decoder has seen it."""
 
+NO_CAPTION = "no-caption"
+"""Kind of the one failure in this scope that is of the captions instead."""
+
 
 @dataclass
 class Plan:
@@ -102,7 +105,7 @@ def caption_entry(stimulus: Stimulus, captions: Literal["mean", "first"]) -> tup
     """
     used = used_captions(stimulus, captions)
     if not used:
-        raise UnusableFile("no-caption", f"stimulus {stimulus.id!r} has no caption; this encoder reads captions")
+        raise UnusableFile(NO_CAPTION, f"stimulus {stimulus.id!r} has no caption; this encoder reads captions")
     path = stimulus.path.as_posix() if stimulus.path else ""
     return Entry(stimulus.id, path, captions_hash(used), len("\0".join(used).encode())), used
 

@@ -25,7 +25,7 @@ from vidsim.encoders.decoding import PREPARATIONS, DecodingProcesses
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.errors import UnusableFile, VidsimError
 from vidsim.extract.encode import batch_size_for, encode, naming_family
-from vidsim.extract.plan import Plan, caption_entry, file_entry, plan, used_captions
+from vidsim.extract.plan import FILES, NO_CAPTION, Plan, caption_entry, file_entry, plan, used_captions
 from vidsim.extract.spec import FeatureSpec
 from vidsim.extract.writer import Writer
 from vidsim.store import EmbeddingTable, Entry, Failure, Store
@@ -164,12 +164,13 @@ def extract(
         wanted = tuple(table.layers)  # rows are written whole
     # what cannot be stored of one feature spec may well be of another, or by mended weights
     unstorable = f"{card.name}.{digest(identity, wanted)}"
+    scopes = [unstorable] if card.modality == "text" else [spec.decoder, unstorable]
     known = list(store.failures)
     todo = plan(
         stimuli,
         table.entries() if table is not None else None,
         known,
-        scopes=[spec.decoder, unstorable],
+        scopes=scopes,
         modality=card.modality,
         captions=spec.captions,
         retry=retry,
@@ -181,6 +182,7 @@ def extract(
             pairs = [(source, entry) for source, entry, gone in todo.copies if gone is remove]
             if pairs:
                 table.copy(pairs, remove_sources=remove)
+    known = [failure for failure in known if _mendable(failure, scopes, card)]
     _settle(store, table, todo, known)
     progress = progress or Quiet()
     encoded, failed = 0, []
@@ -204,7 +206,7 @@ def extract(
             origin=f"{card.name} from {str(resolved.folder)!r}" if resolved.folder else card.name,
             dtype=spec.dtype,
             scope=unstorable,
-            known_failures={f.path for f in known} | {f.id for f in known},
+            known_failures=known,
         )
         progress.begin(len(todo.todo), card.name)
         with writer:
@@ -246,6 +248,13 @@ def _refuse_half_precision(spec: FeatureSpec, card: EncoderCard) -> None:
         raise VidsimError(f"{card.name} has no weights and computes in float32 alone, not in {spec.compute}")
 
 
+def _mendable(failure: Failure, scopes: Sequence[str], card: EncoderCard) -> bool:
+    """Tell whether a success mends a failure: it says nothing of other encoders, nor that of captions of files."""
+    if failure.scope != FILES:
+        return failure.scope in scopes
+    return not failure.id or (failure.kind == NO_CAPTION) == (card.modality == "text")
+
+
 def _settle(store: Store, table: EmbeddingTable | None, todo: Plan, known: Sequence[Failure]) -> None:
     """Bring ledger and table in line with what the plan has found: new failures, mended ones, and rows out of date."""
     if todo.new_failures:
@@ -254,7 +263,7 @@ def _settle(store: Store, table: EmbeddingTable | None, todo: Plan, known: Seque
     paths = {entry.path for _, entry, _ in todo.copies}
     failing = {f.path for f in (*todo.known_failures, *todo.new_failures)}
     mended = [
-        f.path
+        f
         for f in known
         if f.path not in failing and (f.id in fine or f.path in paths or (not f.id and Path(f.path).is_dir()))
     ]

@@ -44,8 +44,8 @@ class Writer:
         Precision in which they are stored.
     scope : str
         Ledger scope of embeddings that cannot be stored.
-    known_failures : set of str
-        Paths and ids that stand in the ledger; an entry is struck out when its file succeeds.
+    known_failures : sequence of Failure
+        Entries of the ledger that are struck out when their file, or its id, succeeds.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Writer:
         origin: str,
         dtype: str,
         scope: str,
-        known_failures: set[str],
+        known_failures: Sequence[Failure],
     ) -> None:
         self.table = table
         self.written = 0
@@ -148,7 +148,8 @@ class Writer:
             if self.table is not None:
                 self.table.delete([failure.id for failure in failures])  # what they held before is out of date
         broken = {failure.id for failure in refused}
-        mended = {name for e in entries if e.id not in broken for name in (e.path, e.id)} & self._known_failures
+        fine = {name for e in entries if e.id not in broken for name in (e.path, e.id) if name}
+        mended = [failure for failure in self._known_failures if failure.path in fine or failure.id in fine]
         if mended:
             self._store.failures.forget(mended)
         refused = self._sure(refused, stored=len(broken) < len(entries))

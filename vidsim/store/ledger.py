@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 import pyarrow as pa
 
 from vidsim import __version__
-from vidsim.store.log import BOOKKEEPING, KEY, Log, pc
+from vidsim.store.log import BOOKKEEPING, KEY, Log
 from vidsim.store.schema import FORMAT, canonical, metadata, now
 
 NAME = "_failures"
@@ -132,13 +132,13 @@ class FailureLedger:
         schema = pa.schema([SCHEMA.field(KEY), *(SCHEMA.field(c) for c in _COLUMNS.values())])
         log.append(pa.Table.from_pydict(dict(zip(schema.names, columns, strict=True)), schema), log.stamp())
 
-    def forget(self, paths: Collection[str]) -> int:
-        """Strike out every failure of some files, because they work now.
+    def forget(self, failures: Collection[Failure]) -> int:
+        """Strike out failures, because their files work now.
 
         Parameters
         ----------
-        paths : collection of str
-            Paths; those that are not in the ledger are passed over.
+        failures : collection of Failure
+            Path and scope name each; those that are not in the ledger are passed over.
 
         Returns
         -------
@@ -151,11 +151,9 @@ class FailureLedger:
             If the commit fails.
         """
         log = self._open(False)
-        if log is None or not paths:
+        if log is None or not failures:
             return 0
-        rows = log.rows([KEY, "path"])
-        known = pa.array([_text(path) for path in paths], pa.string())
-        return log.drop(rows[KEY].filter(pc.is_in(rows["path"], known)).to_pylist())
+        return log.drop([_key(_printable(failure)) for failure in failures])
 
 
 def _key(failure: Failure) -> str:
