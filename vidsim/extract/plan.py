@@ -212,7 +212,10 @@ class _Planner:
         except UnusableFile as error:
             return Failure(path=stimulus.id, id=stimulus.id, scope=FILES, kind=error.kind, reason=error.reason)
         row = self.by_id.get(stimulus.id)
-        return stimulus.id if row is not None and row.content == entry.content else stimulus
+        if row is not None and row.content == entry.content:
+            return row.id
+        failure = self.failed.get(entry.path or entry.id)
+        return failure if failure is not None and failure.content == entry.content else stimulus
 
     def _file(self, stimulus: Stimulus, named: bool, wanted: set[str]) -> "Outcome":
         try:

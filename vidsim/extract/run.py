@@ -276,7 +276,7 @@ def _settle(store: Store, table: EmbeddingTable | None, todo: Plan, known: Seque
         stale = [
             name
             for name, path, content in rows
-            if path in contents and file_content(contents[path]) != file_content(str(content))
+            if (key := path or name) in contents and file_content(contents[key]) != file_content(str(content))
         ]
         if stale:
             table.delete(stale)
