@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.request import Request, urlopen
 
 import hypothesis
@@ -87,3 +88,23 @@ def vidsim(capsys: pytest.CaptureFixture[str]) -> "Run":
         return int(stop.value.code or 0), captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def locked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Return a function after which nobody, not even root, can look into a folder."""
+    stat, access = os.stat, os.access
+
+    def lock(folder: Path) -> None:
+        def within(path: object) -> bool:
+            return str(path).startswith(f"{folder}/")
+
+        def refuse(path: Any, *arguments: Any, **options: Any) -> os.stat_result:
+            if within(path):
+                raise PermissionError(13, "Permission denied", str(path))
+            return stat(path, *arguments, **options)
+
+        monkeypatch.setattr(os, "stat", refuse)
+        monkeypatch.setattr(os, "access", lambda path, mode: not within(path) and access(path, mode))
+
+    return lock

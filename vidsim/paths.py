@@ -1,4 +1,4 @@
-"""Paths as users write them."""
+"""Paths: as users write them, and whether there is anything at them."""
 
 import os
 from pathlib import Path
@@ -30,3 +30,25 @@ def expand(place: str | os.PathLike[str]) -> Path:
         raise VidsimError(
             f"{os.fspath(place)!r} begins with a home folder that is not known here; write the path out"
         ) from error
+
+
+def vanished(place: str | os.PathLike[str]) -> bool:
+    """Tell whether there is certainly nothing at a path: not where a folder above it cannot be looked into.
+
+    Parameters
+    ----------
+    place : str or path
+        The path.
+
+    Returns
+    -------
+    bool
+        False where there is something, or nobody can tell.
+    """
+    try:
+        Path(place).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

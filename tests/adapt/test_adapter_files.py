@@ -7,9 +7,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 from tiny_adapters import write_adapter
 
-from vidsim.adapt.card import resolve_adapter
+from vidsim.adapt.card import card_of, resolve_adapter
 from vidsim.adapt.folder import hash_file
 from vidsim.adapt.manifest import read_manifest
+from vidsim.cli.model_facts import facts_of
 from vidsim.encoders import catalog
 from vidsim.errors import VidsimError
 
@@ -128,3 +129,21 @@ def test_a_renamed_folder_gives_the_encoder_its_name(adapter):
     moved = folder.rename(folder.with_name("renamed"))
     loaded = catalog.load(resolve_adapter(moved, checkpoint=checkpoint), device="cpu")
     assert loaded.card.name == loaded.resolved.identity["encoder"] == "renamed"
+
+
+def test_a_base_in_a_folder_that_cannot_be_looked_into_is_sought_elsewhere(adapter, tmp_path, locked, monkeypatch):
+    folder, checkpoint = adapter
+    manifest = read_manifest(folder)
+    replace(manifest, base={**manifest.base, "local": f"{tmp_path}/locked/base"}).write(folder)
+    locked(tmp_path / "locked")
+    asked, resolve = [], catalog.resolve
+
+    def elsewhere(name, **options):
+        asked.append(options["checkpoint"])
+        return resolve(name, **{**options, "checkpoint": checkpoint, "revision": None})
+
+    monkeypatch.setattr(catalog, "resolve", elsewhere)
+    assert resolve_adapter(folder).card.name == "mine"
+    assert asked == [None]
+    base = facts_of(catalog.card("dino-vitb16"))
+    assert facts_of(card_of(read_manifest(folder), folder))["cached"] == base["cached"]

@@ -159,6 +159,19 @@ def test_a_table_updates_its_own_stimuli_and_replaces_no_other_s(vidsim, tmp_pat
     assert stored(tables[2], [("c", "w"), ("d", "x")]) == (0, "", [("c", "w"), ("d", "x")])
 
 
+def test_a_table_that_cannot_be_looked_at_may_still_be_there(vidsim, tmp_path, locked):
+    options = ("-e", "motion-energy", "--root", tmp_path / "root")
+    tables = [tmp_path / folder / "clips.csv" for folder in ("one", "two")]
+    for table, caption in zip(tables, "xy", strict=True):
+        table.parent.mkdir()
+        write_csv(table, ["id", "caption"], [["a", caption]])
+    assert vidsim("extract", tables[0], *options)[0] == 0
+    locked(tables[0].parent)
+    status, _, err = vidsim("extract", tables[1], *options)
+    assert status == 2
+    assert f"would replace other stimuli 'clips' from '{tables[0]}'" in err
+
+
 def test_a_column_that_few_cells_keep_from_being_a_rating_is_told_once(vidsim, tmp_path):
     table = tmp_path / "t.csv"
     table.write_text('id,caption,valence,code\na,"x\ny",1,r2\nb,y,,7\nc,z,2,a1\nd,z,"x\ny",b3\n')

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tiny_lab import IDS, POINTS, TRIALS, answer, refused, root
 
+from vidsim.cli.flips import _stimuli
 from vidsim.data.interop import write_rsm
 from vidsim.data.judgments.judgments import Judgments
 from vidsim.data.stimuli import Stimulus, StimulusSet
@@ -86,3 +87,13 @@ def test_split_without_trials(vidsim, root):
     assert "no trial of 'lab' lies within split 'pair'" in refused(
         vidsim, "a", "b", "--judgments", "lab", "--split", "pair"
     )
+
+
+def test_a_clip_in_a_folder_that_cannot_be_looked_into_is_not_shown(root, tmp_path, locked):
+    places = {"clip 1": tmp_path / "clip.mp4", "clip 2": tmp_path / "locked" / "clip.mp4", "clip 3": tmp_path}
+    Store(root).stimuli.put("lab", StimulusSet(tuple(Stimulus(name, path) for name, path in places.items())).table())
+    locked(tmp_path / "locked")
+    assert _stimuli("lab", str(root), ("a", "b"))[1] == {
+        **{name: f"/{name}" for name in IDS},
+        **dict.fromkeys(("clip 0", "clip 1"), str(tmp_path / "clip.mp4")),
+    }

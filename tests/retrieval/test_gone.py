@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
@@ -33,4 +35,20 @@ def test_a_disk_that_is_not_there_deletes_nothing(entries, tmp_path, empty):
     (tmp_path / "videos").rename(tmp_path / "elsewhere")
     if empty:  # a mount point
         (tmp_path / "videos").mkdir()
+    assert gone(entries) == frozenset()
+
+
+def test_what_cannot_be_looked_at_is_not_gone(entries, tmp_path, locked, monkeypatch):
+    (tmp_path / "videos" / "a.mp4").unlink()
+    (tmp_path / "videos" / "sub" / "b.mp4").unlink()
+    locked(tmp_path / "videos" / "sub")
+    assert gone(entries) == {"a.mp4"}
+    listed = Path.iterdir
+
+    def refuse(folder):
+        if folder == tmp_path / "videos":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
     assert gone(entries) == frozenset()

@@ -118,7 +118,7 @@ def resolve_adapter(folder: Path, *, checkpoint: str | None = None, offline: boo
     check_files(manifest, folder)
     base = manifest.base
     _refuse_pooling(manifest, folder)
-    local = base["local"] if base["local"] and Path(base["local"]).exists() else None
+    local = base["local"] if base["local"] and os.access(base["local"], os.F_OK) else None
     given = checkpoint or local
     resolved = catalog.resolve(
         base["encoder"],

@@ -28,7 +28,7 @@ from vidsim.cli.options import (
 from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.stored import put_stimuli, stored_stimuli
 from vidsim.errors import VidsimError
-from vidsim.paths import expand
+from vidsim.paths import expand, vanished
 
 if TYPE_CHECKING:
     from vidsim.data.stimuli import StimulusSet
@@ -258,7 +258,7 @@ def _keep(stimuli: "StimulusSet", path: Path, store: "Store") -> None:
                 f"the table, or leave it out and give --stimuli {quote(name)}, which encodes theirs"
             )
         # a table that was moved, or of which no place is known, is told by its ids
-        lives = earlier is not None and Path(os.fsdecode(earlier)).exists()
+        lives = earlier is not None and not vanished(os.fsdecode(earlier))
         if earlier != here and (lives or not set(there["id"].to_pylist()) & set(stimuli.ids)):
             of = f" from {os.fsdecode(earlier)!r}" if earlier is not None else ""
             raise VidsimError(

@@ -1,5 +1,6 @@
 """The part of ``vidsim compare`` that finds the trials which flip between two spaces, and what is seen in them."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,7 +143,8 @@ def _stimuli(source: str, root: str, spaces: tuple[str, str]) -> tuple[dict[str,
             entries = table.entries()
             pairs: Iterable[tuple[str, str]] = zip(entries["id"].to_pylist(), entries["path"].to_pylist(), strict=True)
             paths = {**{key: path for key, path in pairs if path}, **paths}
-    paths |= {s.id: str(s.path) for s in stimuli or () if s.path is not None and s.path.is_file()}
+    there = ((s.id, s.path) for s in stimuli or () if s.path is not None and os.access(s.path, os.R_OK))
+    paths |= {name: str(path) for name, path in there if path.is_file()}
     return {s.id: s.captions[0] for s in stimuli or () if s.captions}, paths
 
 

@@ -66,7 +66,7 @@ def _facts_of_adapter(card: "EncoderCard") -> dict[str, Any]:
         "aliases": [],
         "lora_targets": [],
         "dims": list(dict.fromkeys((*base["dims"], *([made.head] if made.head else [])))),
-        "cached": base["cached"] or bool(local and Path(local).exists()),
+        "cached": base["cached"] or bool(local and os.access(local, os.F_OK)),
         "copy": ADAPTER,
         "folder": os.fspath(folder),
         "trained": made.parameters,

@@ -15,6 +15,7 @@ from vidsim.data.stimuli import Stimulus, StimulusSet
 from vidsim.data.video import captions_hash, content_hash, file_content, joint_content
 from vidsim.encoders.base import Modality
 from vidsim.errors import UnusableFile
+from vidsim.paths import vanished
 from vidsim.store import Entry, Failure
 
 FILES = "files"
@@ -255,7 +256,7 @@ class _Planner:
         twin = self.by_content.get(content)
         if twin is None:
             return replace(stimulus, id=name)
-        gone = twin.id not in wanted and not Path(twin.path).exists()
+        gone = twin.id not in wanted and vanished(twin.path)
         return twin.id, replace(entry, id=name, content=content, duration=twin.duration), gone
 
     def _free_id(self, stimulus: Stimulus, wanted: set[str]) -> str:

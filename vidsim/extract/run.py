@@ -1,6 +1,7 @@
 """Running an extraction: decode in threads while the model computes, project in its hooks, commit in batches."""
 
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -265,7 +266,8 @@ def _settle(store: Store, table: EmbeddingTable | None, todo: Plan, known: Seque
     mended = [
         f
         for f in known
-        if f.path not in failing and (f.id in fine or f.path in paths or (not f.id and Path(f.path).is_dir()))
+        if f.path not in failing
+        and (f.id in fine or f.path in paths or (not f.id and os.access(f.path, os.R_OK | os.X_OK)))
     ]
     if mended:
         store.failures.forget(mended)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from vidsim.paths import vanished
+
 
 def gone(entries: pa.Table) -> frozenset[str]:
     """Find the stimuli whose files have been deleted.
@@ -23,11 +25,18 @@ def gone(entries: pa.Table) -> frozenset[str]:
     there: dict[Path, bool] = {}
     found: set[str] = set()
     for name, path in zip(entries["id"].to_pylist(), entries["path"].to_pylist(), strict=True):
-        if not path or Path(path).exists():
+        if not path or not vanished(path):
             continue
         folder = Path(path[: -len(name)]) if path.endswith(f"/{name}") else Path(path).parent
         if folder not in there:
-            there[folder] = folder.is_dir() and any(folder.iterdir())
+            there[folder] = _has_any(folder)
         if there[folder]:
             found.add(name)
     return frozenset(found)
+
+
+def _has_any(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False
