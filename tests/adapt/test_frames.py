@@ -379,3 +379,14 @@ def test_the_digest_tells_other_clips_under_the_same_ids(stimuli, tmp_path):
     write_clip(stimuli.take(stimuli.ids[:1]).stimuli[0].path, moving_square(frames=9))
     again.fill(stimuli)
     assert first.digest != again.digest
+
+
+def test_a_lack_of_memory_is_told_in_a_line_and_is_no_fault_of_the_clip(stimuli, tmp_path, monkeypatch):
+    cache = FrameCache(tmp_path / "frames", encoder())
+
+    def fail(*_):
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr(cache, "_prepare", fail)
+    with pytest.raises(VidsimError, match=r"^out of memory on cpu; free some of it, or use fewer --workers$"):
+        cache.fill(stimuli)

@@ -8,10 +8,12 @@ import pytest
 from vidsim.data.sources import from_folder
 from vidsim.encoders import catalog
 from vidsim.encoders.decoding import DecodingProcesses
+from vidsim.encoders.motion_energy import MotionEnergy
 from vidsim.encoders.preprocess import Preprocess
+from vidsim.errors import VidsimError
 from vidsim.extract import FeatureSpec, run
 from vidsim.extract.encode import encode
-from vidsim.store import Failure
+from vidsim.store import Failure, Store
 
 from clips import moving_square, write_clip
 
@@ -69,3 +71,19 @@ def test_few_or_without_a_gpu_threads_do(encoder, device, workers, monkeypatch):
     monkeypatch.setattr(DecodingProcesses, "__init__", lambda *_, **__: pytest.fail("a process was made"))
     with run._reading(encoder, FeatureSpec(), workers, device) as read:
         assert callable(read)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("Unable to allocate 9 GiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory: you")]
+)
+def test_a_lack_of_memory_is_told_in_a_line_and_is_no_fault_of_the_clip(clips, tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(MotionEnergy, "prepare", fail)
+    resolved, store = catalog.resolve("motion-energy"), Store(tmp_path, create=True)
+    with pytest.raises(VidsimError, match=r"^out of memory on cpu; free some of it, or use fewer --workers$"):
+        run.extract(from_folder(clips), resolved, store, device="cpu")
+    assert not list(store.failures)
+    with pytest.raises(VidsimError, match=r"^out of memory on cpu; free some of it$"):
+        run.embed_file(clips / "clip 0.mp4", resolved, FeatureSpec(), "combined", "cpu")

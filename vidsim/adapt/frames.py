@@ -22,6 +22,7 @@ from vidsim.data.video import content_hash
 from vidsim.data.video import decoder as decoder_named
 from vidsim.disk import reason, remedy
 from vidsim.encoders.frame_encoder import FramedEncoder
+from vidsim.encoders.machine import FEWER, able
 from vidsim.errors import UnusableFile, VidsimError
 from vidsim.extract.plan import file_entry
 from vidsim.extract.run import Progress, Quiet
@@ -121,7 +122,7 @@ class FrameCache:
         Raises
         ------
         VidsimError
-            If the files cannot be written; those that have been stay.
+            If the files cannot be written, or memory does not suffice; those that have been stay.
         """
         self._sweep()
         progress = progress or Quiet()
@@ -211,7 +212,8 @@ class FrameCache:
     def _make(self, clip: _Clip) -> UnusableFile | None:
         """Decode a clip and write its file; return why it cannot be used, if so."""
         try:
-            frames = self._reader.decode(clip.path, self._sampling.times, self._prepare).images
+            with able("cpu", FEWER):
+                frames = self._reader.decode(clip.path, self._sampling.times, self._prepare).images
             now = file_entry(Stimulus(clip.key, clip.path))
         except UnusableFile as error:
             return error

@@ -13,6 +13,9 @@ LACKING = ("can't allocate memory", "not enough memory", "alloc_failed", "out of
 FAILING = ("CUDA error", "HIP error", "CUDA driver error", "cuDNN error", "CUDNN_", "CUBLAS_", "NCCL error")
 """How errors of a GPU and its libraries begin."""
 
+FEWER = "free some of it, or use fewer --workers"
+"""What to do where memory does not suffice for the clips that are decoded at a time."""
+
 
 def lacks_memory(error: BaseException | None) -> bool:
     """Tell whether an error is for lack of memory.

@@ -312,9 +312,11 @@ def embed_file(
     VidsimError
         If the clip or the encoder cannot be used.
     """
+    from vidsim.encoders.machine import able  # imports torch
+
     where = catalog.resolve_device(device)
     encoder = catalog.load(resolved, device=where)
-    with _reading(encoder, spec, 1, where) as read:
+    with _reading(encoder, spec, 1, where) as read, able("cpu", "free some of it"):
         entry, item = _prepare(Stimulus(path.name, path.resolve()), encoder, read, spec)
     vector = encode(encoder, [item], [layer], spec, where)[layer][0]
     return vector.astype(spec.dtype).astype(np.float32), entry
@@ -398,8 +400,11 @@ def _reading(encoder: Encoder, spec: FeatureSpec, workers: int, device: str) -> 
 
 def _outcome(stimulus: Stimulus, encoder: Encoder, read: Read, spec: FeatureSpec) -> Item | Failure:
     """Prepare a clip, or say why it cannot be used."""
+    from vidsim.encoders.machine import FEWER, able  # imports torch
+
     try:
-        return _prepare(stimulus, encoder, read, spec)
+        with able("cpu", FEWER):
+            return _prepare(stimulus, encoder, read, spec)
     except UnusableFile as error:
         try:
             entry = file_entry(stimulus)
