@@ -495,3 +495,14 @@ def test_a_linear_head_begins_where_the_fit_on_frozen_embeddings_ends(named, tmp
     assert manifest.head == frozen.matrix.shape[1]
     found = run.embed(stuff.validation.ids).matrix
     np.testing.assert_allclose(found, transform.apply(frozen.take(stuff.validation.ids)).matrix, atol=1e-4)
+
+
+def test_memory_that_does_not_suffice_outside_a_run_is_told_too(named, monkeypatch):
+    run = unvalidated(named)
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    monkeypatch.setattr(run.encoder, "forward", full)
+    with pytest.raises(VidsimError, match=r"^out of memory on cpu; free some of it, or give another --device$"):
+        run.embed(run.material.fit.ids)

@@ -126,3 +126,20 @@ def test_rollout_refuses(vidsim, clips, checkpoints, tmp_path):
         assert message in refused(vidsim, *arguments), arguments
     assert not out.exists()
     assert (tmp_path / "full" / "clip 0.mp4.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("frame_encoder.FramedEncoder.prepare", "free some of it"),
+        ("attention.attention_of", "free some of it, or give another --device"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(vidsim, clips, checkpoints, tmp_path, monkeypatch, place, said):
+    def fail(*_):
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr(f"vidsim.encoders.{place}", fail)
+    name = "timesformer-base"
+    words = (name, name, "--rollout", clips / "clip 0.mp4", "--out", tmp_path / "drawn", *checkpoints)
+    assert refused(vidsim, *words) == f"vidsim: out of memory on cpu; {said}\n"

@@ -13,6 +13,7 @@ from vidsim.adapt.head import Head
 from vidsim.encoders import catalog
 from vidsim.encoders.leaves import all_layers, leaf_vectors
 from vidsim.errors import VidsimError
+from vidsim.extract import run
 from vidsim.store import Store
 
 from clips import moving_square, write_clip
@@ -234,3 +235,14 @@ def test_every_module_goes_to_the_store(vidsim, tmp_path):
     assert status == 2
     assert err.count("\n") == 1
     assert "leave --layers or --all-modules out" in err
+
+
+def test_a_lack_of_memory_is_told_in_a_line(publish, monkeypatch):
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    made = publish("dino-vitb16")
+    resolved = catalog.resolve(made.card, checkpoint=str(made.folder))
+    monkeypatch.setattr("vidsim.encoders.image.ImageEncoder.forward", fail)
+    with pytest.raises(VidsimError, match=r"^out of memory on cpu; give another --device$"):
+        run._every_module(resolved, None, "cpu")

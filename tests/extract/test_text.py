@@ -1,4 +1,7 @@
+from types import SimpleNamespace
+
 import pytest
+import torch
 
 from vidsim.encoders import catalog
 from vidsim.encoders.video_text import JOINT
@@ -23,3 +26,13 @@ def test_texts_have_a_place_where_encoders_read_them():
 def test_what_has_no_place_is_refused(text, said):
     with pytest.raises(VidsimError, match=said):
         embed_text(text, catalog.resolve("motion-energy"), FeatureSpec(), "energy")
+
+
+def test_a_lack_of_memory_is_told_in_a_line(monkeypatch):
+    def fail(_texts):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    monkeypatch.setattr(catalog, "load", lambda *_, **__: SimpleNamespace(encode_text=fail))
+    resolved = catalog.Resolved(card=catalog.card("xclip"), version=1, pooling="none")
+    with pytest.raises(VidsimError, match=r"^out of memory on cpu; give another --device$"):
+        embed_text("a dog", resolved, FeatureSpec(), JOINT, "cpu")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vidsim.adapt.embed import embed
 from vidsim.embeddings import Embeddings
 from vidsim.encoders.base import Encoder
+from vidsim.encoders.machine import able
 from vidsim.extract.encode import batch_size_for
 from vidsim.triplets import Triplets
 
@@ -75,13 +76,19 @@ class Material:
         -------
         Embeddings
             By the head, or the layer where there is none.
+
+        Raises
+        ------
+        VidsimError
+            If memory does not suffice.
         """
         device: str = encoder.device  # pyright: ignore[reportAttributeAccessIssue]  # of every encoder with weights
         at_once = batch_size_for(encoder.card, device)
-        rows = [
-            embed(encoder, head, layer, self._batch(encoder, ids[start : start + at_once]))
-            for start in range(0, len(ids), at_once)
-        ]
+        with able(device, "free some of it, or give another --device"):
+            rows = [
+                embed(encoder, head, layer, self._batch(encoder, ids[start : start + at_once]))
+                for start in range(0, len(ids), at_once)
+            ]
         return Embeddings(tuple(ids), np.concatenate(rows))
 
     def _batch(self, encoder: Encoder, ids: Sequence[str]) -> Any:

@@ -237,11 +237,14 @@ def _every_module(
 ) -> tuple[Encoder, tuple[str, ...]]:
     """Load an encoder to tell its leaf modules."""
     from vidsim.encoders.leaves import all_layers  # imports torch
+    from vidsim.encoders.machine import able
 
     if layers is not None:
         raise VidsimError("either some layers or every module: leave --layers or --all-modules out")
-    encoder = catalog.load(resolved, device=device)
-    return encoder, all_layers(encoder)
+    where = catalog.resolve_device(device)
+    encoder = catalog.load(resolved, device=where)
+    with able(where, "give another --device"):
+        return encoder, all_layers(encoder)
 
 
 def _refuse_half_precision(spec: FeatureSpec, card: EncoderCard) -> None:

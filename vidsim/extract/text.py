@@ -98,6 +98,9 @@ def embed_text(
         return encode(encoder, [(text,)], [layer], spec, where)[layer][0].astype(np.float32)
     import torch
 
-    with computing(spec, where):
-        vector = torch.from_numpy(encoder.encode_text([text])).to(where)
-    return reducer(spec)(layer, vector)[0].to("cpu", torch.float32).numpy()
+    from vidsim.encoders.machine import able
+
+    with able(where, "give another --device"):
+        with computing(spec, where):
+            vector = torch.from_numpy(encoder.encode_text([text])).to(where)
+        return reducer(spec)(layer, vector)[0].to("cpu", torch.float32).numpy()

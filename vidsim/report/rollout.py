@@ -73,14 +73,17 @@ def heat(encoder: "FrameEncoder", clip: Path, decoder: "Decoder") -> Heat:
     Raises
     ------
     VidsimError
-        If the clip cannot be used, or the encoder has no attention over patches.
+        If the clip cannot be used, the encoder has no attention over patches, or memory does not suffice.
     """
     from vidsim.encoders.attention import attention_of
+    from vidsim.encoders.machine import able
 
     sampling = encoder.card.sampling
     assert sampling is not None
-    frames = decoder.decode(clip, sampling.times, encoder.prepare)
-    maps = heat_maps(attention_of(encoder, frames.images), mean=encoder.resolved.pooling != "cls")
+    with able("cpu", "free some of it"):
+        frames = decoder.decode(clip, sampling.times, encoder.prepare)
+    with able(encoder.device, "free some of it, or give another --device"):
+        maps = heat_maps(attention_of(encoder, frames.images), mean=encoder.resolved.pooling != "cls")
     maps = np.repeat(maps, len(frames.images) // len(maps), axis=0)
     return Heat(frames.images.permute(0, 2, 3, 1).numpy(), frames.times, maps)
 
