@@ -118,7 +118,7 @@ def test_names_from_data_are_text_and_unknown_scores_are_left_out():
     head = yaml.safe_load(text.split("---")[1])
     assert head["model-index"][0]["results"][0]["dataset"]["name"] == "a | *b*: <i>"
     assert head["model-index"][0]["results"][0]["metrics"] is None
-    assert r"Judgments: a \| \*b\*: \<i\>." in text
+    assert r"Judgments: a \| \*b\*: \<i\>; to train on, " in text
     assert cells(text, "**mine**")[1:] == ["-"] * 4
 
 
