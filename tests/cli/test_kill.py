@@ -17,6 +17,10 @@ from vidsim.store import Store
 from clips import moving_square, write_clip
 
 COMMAND = [sys.executable, "-c", "from vidsim.cli import main; main()"]
+# a process that a shell puts into the background ignores the interrupt, and so do its children
+HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+
+INTERRUPTED = "vidsim: interrupted; what was committed stays, the same command goes on from there"
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +107,17 @@ def test_shards_run_at_the_same_time(many, tmp_path):
     # whoever finished last indexed everything
     again = json.loads(subprocess.run(index(many, tmp_path), check=True, capture_output=True).stdout)
     assert (again["encoded"], again["index"]["rows"]) == (0, 90)
+
+
+def test_an_interrupt_is_told_in_one_line_and_keeps_what_was_committed(many, tmp_path):
+    python, flag, code, *words = index(many, tmp_path)
+    process = subprocess.Popen([python, flag, HEEDING + code, *words], stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (tmp_path / "store").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1].splitlines()
+    assert (process.returncode, told[-1:]) == (130, [INTERRUPTED])
+    assert not any("Traceback" in line for line in told)
+    again = subprocess.run(index(many, tmp_path), check=True, capture_output=True)
+    assert json.loads(again.stdout)["index"]["rows"] == 90
+    assert Store(tmp_path).check() == []

@@ -119,4 +119,9 @@ def run(words: list[str]) -> Any:
     chosen = next((word for word in words if not word.startswith("-") or word in {"-h", "--help"}), None)
     command = typer.main.get_command(build(chosen) if chosen in VERBS else outline())
     spare_pydantic()
-    return command.main(words, prog_name="vidsim", standalone_mode=False)
+    try:
+        # its main() would end on an interrupt or a closed pipe by itself, without a word
+        with command.make_context("vidsim", list(words)) as context:
+            return command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
