@@ -1,3 +1,7 @@
+import signal
+import threading
+import time
+
 import numpy as np
 import pytest
 from tiny_study import ready, run, study
@@ -96,6 +100,71 @@ def test_epochs_are_on_the_disk_before_a_run_ends(tmp_path):
     watcher = log(tmp_path, 0, 1)
     assert read(tmp_path / "mine")["validation/rho"] == [(1, 1 / 8)]
     watcher.__exit__(None, None, None)
+
+
+@pytest.fixture
+def heeded():
+    """Let an interrupt be one, also where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def interrupt_in(watcher, method):
+    """Let an interrupt come once in the middle of a method of the writer."""
+    asked = getattr(watcher._writer, method)
+
+    def disturbed(*arguments):
+        setattr(watcher._writer, method, asked)
+        signal.raise_signal(signal.SIGINT)
+        return asked(*arguments)
+
+    setattr(watcher._writer, method, disturbed)
+
+
+@pytest.mark.usefixtures("heeded")
+def test_an_interrupt_waits_until_the_writer_is_done(tmp_path):
+    watcher = log(tmp_path, 0, 1)
+    interrupt_in(watcher, "add_scalar")
+    with pytest.raises(KeyboardInterrupt), watcher:
+        watcher.step(0, {"triplet": 9.0, "rsa": 9.0})
+    found = read(tmp_path / "mine")
+    assert found["step/loss triplet"][-1] == found["step/loss rsa"][-1] == (5, 9.0)
+    assert found["step/learning rate"][-1][0] == 5
+    watcher = log(tmp_path, 1, 2)
+    interrupt_in(watcher, "flush")
+    with pytest.raises(KeyboardInterrupt), watcher:
+        watcher.epoch(row(3, 2.0), 3)
+    assert read(tmp_path / "mine")["epoch/best"][-1] == (3, 3.0)
+
+
+@pytest.mark.usefixtures("heeded")
+def test_an_interrupt_never_waits_for_ever_for_the_writer_to_close(tmp_path, monkeypatch):
+    monkeypatch.setattr("vidsim.cli.tensorboard.CLOSING", 0.1)
+    forever = threading.Event()
+    watcher = log(tmp_path, 0, 1)
+    close, watcher._writer.close = watcher._writer.close, forever.wait
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), watcher:
+        raise KeyboardInterrupt
+    assert time.monotonic() - start < 5
+    forever.set()
+    close()
+
+
+def test_only_a_run_that_ends_well_tells_that_its_log_does_not_close(tmp_path):
+    watcher = log(tmp_path, 0, 1)
+    close = watcher._writer.close
+
+    def full():
+        raise OSError(28, "No space left on device")
+
+    watcher._writer.close = full
+    with pytest.raises(OSError, match="No space left"):
+        watcher.__exit__(None, None, None)
+    with pytest.raises(VidsimError, match=r"^the first$"), watcher:
+        raise VidsimError("the first")
+    close()
 
 
 def test_what_cannot_be_logged_is_refused_before_anything_is_done(tmp_path, monkeypatch):

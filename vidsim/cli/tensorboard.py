@@ -1,10 +1,13 @@
 """TensorBoard: how a training run goes, as event files that are watched in a browser; an optional extra."""
 
 import os
-from collections.abc import Callable, Mapping
+import signal
+import threading
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from vidsim.errors import VidsimError
@@ -12,6 +15,9 @@ from vidsim.paths import expand
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
+
+CLOSING = 10.0
+"""Seconds that a run which ends by an error, or an interrupt, waits for what it logged last to come to the disk."""
 
 
 def check_tensorboard(folder: Path | None) -> None:
@@ -67,7 +73,20 @@ class TensorBoard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        if kind is None:
+            with _undisturbed():
+                self._writer.close()
+            return
+        closing = threading.Thread(target=self._give_up, daemon=True)
+        closing.start()
+        closing.join(CLOSING)
+
+    def _give_up(self) -> None:
+        """Close the log behind an error, which is the one to be told."""
+        assert self._writer is not None
+        with suppress(Exception):
             self._writer.close()
 
     def begin(self, name: str, seed: int, epochs: int, steps: int, done: int) -> None:
@@ -87,7 +106,8 @@ class TensorBoard:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._epochs, self._steps, self._epoch = epochs, steps, done
-        self._writer = SummaryWriter(os.fspath(self._folder / name), purge_step=done * steps + 1)
+        with _undisturbed():
+            self._writer = SummaryWriter(os.fspath(self._folder / name), purge_step=done * steps + 1)
 
     def step(self, number: int, losses: Mapping[str, float]) -> None:
         """Log a step.
@@ -101,9 +121,10 @@ class TensorBoard:
         """
         assert self._writer is not None
         step = self._epoch * self._steps + number * self._processes
-        for name, value in losses.items():
-            self._writer.add_scalar(f"step/loss {name}", value, step + 1)
-        self._writer.add_scalar("step/learning rate", self._rate(step, self._epochs * self._steps), step + 1)
+        with _undisturbed():
+            for name, value in losses.items():
+                self._writer.add_scalar(f"step/loss {name}", value, step + 1)
+            self._writer.add_scalar("step/learning rate", self._rate(step, self._epochs * self._steps), step + 1)
 
     def epoch(self, row: Mapping[str, Any], best: int) -> None:
         """Log an epoch, and bring all to the disk.
@@ -125,7 +146,25 @@ class TensorBoard:
         }
         if row["seconds"]:
             told["epoch/stimuli per second"] = self._forwards / row["seconds"]
-        for name, value in told.items():
-            self._writer.add_scalar(name, value, self._epoch)
-        self._writer.add_scalar("epoch/best", best, self._epoch)
-        self._writer.flush()
+        with _undisturbed():
+            for name, value in told.items():
+                self._writer.add_scalar(name, value, self._epoch)
+            self._writer.add_scalar("epoch/best", best, self._epoch)
+            self._writer.flush()
+
+
+@contextmanager
+def _undisturbed() -> Generator[None]:
+    """Let an interrupt wait: in the middle of TensorBoard's queue it would break locks and counts for good."""
+    heed = signal.getsignal(signal.SIGINT)
+    if not callable(heed) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heed)
+        if came:
+            heed(*came[0])
