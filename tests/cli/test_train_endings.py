@@ -33,6 +33,25 @@ def test_settings_that_do_not_fit_name_file_and_key(vidsim, ready):
     assert refused(vidsim, name="n" * 129) == "vidsim: --name has 129 characters; expected at most 128\n"
 
 
+def test_a_root_that_cannot_be_written_is_refused_before_anything_is_trained(vidsim, ready, monkeypatch):
+    (ready / "indexes" / "adapters").write_text("")
+    assert refused(vidsim) == (
+        "vidsim: the adapter cannot be written to 'indexes/adapters/mine': Not a directory; mend that and run the same "
+        "command again\n"
+    )
+    (ready / "indexes" / "adapters").unlink()
+
+    def closed(dir):
+        raise OSError(30, "Read-only file system", str(dir))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", closed)
+    assert refused(vidsim) == (
+        "vidsim: the adapter cannot be written to 'indexes/adapters/mine': Read-only file system; make it writable and "
+        "run the same command again\n"
+    )
+    assert not (ready / "indexes" / "adapters").exists()
+
+
 def test_a_fit_without_epochs_says_nothing_of_them_and_an_adapter_is_no_encoder_to_train(vidsim, ready):
     (ready / "all.toml").write_text(RECIPE + "[run]\nvalidation = 0\n")
     status, out, err = run(vidsim, "--method", "linear", recipe="all.toml")

@@ -1,6 +1,5 @@
 """``vidsim doctor``: versions, hardware, codecs, store health, and combinations known to be bad."""
 
-import os
 import platform
 import sys
 from pathlib import Path
@@ -193,16 +192,13 @@ def _store(root: str, problems: list[str]) -> dict[str, Any]:
 
 
 def _unwritable(root: str) -> list[str]:
-    """Write a file in an artefact root that is there, to see whether it can be; it has no name, or loses it at once."""
-    from tempfile import TemporaryFile
+    """Write a file in an artefact root that is there, to see whether it can be."""
+    from vidsim.cli.output_folder import try_writing
 
     if not Path(root).is_dir():  # not yet, or on an object store
         return []
     try:
-        with TemporaryFile(dir=root) as file:
-            file.write(bytes(4096))
-            file.flush()
-            os.fsync(file.fileno())
+        try_writing(Path(root))
     except OSError as error:
         return [f"nothing can be written to {root!r}: {error.strerror or error}; mend that, or choose another --root"]
     return []

@@ -7,6 +7,28 @@ from pathlib import Path
 from vidsim.errors import VidsimError
 
 
+def try_writing(folder: Path) -> None:
+    """Write a file in a folder, to see whether it can be; it has no name, or loses it at once.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder. While it is missing, the nearest one around it is tried, in which it would be made.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, or is no folder.
+    """
+    from tempfile import TemporaryFile
+
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    with TemporaryFile(dir=there) as file:
+        file.write(bytes(4096))
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def check_folder(out: Path, own: str, *, force: bool, option: str = "--out") -> None:
     """Refuse a place that cannot be written, before any work is done.
 
