@@ -114,7 +114,11 @@ def test_rollout_refuses(vidsim, clips, checkpoints, tmp_path):
         ((name, "motion-energy", "--rollout", clip, "--out", out), "motion-energy has no attention over patches"),
         ((name, "all-MiniLM-L6-v2", "--rollout", clip, "--out", out), "all-MiniLM-L6-v2 has no attention"),
         ((name, "timesformer-bas", "--rollout", clip, "--out", out), "did you mean 'timesformer-base'?"),
-        ((name, name, "--rollout", clip, "--out", out, *base), "both timesformer-base with the same weights"),
+        (
+            (name, name, "--rollout", clip, "--out", out, *base),
+            "A and B are both timesformer-base with the same weights; "
+            "expected two encoders, or two checkpoints of one with --checkpoint-a and --checkpoint-b",
+        ),
         ((name, name, "--rollout", broken, "--out", out, *checkpoints), "broken.mp4"),
         ((name, name, "--rollout", clip, broken, "--out", out, *checkpoints), "broken.mp4"),
         ((name, name, "--rollout", clip, twin, "--out", out, *checkpoints), "two clips are called 'clip 0.mp4'"),
@@ -143,3 +147,18 @@ def test_a_lack_of_memory_is_one_line(vidsim, clips, checkpoints, tmp_path, monk
     name = "timesformer-base"
     words = (name, name, "--rollout", clips / "clip 0.mp4", "--out", tmp_path / "drawn", *checkpoints)
     assert refused(vidsim, *words) == f"vidsim: out of memory on cpu; {said}\n"
+
+
+def test_a_report_names_its_own_options(vidsim, root, clips, checkpoints, tmp_path):
+    store, name = Store(root), "timesformer-base"
+    table = store.create(name, {"checkpoint": name}, {"x": 6, "y": 6}, default_layer="x", versions={})
+    table.write([Entry(n, f"/{n}", n) for n in IDS], {"x": POINTS["a"], "y": POINTS["b"]})
+    base = ("--checkpoint-before", tmp_path / "base", "--checkpoint-after", tmp_path / "base")
+    pair = ("--before", f"{name}:x", "--after", f"{name}:y", "--rollout", clips / "clip 0.mp4", *base)
+    how = ("--judgments", "lab", "-e", name, "--out", tmp_path / "page.html", "--resamples", 0)
+    status, out, err = vidsim("report", *how, *pair)
+    assert (status, out) == (2, "")
+    assert err == (
+        f"vidsim: --before and --after are both {name} with the same weights; expected two encoders, or two "
+        "checkpoints of one with --checkpoint-before and --checkpoint-after\n"
+    )

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_adapters import merged, write_adapter
+from tiny_cards import CNN, WHOLE, write
 from torch import nn
 from transformers import TimesformerConfig
 from transformers.models.timesformer.modeling_timesformer import TimesformerLayer
@@ -185,6 +186,15 @@ def test_who_has_no_attention_is_refused():
             VidsimError, match="has no attention over patches of frames; expected one of timesformer-base"
         ):
             refuse_without_attention(catalog.card(name))
+
+
+def test_own_encoders_with_attention_are_offered(cards):
+    write(cards, WHOLE)
+    with pytest.raises(VidsimError, match=r"; expected one of timesformer-base, .*, my-videomae$"):
+        refuse_without_attention(catalog.card("motion-energy"))
+    write(cards, CNN)
+    with pytest.raises(VidsimError, match=r", siglip2-[^ ]+$"):
+        refuse_without_attention(catalog.card("motion-energy"))
 
 
 def test_attention_over_too_many_frames_is_refused():

@@ -346,6 +346,7 @@ def _rollout(pair: tuple[str, str], wishes: Wishes, folder: Path, root: str) -> 
         device=wishes.device,
         root=root,
         force=True,  # the figures go into the page, and to the folder under other names
+        called=("--before", "--after"),
     )
     return found.sections, [{name: value for name, value in one.items() if name != "plot"} for one in found.describe()]
 

@@ -67,6 +67,7 @@ def rollout(
     device: str,
     root: str,
     force: bool,
+    called: tuple[str, str] = ("A", "B"),
 ) -> Rollout:
     """Draw what two encoders attend to in clips; nothing is written yet.
 
@@ -86,6 +87,8 @@ def rollout(
         Artefact root, in which adapters lie.
     force : bool
         Whether figures that are there may be replaced.
+    called : tuple of str
+        What the verb calls the two, as arguments or options: ``--checkpoint-a`` is the option with A's checkpoint.
 
     Returns
     -------
@@ -112,12 +115,14 @@ def rollout(
         resolve(card, checkpoint=os.fspath(place) if place else None)
         for card, place in zip(cards, checkpoints, strict=True)
     ]
+    sides = [one.removeprefix("--") for one in called]
     if found[0].identity == found[1].identity:
+        options = " and ".join(f"--checkpoint-{side.lower()}" for side in sides)
         raise VidsimError(
-            f"A and B are both {found[0].card.name} with the same weights; expected two encoders, or two checkpoints "
-            "of one with --checkpoint-a and --checkpoint-b"
+            f"{' and '.join(called)} are both {found[0].card.name} with the same weights; expected two encoders, or "
+            f"two checkpoints of one with {options}"
         )
-    first, second = _labels([one.card.name for one in found], checkpoints)
+    first, second = _labels([one.card.name for one in found], checkpoints, sides)
     from vidsim.data.video import decoder
     from vidsim.report.rollout import heat, rollout_plot
 
@@ -168,10 +173,10 @@ def _places(clips: Sequence[Path], folder: Path, *, force: bool) -> list[Path]:
     return places
 
 
-def _labels(names: Sequence[str], checkpoints: Sequence[Path | None]) -> tuple[str, str]:
+def _labels(names: Sequence[str], checkpoints: Sequence[Path | None], sides: Sequence[str]) -> tuple[str, str]:
     """Call encoders by their names, and by their checkpoints where the names are the same."""
     if names[0] == names[1]:
         names = [f"{name} ({place.name if place else 'hub'})" for name, place in zip(names, checkpoints, strict=True)]
     if names[0] == names[1]:
-        names = [f"{name}, {letter}" for name, letter in zip(names, "AB", strict=True)]
+        names = [f"{name}, {side}" for name, side in zip(names, sides, strict=True)]
     return names[0], names[1]

@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from vidsim.encoders.base import EncoderCard
-from vidsim.encoders.catalog import CARDS
+from vidsim.encoders.catalog import cards
 from vidsim.encoders.frame_encoder import FrameEncoder
 from vidsim.errors import VidsimError
 
@@ -84,14 +84,13 @@ def refuse_without_attention(card: EncoderCard) -> None:
     VidsimError
         If it is no transformer on frames, or its attention would not fit in memory.
     """
-    those = ", ".join(row.name for row in CARDS.values() if row.architecture in LAYOUTS and not _too_many_frames(row))
     if card.architecture not in LAYOUTS:
-        raise VidsimError(f"{card.name} has no attention over patches of frames; expected one of {those}")
+        raise VidsimError(f"{card.name} has no attention over patches of frames; expected one of {_suited()}")
     if most := _too_many_frames(card):
         assert card.sampling is not None
         raise VidsimError(
             f"{card.name} attends over {card.sampling.frames} frames at once, which is too much to keep (at most "
-            f"{most}); expected one of {those}"
+            f"{most}); expected one of {_suited()}"
         )
 
 
@@ -144,6 +143,11 @@ def attention_of(encoder: FrameEncoder, frames: UInt8[Tensor, "t 3 h w"]) -> Att
     steps = 1 if card.modality == "image" else len(frames) // tubelet
     side = frames.shape[-1] // patch
     return Attention(spatial, temporal, (steps, side, side), int(card.options.get("prefix_tokens", 0)))
+
+
+def _suited() -> str:
+    """List the encoders whose attention can be had, the user's own among them."""
+    return ", ".join(row.name for row in cards().values() if row.architecture in LAYOUTS and not _too_many_frames(row))
 
 
 def _too_many_frames(card: EncoderCard) -> int | None:
