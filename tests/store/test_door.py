@@ -65,6 +65,28 @@ def test_failures_are_told_in_one_line(error: Exception, message: str) -> None:
     assert ".rs" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("root", "error", "variables"),
+    [
+        (
+            "gs://b/p",
+            'GCS", source: TokenRequest { uri: Some(http://169.254.169.254/computeMetadata/v1/instance)',
+            "GOOGLE_APPLICATION_CREDENTIALS",
+        ),
+        (
+            "az://b/p",
+            "Unable to find object store prefix: no Azure account name in URI, and no storage account configured.",
+            "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY",
+        ),
+        ("s3://b/p", "status 403: <Code>AccessDenied</Code>", "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"),
+    ],
+)
+def test_missing_credentials_are_named(root: str, error: str, variables: str) -> None:
+    with pytest.raises(StoreError) as caught, told(root):
+        raise ValueError(error)
+    assert str(caught.value) == f"access to the store in {root!r} is denied; check the credentials ({variables})"
+
+
 def test_a_native_panic_is_told_and_an_interrupt_is_not() -> None:
     panic = type("PanicException", (BaseException,), {})
     with pytest.raises(StoreError, match="index out of bounds"), told("root"):

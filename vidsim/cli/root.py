@@ -1,7 +1,9 @@
 """Artefact root: where everything built is kept."""
 
 import os
+import re
 
+from vidsim.errors import VidsimError
 from vidsim.paths import expand
 
 DEFAULT_ROOT = "indexes"
@@ -10,6 +12,35 @@ VARIABLE = "VIDSIM_ROOT"
 """Names the root for all verbs."""
 
 
+_ADDRESS = re.compile(r"([a-z][a-z0-9+-]+):/|(s3|gs|az):")
+"""How addresses of object stores begin, also those with a slash too few or too many."""
+
+
 def root_of(root: str) -> str:
-    """Return the artefact root with ``~`` expanded; URIs are passed through."""
+    """Return the artefact root with ``~`` expanded; URIs are passed through.
+
+    Parameters
+    ----------
+    root : str
+        As the user wrote it.
+
+    Returns
+    -------
+    str
+        Folder or URI.
+
+    Raises
+    ------
+    VidsimError
+        If it is empty, or begins like an address and is none.
+    """
+    if not root:
+        raise VidsimError("--root is empty; expected a folder, or s3://bucket/prefix")
+    if _ADDRESS.match(root):
+        scheme, _, rest = root.partition(":")
+        place = rest.strip("/")
+        slashes = "///" if scheme == "file" else "//"
+        if not place or not re.match(rf"{slashes}[^/]", rest):
+            right = f"{scheme}:{slashes}{place or 'bucket/prefix'}"
+            raise VidsimError(f"--root {root!r} is no address; expected {right}, or a folder")
     return root if "://" in root else os.fspath(expand(root))

@@ -169,8 +169,8 @@ def _refuse_long(name: str) -> None:
 
 def _refuse_closed(folder: Path) -> None:
     """Refuse an adapter that could not be written in the end, nor the state of its training, which lies beside it."""
-    from vidsim.adapt.disk import remedy
     from vidsim.cli.output_folder import try_writing
+    from vidsim.disk import remedy
 
     try:
         try_writing(folder.parent)

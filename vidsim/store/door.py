@@ -29,6 +29,13 @@ ATTEMPTS = 8
 _PAGE = 1000
 _CONFLICTS = ("conflict", "too many concurrent writers", "already exists")
 _UNREACHABLE = ("connecterror", "dns error", "kind: connect", "timed out", "resolve region")
+_DENIED = ("accessdenied", "403 forbidden", "computemetadata", "no azure account name")
+"""The last two where no credentials are given: LanceDB then asks the machine's own cloud for some."""
+_CREDENTIALS = {
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY",
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",
+}
 _ABSENT = "was not found"
 
 
@@ -277,8 +284,9 @@ def _line(place: str, error: BaseException) -> str:
         )
     if number in CLOSED:
         return f"no permission to use {place}; check its owner and mode"
-    if "accessdenied" in text.lower() or "403 forbidden" in text.lower():
-        return f"access to {place} is denied; check the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
+    if any(sign in text.lower() for sign in _DENIED):
+        variables = next((names for scheme, names in _CREDENTIALS.items() if f"{scheme}://" in place), None)
+        return f"access to {place} is denied; check the credentials ({variables or _CREDENTIALS['s3']})"
     if "nosuchbucket" in text.lower():
         return f"the bucket of {place} does not exist; create it first"
     if any(sign in text.lower() for sign in _UNREACHABLE):
