@@ -1,6 +1,8 @@
 """Cards of one's own: where they are found, what they may say, and what is loaded by them."""
 
 import json
+import os
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +35,18 @@ def test_a_whole_card(cards):
         options={"prefix_tokens": 0, "heads": ("classifier.", "fc_norm.")},
     )
     assert list(catalog.cards()) == [*catalog.CARDS, "my-videomae"]
+
+
+def test_a_pipe_is_no_card_and_is_not_waited_for(cards):
+    os.mkfifo(cards / "pipe.toml")
+    write(cards, WHOLE)
+    found = []
+    reader = threading.Thread(target=lambda: found.append(catalog.own_cards()), daemon=True)
+    reader.start()
+    reader.join(30)
+    assert [list(own.cards) for own in found] == [["my-videomae"]]
+    (offer,) = found[0].left_out
+    assert offer.reason == f"{cards / 'pipe.toml'}: is no file; expected a card (TOML)"
 
 
 def test_a_card_like_another_takes_what_it_does_not_say(cards):

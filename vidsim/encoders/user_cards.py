@@ -130,6 +130,8 @@ def read_card(
 
 def _name_in(path: Path) -> str | None:
     """Find the name of a card in a file that may be no TOML."""
+    if not path.is_file():  # a pipe would be waited for
+        return None
     try:
         found = re.search(r"""^\s*name\s*=\s*["']([^"'\n]+)["']""", path.read_text("utf-8-sig"), re.MULTILINE)
     except (OSError, ValueError):
