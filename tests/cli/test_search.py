@@ -310,6 +310,10 @@ def test_tables_fit_100_columns_and_show_no_control_characters(vidsim, planted, 
         (("00", "-e", "first", "--against", "first"), "--against 'first': that is the index that is searched"),
         (("05", "-e", "first", "--against", "second"), "--against 'second': 'clips/05.mp4' is neither an indexed id"),
         (("00", "-e", "first", "--against", "second", "--least"), "leave --least out"),
+        (
+            ("--text", "a dog", "-e", "first", "--include-self"),
+            "vidsim: --include-self has no effect with --text, which is not among the results; leave it out\n",
+        ),
     ],
 )
 def test_what_cannot_be_answered_is_one_line(vidsim, planted, arguments, said):

@@ -96,6 +96,8 @@ def search(
         raise VidsimError(
             f"--against shows the most similar others; leave {'--least' if least else '--include-self'} out"
         )
+    if text is not None and include_self:
+        raise VidsimError("--include-self has no effect with --text, which is not among the results; leave it out")
     from vidsim.retrieval.indexes import load
 
     asked = _Query(query, text, device, root_of(root))
