@@ -274,3 +274,17 @@ def test_a_family_that_cannot_prepare_a_frame(vidsim, offer, clips, tmp_path):
     assert (status, out) == (2, "")
     assert "the family 'offering.code:Family' of theirs has failed: ValueError: no frame for you" in err
     assert "Traceback" not in err
+
+
+def test_a_family_that_returns_another_width_than_its_card_says(vidsim, offer, clips, tmp_path):
+    returns = "import torch; return {layer: reduce(layer, torch.ones(len(batch), 2)).numpy() for layer in layers}"
+    family = FAMILY.replace("return frame", "import torch; return torch.ones(3)").replace("return {}", returns)
+    offer("CARD = card()", family=family)
+    status, out, err = vidsim("extract", clips, "-e", "theirs", "--root", tmp_path / "root")
+    assert (status, out) == (2, "")
+    assert err == "vidsim: theirs has width 3, its layer rgb has 2; expected width 2 in its card\n"
+    offer("CARD = [card('wide', width=2), card('any', width=0)]", family=family)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "offering"]:
+        del sys.modules[name]
+    for name in ("wide", "any"):
+        assert vidsim("extract", clips, "-e", name, "--root", tmp_path / "root")[0] == 0

@@ -1,13 +1,17 @@
 """Families of other packages: the class that a card names, made into an encoder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vidsim.encoders.base import Encoder, EncoderCard
+from vidsim.encoders.base import Encoder, EncoderCard, Reduce
 from vidsim.encoders.card_rules import beyond_json
 from vidsim.encoders.package_cards import in_words
 from vidsim.errors import VidsimError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 METHODS = ("prepare", "encode")
 
@@ -27,7 +31,8 @@ def make_encoder(card: EncoderCard, given: Any, device: str) -> Encoder:
     Returns
     -------
     Encoder
-        The encoder; it has what the protocol asks for.
+        The encoder; it has what the protocol asks for. Of another package, it refuses to return features of another
+        width than its card says.
 
     Raises
     ------
@@ -45,6 +50,9 @@ def make_encoder(card: EncoderCard, given: Any, device: str) -> Encoder:
         made = family(given, device)
         doing = "used"
         wrong = _wrong(made)
+        if not wrong and module.partition(".")[0] != "vidsim" and card.width and given.pooling != "flatten":
+            with suppress(AttributeError):  # of a class with slots
+                made.encode = _of_its_width(made, card)
     except (KeyboardInterrupt, VidsimError):
         raise
     except BaseException as error:  # another package's code may fail in any way
@@ -67,3 +75,25 @@ def _wrong(made: Any) -> str | None:
         return f"provenance expected a dict, {made.provenance!r} came"
     wrong = beyond_json(dict(made.provenance), "provenance")
     return " ".join(wrong) if wrong else None
+
+
+def _of_its_width(made: Encoder, card: EncoderCard) -> Any:
+    """Hold what an encoder returns against the width that its card says, before it is reduced."""
+    from vidsim.encoders.frame_encoder import check_width
+
+    encode = made.encode
+
+    def checked(batch: Any, layers: Sequence[str], reduce: Reduce) -> Any:
+        widths: dict[str, int] = {}
+
+        def measured(layer: str, features: "Tensor") -> "Tensor":
+            if features.ndim == 2:  # other shapes are refused behind this
+                widths[layer] = features.shape[1]
+            return reduce(layer, features)
+
+        found = encode(batch, layers, measured)
+        # a sentence encoder's embedding may be wider than its blocks
+        check_width(card, {layer: width for layer, width in widths.items() if width != card.embedding_width})
+        return found
+
+    return checked
