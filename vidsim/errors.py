@@ -22,6 +22,10 @@ class UnusableFile(VidsimError):
         self.reason = reason
 
 
+class NoEncoder(VidsimError):
+    """Report a name that is no encoder's."""
+
+
 class CheckpointUnavailable(VidsimError):
     """Report weights that are neither in a local folder, nor in the cache, nor reachable on the hub."""
 

@@ -113,7 +113,10 @@ def test_a_folder_cannot_have_the_name_of_an_encoder(folder, name):
 
 def test_a_base_that_nobody_has_is_told_with_the_adapter(folder):
     change(folder, "base/encoder", "nothing like it")
-    with pytest.raises(VidsimError, match=r"^the base of the adapter in '.*mine': no encoder named 'nothing like it'"):
+    with pytest.raises(
+        VidsimError,
+        match=r"^the base of the adapter in '.*mine': no encoder named 'nothing like it'; put its card back$",
+    ):
         card_of(read_manifest(folder), folder)
 
 

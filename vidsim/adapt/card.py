@@ -12,7 +12,7 @@ from vidsim.adapt.manifest import RESTORE, Manifest, check_files, read_manifest
 from vidsim.encoders import catalog
 from vidsim.encoders.base import EncoderCard
 from vidsim.encoders.catalog import Resolved
-from vidsim.errors import VidsimError
+from vidsim.errors import NoEncoder, VidsimError
 
 FAMILY = "vidsim.adapt.adapter:AdaptedEncoder"
 
@@ -71,6 +71,10 @@ def card_of(manifest: Manifest, folder: Path, taken: Collection[str] | None = No
         raise VidsimError(f"the adapter in {where} has the name of an encoder; give its folder another")
     try:
         base = catalog.card(manifest.base["encoder"])
+    except NoEncoder as error:  # which lists all there are; several adapters may have lost the same one
+        raise VidsimError(
+            f"the base of the adapter in {where}: no encoder named {manifest.base['encoder']!r}; put its card back"
+        ) from error
     except VidsimError as error:
         raise VidsimError(f"the base of the adapter in {where}: {error}") from error
     if manifest.layer not in base.layers:

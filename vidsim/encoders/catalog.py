@@ -21,7 +21,7 @@ from vidsim.encoders.cards import (
 from vidsim.encoders.checkpoint import Resolved, hash_config, hash_weights, needed_beside_weights, read_json
 from vidsim.encoders.locate import locate
 from vidsim.encoders.own_cards import OwnCards, read_own_cards
-from vidsim.errors import VidsimError
+from vidsim.errors import NoEncoder, VidsimError
 
 __all__ = ["ALIASES", "CARDS", "Resolved", "card", "cards", "load", "resolve", "resolve_device", "select_layers"]
 
@@ -112,8 +112,10 @@ def card(name: str) -> EncoderCard:
 
     Raises
     ------
+    NoEncoder
+        If there is none of this name; the nearest is suggested.
     VidsimError
-        If there is none of this name (the nearest is suggested), or the user's own of this name cannot be used.
+        If the user's own of this name cannot be used.
 
     Examples
     --------
@@ -131,7 +133,7 @@ def card(name: str) -> EncoderCard:
     near = get_close_matches(name.lower(), names, 1, 0.5)
     hint = f"did you mean {names[near[0]]!r}?" if near else f"there are {', '.join((*CARDS, *found.cards))}"
     more = f" ({len(found.left_out)} left out, vidsim models says why)" if found.left_out else ""
-    raise VidsimError(f"no encoder named {name!r}; {hint}{more}")
+    raise NoEncoder(f"no encoder named {name!r}; {hint}{more}")
 
 
 def select_layers(of: EncoderCard, layers: Sequence[str] | None = None) -> tuple[str, ...]:
