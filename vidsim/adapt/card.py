@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vidsim.adapt.folder import MANIFEST, NAME
+from vidsim.adapt.folder import MANIFEST
 from vidsim.adapt.manifest import RESTORE, Manifest, check_files, read_manifest
 from vidsim.encoders import catalog
 from vidsim.encoders.base import EncoderCard
+from vidsim.encoders.card_rules import NAME
 from vidsim.encoders.catalog import Resolved
 from vidsim.errors import NoEncoder, VidsimError
 

@@ -6,9 +6,9 @@ people, and the manifest.
 
 import hashlib
 import os
-import re
 from pathlib import Path
 
+from vidsim.encoders.card_rules import NAME
 from vidsim.errors import VidsimError
 
 MANIFEST, WEIGHTS, HEAD, GOLDEN = (
@@ -19,9 +19,6 @@ MANIFEST, WEIGHTS, HEAD, GOLDEN = (
 )
 CURVE, CARD = "curve.png", "README.md"
 """Files beside an adapter's weights that are for people; they shape no embedding. The card is written last."""
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""Names of adapters, and of the files in their folders."""
 
 
 def adapters_of(root: str) -> Path:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidsim.adapt.folder import MANIFEST, NAME, hash_file
+from vidsim.adapt.folder import MANIFEST, hash_file
+from vidsim.encoders.card_rules import NAME
 from vidsim.errors import VidsimError
 
 FORMAT = 1

@@ -187,6 +187,7 @@ def restore_optimiser(
     """
     for name, value in state.items():
         weight, _, key = name.rpartition("/")
+        # accelerate, which prepares the optimiser behind this, moves its count of steps to a GPU
         moved = value.clone() if key == "step" else value.to(weights[weight].device, copy=True)
         optimiser.state[weights[weight]][key] = moved
 

@@ -63,7 +63,8 @@ def adapters(root: str) -> list[Path]:
     list of Path
         Their folders, which have their names, in alphabetical order.
     """
-    from vidsim.adapt.folder import MANIFEST, NAME, adapters_of
+    from vidsim.adapt.folder import MANIFEST, adapters_of
+    from vidsim.encoders.card_rules import NAME
 
     folder = None if "://" in root else adapters_of(root)
     if folder is None or not folder.is_dir():

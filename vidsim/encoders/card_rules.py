@@ -86,6 +86,8 @@ CHECKS: Mapping[str, Callable[[Any], bool]] = {
 }
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Names of encoders, of adapters, and of the files in their folders."""
+
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 ADDRESS = re.compile(r"https://[^\s/]+/\S+")
 
