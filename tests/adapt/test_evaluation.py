@@ -97,3 +97,11 @@ def test_the_interval_over_seeds_is_students():
 )
 def test_the_epoch_kept_is_the_first_of_the_best(values, select, kept):
     assert kept_row([{"epoch": k, "rho": value} for k, value in enumerate(values)], select)["epoch"] == kept
+
+
+def test_intervals_over_seeds_end_where_scores_do():
+    runs = [{"rho": rho, "two_way": two, "rho2": rho**2} for rho, two in ((-0.4, 0.1), (0.2, 0.9))]
+    found = over_seeds(runs)
+    assert found["rho"][1:] == (-1.0, 1.0)
+    assert found["two_way"] == (0.5, 0.0, 1.0)
+    assert found["rho2"][1] == 0.0

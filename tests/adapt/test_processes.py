@@ -117,9 +117,7 @@ def one_process(name, made):
                 for part, value in parts.items():
                     seen.setdefault((epoch, part), []).append(float(value))
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate(
-                    settings, 2 * number + epoch * len(run.batches), settings.epochs * len(run.batches)
-                )
+                group["lr"] = learning_rate(settings, 2 * number + epoch * len(steps), settings.epochs * len(steps))
             optimiser.zero_grad()
             (sum(losses) / 2).backward()
             if settings.clip:

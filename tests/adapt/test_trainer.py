@@ -213,7 +213,7 @@ def test_weights_that_are_no_numbers_are_never_kept(named, tmp_path, monkeypatch
         return loss, parts
 
     monkeypatch.setattr(run, "_objective", broken)
-    run.batches._steps = 1  # the update that breaks is the last: no loss comes behind it
+    run.batches._steps = run._steps = 1  # the update that breaks is the last: no loss comes behind it
     with pytest.raises(VidsimError, match="weights are not finite behind epoch 1"):
         run.run(tmp_path / "mine", tmp_path / "state", "mine", Quiet())
     assert not (tmp_path / "mine").exists()
@@ -278,7 +278,10 @@ def test_a_state_of_another_precision_is_refused(named, tmp_path, monkeypatch):
 
 def test_more_processes_than_steps_are_refused(named, monkeypatch):
     monkeypatch.setattr(Accelerator, "num_processes", 5)
-    with pytest.raises(VidsimError, match="5 processes would share the 4 steps of an epoch"):
+    with pytest.raises(
+        VidsimError,
+        match=r"fewer steps \(4\) than there are processes \(5\); start fewer, or raise batches\.steps$",
+    ):
         trainer(named, recipe())
 
 
@@ -328,7 +331,7 @@ def test_an_encoder_is_loaded_where_accelerate_trains(named, monkeypatch):
 def test_what_processes_share_keeps_the_rsa_steps(named, monkeypatch, processes):
     batches = {"sampler": "trials", "trials": 2, "rsa_steps": 1, "rsa_stimuli": 6, "rsa_gradients": 2}
     run = trainer(named, recipe(loss={"kind": "hybrid"}, batches=batches))
-    monkeypatch.setattr(run, "accelerator", Mock(spec=Accelerator, num_processes=processes))
+    monkeypatch.setattr(run, "_steps", 30 // processes * processes)
     steps = list(run._shared(0))
     assert (len(steps), len(run.batches)) == (30 // processes * processes, 30)
     assert [bool(len(step.pairs)) for step in steps] == [False] * (len(steps) - 1) + [True]

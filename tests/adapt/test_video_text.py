@@ -1,5 +1,7 @@
 """A video-text model is trained by its clips, and is searched by words as before."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,11 @@ from vidsim.adapt.attached import attach
 from vidsim.adapt.card import resolve_adapter
 from vidsim.adapt.material import Material
 from vidsim.adapt.network import Network
+from vidsim.adapt.recipe import Unfit
 from vidsim.encoders import catalog
 from vidsim.extract.spec import FeatureSpec
 from vidsim.extract.text import embed_text, takes_text
+from vidsim.report.train import model_card
 
 TEXTS = ["a dog runs", "two people talk"]
 
@@ -85,6 +89,47 @@ def test_a_head_has_no_place_for_texts(made, tmp_path):
     assert card.default_layer == "head"
     assert not takes_text(card, "head")
     assert takes_text(card, "video_embeds")
+
+
+@pytest.mark.parametrize("targets", [["q_proj", "v_proj"], ["visual_projection", "fc1"]])
+def test_targets_are_of_what_clips_pass_through(targets, made):
+    run = trainer(made, recipe(XCLIP, adapter={"rank": 2, "targets": targets}))
+    model, optimiser = run._ready()
+    run._step(next(run.batches.epoch(0)), 0, model, optimiser, np.random.default_rng(0))
+    assert all(weight.grad is not None for weight in run.weights.values())
+    named = {name.split(".lora_")[0].removeprefix("base_model.model.") for name in run.weights}
+    assert {name.split(".")[-1] for name in named} == set(targets)
+    assert {name.split(".")[0] for name in named} <= {"vision_model", "mit", "visual_projection"}
+
+
+@pytest.mark.parametrize("target", ["text_model.encoder.layers.0.self_attn.q_proj", "text_projection"])
+def test_targets_that_no_clip_passes_through_are_refused(target, made):
+    with pytest.raises(Unfit, match=r"has no such linear layers: .*; mend adapter\.targets"):
+        trainer(made, recipe(XCLIP, adapter={"rank": 2, "targets": [target]}))
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # PEFT asks for it
+@pytest.mark.parametrize("head", [0, 5])
+def test_the_card_says_how_clips_and_texts_are_embedded(head, made, tmp_path, monkeypatch):
+    run = trainer(made, recipe(XCLIP, adapter={"rank": 2, "head": head}, optimiser={"epochs": 1}))
+    folder = tmp_path / "adapters" / "mine"
+    text = model_card(run.run(folder, tmp_path / "state", "mine", Quiet()))
+    assert "The embedding is the `pooler_output` of `get_video_features`, at unit length." in text
+    assert ('vidsim search --encoder mine --text "two people talk"' in text) is (head == 0)
+    (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    code = re.sub(r', revision="\w+"', "", code).replace(f'"{made.card.checkpoint}"', repr(str(made.folder)))
+    monkeypatch.chdir(folder)
+    scope = {}
+    exec(code, scope)
+    batch = draw(made)
+    with torch.no_grad():
+        found = scope["model"].get_video_features(pixel_values=loaded(made).preprocess.normalise(batch))
+        vectors = torch.nn.functional.normalize(found.pooler_output, dim=1)
+        vectors = scope["head"](vectors) if head else vectors
+    encoder = catalog.load(resolve_adapter(folder, checkpoint=str(made.folder)), device="cpu")
+    layer = encoder.card.default_layer
+    expected = encoder.encode(batch, [layer], lambda _, features: features)[layer]
+    np.testing.assert_allclose(vectors.numpy(), expected, rtol=0, atol=1e-5)
 
 
 def test_gradient_checkpointing_and_all_linear_layers(made, tmp_path):

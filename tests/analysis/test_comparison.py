@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from vidsim.analysis.comparison import compare
+from vidsim.analysis.trial_interval import trial_interval
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
 from vidsim.rsm import cosine_rsm
@@ -69,6 +70,14 @@ def test_examples_are_a_slow_loops():
     assert {contested for contested, _ in order} == {False, True}
     assert any(e.judged > e.same for e in (*found.towards, *found.away))
     assert any(e.same > 1 for e in found.towards)
+
+
+def test_the_interval_of_few_trials_ends_where_a_difference_can():
+    few = TRIALS.select(np.arange(3))
+    low, high = compare(A, B, few).interval
+    assert -1 <= low <= high <= 1
+    wide = trial_interval(np.array([1.0, 0.0, 1.0]), few.rows, even=True)
+    assert wide[1] > 1  # what it would be
 
 
 def test_nothing_to_compare():

@@ -195,7 +195,11 @@ def test_bad_input(vidsim, root, splits, tmp_path):
     ("train", "test", "message"),
     [
         (VIDEOS[:3], VIDEOS[3:5], "all training videos are of class 'Action0'"),
-        ((VIDEOS[0], VIDEOS[20]), (VIDEOS[1], VIDEOS[50]), "1 classes have test but no training videos, the first is"),
+        (
+            (VIDEOS[0], VIDEOS[20]),
+            (VIDEOS[1], VIDEOS[50]),
+            "has videos in the test list and none in the train",
+        ),
         ((VIDEOS[0], VIDEOS[20]), (VIDEOS[1], VIDEOS[21]), "every class has a single group"),
         ((VIDEOS[0], VIDEOS[20]), (VIDEOS[1], VIDEOS[20]), "testlist01.txt' line 2: video"),
     ],

@@ -67,6 +67,12 @@ def test_an_encoder_that_sees_is_trained_on_a_folder_of_videos(vidsim, study, pu
     assert vidsim("extract", "videos", "--encoder", "mine", "--device", "cpu")[0] == 0
     store = Store(study / "indexes")
     assert len(store["mine"][read_manifest(folder).layer]) == 30
+    plain = (study / "quick.toml").read_text()
+    (study / "quick.toml").write_text(plain + 'captions = "first"\n')
+    assert refused(vidsim, "--source", "videos", "--checkpoint", publish_named, name="other") == (
+        "vidsim: quick.toml: run.captions has no effect with clip-vit-b-32, which reads none; leave it out\n"
+    )
+    (study / "quick.toml").write_text(plain)
     (study / "other").mkdir()
     write_clip(study / "other" / "other.mp4", moving_square(frames=8))
     assert "none of the 30 stimuli is among the 1 files; ids such as 'clip 0.mp4' and names such as 'other.mp4'" in (

@@ -63,6 +63,16 @@ def test_a_card_like_another_takes_what_it_does_not_say(cards):
     )
 
 
+def test_targets_of_blocks_that_a_smaller_model_has_not_are_not_taken_over(cards):
+    blocks = [f"vision_model.encoder.layers.{i}" for i in (0, 1)]
+    layers = [*blocks, "mit.encoder.layers.0", "video_embeds"]
+    write(cards, f'name = "small"\nlike = "xclip"\ncheckpoint = "me/small"\nlayers = {layers}\n')
+    like = catalog.card("xclip").lora_targets
+    found = catalog.card("small").lora_targets
+    assert found == tuple(name for name in like if name.startswith((f"{blocks[0]}.", f"{blocks[1]}.")))
+    assert len(found) == 16
+
+
 def test_a_sentence_encoder(cards):
     write(
         cards,

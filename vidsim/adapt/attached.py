@@ -225,14 +225,33 @@ def targeted(encoder: Encoder, layer: str, ends: Sequence[str]) -> tuple[str, ..
     Returns
     -------
     tuple of str
-        The ends themselves where the layer is the last block or behind it; else whole names.
+        The ends themselves where the layer is the last block or behind it, and all modules are passed; else whole
+        names.
     """
-    card = encoder.card
-    if not set(card.blocks) & set(card.layers[card.layers.index(layer) + 1 :]):
+    card, seen = encoder.card, seen_by(encoder)
+    if set(card.blocks) & set(card.layers[card.layers.index(layer) + 1 :]):
+        names = linear_layers(encoder, layer)
+    elif seen == ("",):
         return tuple(ends)
-    return tuple(
-        name for name in linear_layers(encoder, layer) if f".{name}".endswith(tuple(f".{end}" for end in ends))
-    )
+    else:
+        names = [name for name, _ in trunk_of(encoder).named_modules() if name.startswith(seen)]
+    return tuple(name for name in names if f".{name}".endswith(tuple(f".{end}" for end in ends)))
+
+
+def seen_by(encoder: Encoder) -> tuple[str, ...]:
+    """Return the beginnings of the names of modules that stimuli pass through: a text tower learns nothing of clips.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        A transformer on frames, or a sentence encoder.
+
+    Returns
+    -------
+    tuple of str
+        In its network; ``("",)`` for all.
+    """
+    return getattr(encoder, "seen", ("",))
 
 
 def _peft_name(name: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from vidsim.adapt.attached import Attached, attach, linear_layers, targeted
+from vidsim.adapt.attached import Attached, attach, linear_layers, seen_by, targeted
 from vidsim.adapt.golden import golden_embedding
 from vidsim.adapt.head import Head, LinearHead
 from vidsim.adapt.linear import LinearTransform
@@ -69,8 +69,8 @@ def equip(encoder: Encoder, layer: str, settings: Adapter, fitted: Callable[[], 
 
 def _refuse_missing(encoder: Encoder, settings: Adapter, targets: Sequence[str]) -> None:
     """Refuse targets of which one is the end of no name: PEFT asks for any."""
-    name = encoder.card.name
-    there = [f".{path}" for path, _ in trunk_of(encoder).named_modules()]
+    name, seen = encoder.card.name, seen_by(encoder)
+    there = [f".{path}" for path, _ in trunk_of(encoder).named_modules() if path.startswith(seen)]
     for end in targets:
         if any(path.endswith(f".{end}") for path in there):
             continue

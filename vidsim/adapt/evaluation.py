@@ -190,7 +190,8 @@ def over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, fl
         values = np.array([run[metric] for run in runs])
         mean = float(values.mean())
         half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
-        found[metric] = (mean, mean - half, mean + half)
+        least = -1.0 if metric == "rho" else 0.0
+        found[metric] = (mean, float(np.maximum(mean - half, least)), float(np.minimum(mean + half, 1.0)))
     return found
 
 

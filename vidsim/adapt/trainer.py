@@ -92,10 +92,12 @@ class Trainer:
         where = catalog.resolve_device(device)
         self.accelerator = join(recipe.run, where)
         self._processes, processes = Processes(self.accelerator), self.accelerator.num_processes
-        if recipe.optimiser.epochs and len(self.batches) < processes:
+        self._steps = len(self.batches) // processes * processes
+        if recipe.optimiser.epochs and not self._steps:
+            more = "lower batches.trials" if recipe.batches.sampler == "trials" else "raise batches.steps"
             raise VidsimError(
-                f"{processes} processes would share the {len(self.batches)} steps of an epoch; start no more processes "
-                "than that, or raise batches.steps"
+                f"an epoch has fewer steps ({len(self.batches)}) than there are processes ({processes}); start fewer, "
+                f"or {more}"
             )
         self._objective = Objective(recipe)
         self.transform = transform
@@ -107,6 +109,16 @@ class Trainer:
         self.weights = self.attached.trainable()
         self.tower = self._tower()
         self._human = None if material.validation is None else material.validation.rsm()
+
+    def counts(self) -> Counts:
+        """Count what the first epoch holds, of all processes; terms of retention forward more.
+
+        Returns
+        -------
+        Counts
+            Without the steps that do not go round among processes.
+        """
+        return Counts.of(self._shared(0))
 
     def run(self, folder: Path, state: Path, name: str, watcher: Watcher, *, force: bool = False) -> Manifest:
         """Train, and leave the adapter.
@@ -151,7 +163,7 @@ class Trainer:
             # they are constants, and a step with fixed stimuli has one forward pass more than that of another process
             model.broadcast_buffers = False
         epochs = now.epoch if self._patience_is_over(now) else recipe.optimiser.epochs
-        watcher.begin(name, self.seed, epochs, len(self.batches), now.epoch)
+        watcher.begin(name, self.seed, epochs, self._steps, now.epoch)
         try:
             with feasible(self.accelerator.device):
                 self._epochs(now, model, optimiser, watcher, state, fingerprint)
@@ -272,7 +284,7 @@ class Trainer:
         tally = Tally(self.material.fit.ids, epoch, watcher.step, self._processes.gather)
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         for number, step in enumerate(islice(self._shared(epoch), rank, None, world)):
-            self._set_rate(optimiser, epoch * len(self.batches) + number * world)
+            self._set_rate(optimiser, epoch * self._steps + number * world)
             loss, parts = self._step(step, epoch, model, optimiser, rng)
             tally.add(number, step, loss, self._processes.mean(loss), parts)
         tally.settle()
@@ -280,7 +292,7 @@ class Trainer:
 
     def _shared(self, epoch: int) -> Iterator[Step]:
         """Yield what processes share: as many steps each, without the first: an RSA step may be the last alone."""
-        return islice(self.batches.epoch(epoch), len(self.batches) % self.accelerator.num_processes, None)
+        return islice(self.batches.epoch(epoch), len(self.batches) - self._steps, None)
 
     def _step(
         self, step: Step, epoch: int, model: Any, optimiser: Any, rng: np.random.Generator
@@ -304,7 +316,7 @@ class Trainer:
 
     def _set_rate(self, optimiser: Any, step: int) -> None:
         settings = self.recipe.optimiser
-        rate = learning_rate(settings, step, settings.epochs * len(self.batches))
+        rate = learning_rate(settings, step, settings.epochs * self._steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
 
@@ -394,7 +406,7 @@ class Trainer:
                 **self.material.facts,
                 "hash": self.material.digest,
                 "trials": len(self.material.fit),
-                **({"epoch": asdict(Counts.of(self._shared(0)))} if self.recipe.optimiser.epochs else {}),
+                **({"epoch": asdict(self.counts())} if self.recipe.optimiser.epochs else {}),
                 "stopped": stopped,
             },
             versions=library_versions(),

@@ -125,12 +125,13 @@ def compare(
     found = flips(a, b, triplets, names=(repr(names[0]), repr(names[1])))
     counts = found.counts()
     first, second = (credits(rsm, triplets).three_way for rsm in (a, b))
+    low, high = trial_interval(second - first, triplets.rows, resamples=resamples, seed=seed, even=True)
     return Comparison(
         *names,
         counts=counts,
         accuracies=(float(first.mean()), float(second.mean())),
         change=float((second - first).mean()),
-        interval=trial_interval(second - first, triplets.rows, resamples=resamples, seed=seed, even=True),
+        interval=(float(np.maximum(low, -1.0)), float(np.minimum(high, 1.0))),  # few trials make it wide
         p=mcnemar(counts["towards"], counts["away"]),
         towards=_examples(found, triplets, "towards"),
         away=_examples(found, triplets, "away"),

@@ -125,7 +125,10 @@ def _refuse_unlearnable(split: "ActionSplit") -> None:
         raise VidsimError(f"all training videos are of class {next(iter(known))!r}; expected two classes or more")
     new = dict.fromkeys(video.action for video in split.test if video.action not in known)
     if new:
-        raise VidsimError(f"{len(new)} classes have test but no training videos, the first is {next(iter(new))!r}")
+        raise VidsimError(
+            f"class {next(iter(new))!r} has videos in the test list and none in the training list ({len(new)} such "
+            f"class{'es' * (len(new) > 1)}); expected both of each"
+        )
 
 
 def _learnt(split: "ActionSplit") -> list[str]:

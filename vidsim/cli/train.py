@@ -86,6 +86,7 @@ def train(
     from vidsim.adapt.card import check_name
     from vidsim.adapt.drafts import remove_abandoned
     from vidsim.adapt.folder import adapters_of
+    from vidsim.adapt.recipe import Unfit
     from vidsim.adapt.recipe_file import naming, read_recipe
     from vidsim.cli.encoders import resolve
     from vidsim.cli.judgments.names import refuse_matrices
@@ -108,6 +109,8 @@ def train(
         raise VidsimError(f"an adapter {name!r} is in {place!r} already; --force replaces it, or give another --name")
     with naming(recipe):
         card = _trainable(told, place)
+        if card.modality != "text" and "captions" in told.run.model_fields_set:
+            raise Unfit("run.captions", f"run.captions has no effect with {card.name}, which reads none; leave it out")
     _refuse_idle(told, card, source, unlabelled)
     catalog.resolve_device_name(device)
     read, stimuli = find_judged(judgments, place, participants)

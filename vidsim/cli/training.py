@@ -231,7 +231,7 @@ def watch(trainer: "Trainer", *, ceiling: float, tensorboard: Path | None) -> "G
     Watcher
         For the run.
     """
-    counts, first = trainer.batches.counts(), trainer.accelerator.is_main_process
+    counts, first = trainer.counts(), trainer.accelerator.is_main_process
     recipe, processes = trainer.recipe, trainer.accelerator.num_processes
     with ExitStack() as stack:
         watchers: list[Watcher] = [

@@ -209,7 +209,7 @@ class Reader:
             pooling=pooling,  # pyright: ignore[reportArgumentType]
             parameters=self.given.get("parameters", like.parameters if like else 0),
             licence=self.given.get("licence", ""),
-            lora_targets=tuple(self.given.get("lora_targets", like.lora_targets if like else ())),
+            lora_targets=self._lora_targets(layers, like),
             architecture=self._given(
                 "architecture",
                 like.architecture if like else self.families[family].architecture if text else None,
@@ -271,6 +271,12 @@ class Reader:
         if len(set(found)) != len(found):
             self._fail("layers", "names a layer twice; expected each once")
         return found
+
+    def _lora_targets(self, layers: tuple[str, ...], like: EncoderCard | None) -> tuple[str, ...]:
+        if "lora_targets" in self.given or like is None:
+            return tuple(self.given.get("lora_targets", ()))
+        gone = tuple(f"{block}." for block in like.blocks if block not in layers)
+        return tuple(target for target in like.lora_targets if not target.startswith(gone))
 
     def _sampling(self, like: EncoderCard | None) -> Sampling:
         usual = like.sampling if like else None

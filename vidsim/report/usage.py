@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING
 
 from vidsim.adapt.folder import HEAD, WEIGHTS
 from vidsim.adapt.manifest import Manifest
+from vidsim.extract.text import takes_text
 
 if TYPE_CHECKING:
     from vidsim.encoders.base import EncoderCard
+
+SINGLE = frozenset({("CLIPVisionModel", "post_layernorm"), ("SiglipVisionModel", "head")})
+"""Architectures, and layers that give one vector a frame whatever the pooling."""
 
 
 def usage(manifest: Manifest, card: "EncoderCard") -> str:
@@ -26,7 +30,7 @@ def usage(manifest: Manifest, card: "EncoderCard") -> str:
     str
         Markdown, with code in fences.
     """
-    name, base = manifest.name, manifest.base
+    name = manifest.name
     text = card.modality == "text"
     stimuli = "captions.csv" if text else "VIDEOS"
     parts = [
@@ -39,12 +43,25 @@ def usage(manifest: Manifest, card: "EncoderCard") -> str:
         if manifest.head:
             parts.append("The features of several captions of a stimulus are averaged before the head.")
         return "\n\n".join(parts)
-    pooled = {"cls": "the first token", "mean": "the mean over tokens", "flatten": "all tokens in a row"}
-    how = pooled.get(base["pooling"], "the pooled output")
-    frames = ", averaged over frames" if card.modality == "image" else ""
     behind = " The head comes behind that." if manifest.head else ""
-    parts.append(f"The embedding is {how} of `{manifest.layer}`{frames}.{behind}")
+    parts.append(f"The embedding is {_pooled(manifest, card)}.{behind}")
+    if takes_text(card, manifest.layer) and not manifest.head:
+        parts.append(
+            "A text's is the `pooler_output` of `get_text_features`, at unit length, which was not trained: "
+            f'`vidsim search --encoder {name} --text "two people talk"` finds clips by it.'
+        )
     return "\n\n".join(parts)
+
+
+def _pooled(manifest: Manifest, card: "EncoderCard") -> str:
+    """Say what becomes of a layer's output."""
+    if takes_text(card, manifest.layer):
+        return "the `pooler_output` of `get_video_features`, at unit length"
+    frames = ", averaged over frames" if card.modality == "image" else ""
+    if (card.architecture, manifest.layer) in SINGLE:
+        return f"the output of `{manifest.layer}`{frames}"
+    pooled = {"cls": "the first token", "mean": "the mean over tokens", "flatten": "all tokens in a row"}
+    return f"{pooled.get(manifest.base['pooling'], 'the pooled output')} of `{manifest.layer}`{frames}"
 
 
 def _code(manifest: Manifest, card: "EncoderCard") -> str:
@@ -67,15 +84,15 @@ def _code(manifest: Manifest, card: "EncoderCard") -> str:
         lines.append('vectors = model.encode(["Two people talk."], convert_to_tensor=True)')
     if manifest.head:
         imports.append("from safetensors.torch import load_file")
-        loaded = f'load_file("{HEAD}")'
+        lines.append(f'weights = load_file("{HEAD}")')
         if manifest.recipe["adapter"]["head"] == "linear":
-            lines.append(f"weights = {loaded}")
             apply = '(vectors - weights["mean"]) @ weights["weight"]'
         else:
             imports.append("from torch import nn")
-            layers = f"nn.Linear({card.embedding_width}, {manifest.head}), nn.LayerNorm({manifest.head}), nn.ReLU()"
+            wide = 'weights["0.weight"].shape[1]'
+            layers = f"nn.Linear({wide}, {manifest.head}), nn.LayerNorm({manifest.head}), nn.ReLU()"
             # encode returns inference tensors, which nothing that wants gradients takes
-            lines += [f"head = nn.Sequential({layers}).requires_grad_(False)", f"head.load_state_dict({loaded})"]
+            lines += [f"head = nn.Sequential({layers}).requires_grad_(False)", "head.load_state_dict(weights)"]
             apply = "head(vectors)"
         lines.append(f"vectors = {apply}" if text else f"# of its pooled features, vectors: {apply}")
     return "\n".join([*sorted(imports), "", *lines])
