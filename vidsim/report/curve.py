@@ -91,7 +91,7 @@ def _line(axes: "Axes", curves: Sequence[Sequence[Mapping[str, Any]]], name: str
             [value for _, value in known],
             color=colour,
             linewidth=2 if len(curves) == 1 else 1.2,
-            marker="o" if len(known) <= 12 else None,
+            marker="o" if max(map(len, curves)) <= 13 else None,
             markersize=4,
             label=label if label and not place else None,
         )
