@@ -132,6 +132,7 @@ def test_cards_of_other_kinds(vidsim):
     _, out, _ = vidsim("models", "motion-energy")
     assert "72 frames, 24 frames/s, in 3 windows" in out
     assert "works without network" in out
+    _, out, _ = vidsim("models", "all-mpnet-base-v1")
     assert "pip install 'vidsim[text]'" in out
     _, out, _ = vidsim("models", "roberta-large-mnli", "--json")
     one = json.loads(out)

@@ -142,7 +142,7 @@ def find_material(
     order = {name: place for place, name in enumerate(ids)}
     trials = read.triplets
     chosen = [sorted(part, key=order.__getitem__) for part in (fit, held)]
-    made = Material(shown_in(trials.restrict(chosen[0])), shown_in(trials.restrict(chosen[1])) if held else None)
+    made = Material(shown_in(trials.restrict(chosen[0])), trials.restrict(chosen[1]) if held else None)
     if made.validation is not None and not len(made.validation):
         raise Unfit(
             "run.validation",
