@@ -239,18 +239,7 @@ def targeted(encoder: Encoder, layer: str, ends: Sequence[str]) -> tuple[str, ..
 
 
 def seen_by(encoder: Encoder) -> tuple[str, ...]:
-    """Return the beginnings of the names of modules that stimuli pass through: a text tower learns nothing of clips.
-
-    Parameters
-    ----------
-    encoder : Encoder
-        A transformer on frames, or a sentence encoder.
-
-    Returns
-    -------
-    tuple of str
-        In its network; ``("",)`` for all.
-    """
+    """Return how names of modules begin that stimuli pass through, ``("",)`` for all: a text tower sees no clip."""
     return getattr(encoder, "seen", ("",))
 
 

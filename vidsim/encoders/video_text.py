@@ -129,37 +129,11 @@ class VideoText(FramedEncoder):
         return {layer: found[layer] for layer in layers}
 
     def forward(self, pixels: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b d"]:
-        """Run the video tower.
-
-        Parameters
-        ----------
-        pixels : tensor of shape (b, t, 3, size, size)
-            Normalised clips.
-
-        Returns
-        -------
-        tensor of shape (b, d)
-            Where they are in the space of texts, of any length.
-        """
+        """Run the video tower on normalised clips; return where they are in the space of texts, of any length."""
         return self.model.get_video_features(pixel_values=pixels).pooler_output
 
     def pooled(self, layer: str, output: Float[Tensor, "rows ..."], clips: int) -> Float[Tensor, "clips features"]:
-        """Turn a layer's output into one vector per clip.
-
-        Parameters
-        ----------
-        layer : str
-            Layer of the card, or any other module.
-        output : tensor of shape (rows, ...)
-            Its output; of ``video_embeds``, what `forward` returns.
-        clips : int
-            Clips of the batch.
-
-        Returns
-        -------
-        tensor of shape (clips, features)
-            Gradients are followed.
-        """
+        """Turn a layer's output into one vector per clip; of ``video_embeds`` it is what `forward` returns."""
         card, rule = self.card, self.resolved.pooling
         assert card.sampling is not None
         if layer == JOINT:
