@@ -76,7 +76,7 @@ print([m for m in ("torch", "lancedb", "transformers", "pandas") if m in sys.mod
 def test_asking_for_more_than_there_is_gives_all_and_says_so(vidsim, root):
     status, out, err = vidsim("search", "clip 1.mp4", "-n", "99", "--root", root, "--json")
     assert (status, len(out.splitlines())) == (0, 5)
-    assert "99 were asked for" in err
+    assert err == "vidsim: 99 were asked for, there are no more than 5\n"  # and no copies that could be listed
     assert err.count("\n") == 1
 
 
@@ -217,6 +217,8 @@ def test_copies_count_as_one_result_unless_all_are_asked_for(vidsim, planted):
     assert whole[0]["duplicates"] == []
     _, out, _ = vidsim("search", "00", "-e", "first", "--root", place)
     assert "left out: 1 copy of the query (copy of 00.mp4); --all lists them" in out
+    _, _, err = vidsim("search", "00", "-e", "first", "-n", "99", "--root", place)
+    assert err.endswith("; --all lists copies and re-encodings too\n")
 
 
 def test_least_similar_first(vidsim, planted):

@@ -119,7 +119,8 @@ def search(
         index, clip, n or RESULTS, keep_query=include_self, least=least, within=within, every=every
     )
     (hits.emit if json else hits.tell)(answer, groups, aside)
-    _say_fewer(n, len(groups), index, filtered=within is not None, every=every)
+    hidden = bool(aside) or any(group.twins for group in groups)
+    _say_fewer(n, len(groups), index, filtered=within is not None, hidden=hidden)
 
 
 def _in_other(asked: _Query, answer: "hits.Answer", other: "Index", against: str) -> "Clip":
@@ -149,12 +150,12 @@ def _compare(
         typer.echo(f"vidsim: {found.missing} stimuli that stand in one of the two indexes only are left out", err=True)
 
 
-def _say_fewer(n: int | None, found: int, index: "Index", *, filtered: bool, every: bool) -> None:
+def _say_fewer(n: int | None, found: int, index: "Index", *, filtered: bool, hidden: bool) -> None:
     if n is not None and found < n:
         what = (
             f"the filter lets no more than {found} through"
             if filtered
-            else f"there are no more than {found}{'' if every else '; --all lists copies and re-encodings too'}"
+            else f"there are no more than {found}{'; --all lists copies and re-encodings too' if hidden else ''}"
         )
         typer.echo(f"vidsim: {n} were asked for, {what}", err=True)
     elif filtered and not found:
