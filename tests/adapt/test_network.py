@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from vidsim.adapt import tower as towers
+from vidsim.adapt import frame_tower as towers
+from vidsim.adapt.frame_tower import FrameTower
 from vidsim.adapt.network import Network, graphed
-from vidsim.adapt.tower import FrameTower
 from vidsim.adapt.trainer import Trainer
 from vidsim.encoders.activations import capture
 from vidsim.encoders.catalog import CARDS

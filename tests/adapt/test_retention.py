@@ -9,7 +9,7 @@ from vidsim.adapt.batches import Step
 from vidsim.adapt.losses import retention_loss
 from vidsim.adapt.material import Material
 from vidsim.adapt.retention import Retention
-from vidsim.adapt.tower import TextTower
+from vidsim.adapt.text_tower import TextTower
 from vidsim.encoders import catalog
 
 IDS = ("a", "b", "c", "d")

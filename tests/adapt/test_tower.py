@@ -2,7 +2,7 @@
 
 from tiny_trainer import material, recipe, trainer
 
-from vidsim.adapt.tower import FrameTower
+from vidsim.adapt.frame_tower import FrameTower
 
 
 def test_frames_are_read_again_only_where_there_is_no_room(publish):
@@ -19,7 +19,7 @@ def test_frames_are_read_again_only_where_there_is_no_room(publish):
     plain = tower([first, second], None)
     tower([first, second], None)
     assert asked == [first, second] * 2  # on a CPU nothing is held: the cache is in memory already
-    tower._room = 2 * stuff.frames(first).nbytes
+    tower._frames._room = 2 * stuff.frames(first).nbytes
     for _ in range(3):
         tower([first, second, third], None)
     assert asked[4:] == [first, second, third, third, third]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_models import write_qwen, write_xclip
 
-from vidsim.adapt.tower import FrameTower
+from vidsim.adapt.frame_tower import FrameTower
 from vidsim.encoders import catalog
 from vidsim.errors import VidsimError
 

@@ -11,7 +11,7 @@ from peft.tuners.lora import Linear
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from vidsim.adapt.tower import trunk_of
+from vidsim.adapt.trunk import trunk_of
 from vidsim.encoders.base import Encoder
 from vidsim.errors import VidsimError
 
@@ -92,7 +92,7 @@ def attach(
     Parameters
     ----------
     encoder : Encoder
-        A transformer on frames, or a sentence encoder. It is changed.
+        One that can be trained. It is changed.
     rank : int
         Rank of the LoRA matrices; 0 for none.
     scaling : float
@@ -188,7 +188,7 @@ def linear_layers(encoder: Encoder, layer: str) -> tuple[str, ...]:
     Parameters
     ----------
     encoder : Encoder
-        A transformer on frames, or a sentence encoder.
+        One that can be trained.
     layer : str
         Layer of the card; blocks behind it are left out.
 
@@ -216,7 +216,7 @@ def targeted(encoder: Encoder, layer: str, ends: Sequence[str]) -> tuple[str, ..
     Parameters
     ----------
     encoder : Encoder
-        A transformer on frames, or a sentence encoder.
+        One that can be trained.
     layer : str
         Layer of the card that is trained.
     ends : sequence of str
@@ -225,17 +225,15 @@ def targeted(encoder: Encoder, layer: str, ends: Sequence[str]) -> tuple[str, ..
     Returns
     -------
     tuple of str
-        The ends themselves where the layer is the last block or behind it, and all modules are passed; else whole
-        names.
+        The ends themselves where the layer is the last block or behind it, and all that they mean is passed; else
+        whole names.
     """
-    card, seen = encoder.card, seen_by(encoder)
+    card, dotted = encoder.card, tuple(f".{end}" for end in ends)
     if set(card.blocks) & set(card.layers[card.layers.index(layer) + 1 :]):
-        names = linear_layers(encoder, layer)
-    elif seen == ("",):
-        return tuple(ends)
-    else:
-        names = [name for name, _ in trunk_of(encoder).named_modules() if name.startswith(seen)]
-    return tuple(name for name in names if f".{name}".endswith(tuple(f".{end}" for end in ends)))
+        return tuple(name for name in linear_layers(encoder, layer) if f".{name}".endswith(dotted))
+    named = [name for name, _ in trunk_of(encoder).named_modules() if f".{name}".endswith(dotted)]
+    passed = tuple(name for name in named if name.startswith(seen_by(encoder)))
+    return tuple(ends) if len(passed) == len(named) else passed
 
 
 def seen_by(encoder: Encoder) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from vidsim.adapt.head import Head, LinearHead
 from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.recipe import Unfit
 from vidsim.adapt.sections import Adapter
-from vidsim.adapt.tower import trunk_of
+from vidsim.adapt.trunk import trunk_of
 from vidsim.encoders.base import Encoder
 from vidsim.errors import VidsimError
 

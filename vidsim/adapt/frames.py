@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import os
+import struct
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -23,15 +24,19 @@ from vidsim.data.video import decoder as decoder_named
 from vidsim.disk import reason, remedy
 from vidsim.encoders.frame_encoder import FramedEncoder
 from vidsim.encoders.machine import FEWER, able
+from vidsim.encoders.vision_language import VisionLanguage
 from vidsim.errors import UnusableFile, VidsimError
 from vidsim.extract.plan import file_entry
 from vidsim.extract.run import Progress, Quiet
 
-FORMAT = 2
-"""Version of the files: frames (t, 3, h, w), uint8 in C order, then the checksum of these bytes."""
+FORMAT = 3
+"""Version of the files: frames (t, 3, h, w), uint8 in C order, then h and w, then the checksum of all these bytes."""
 
 NORMALISING = frozenset({"factor", "mean", "std"})
 """Steps that come after what is kept."""
+
+SIDES = struct.Struct("<II")
+"""Height and width of the frames, in pixels; models of one size have them too, so that all files are alike."""
 
 CHECKSUM = 16
 """Bytes of the checksum, BLAKE2b."""
@@ -67,17 +72,16 @@ class FrameCache:
     ----------
     folder : Path
         Where the files lie; made when there is something to write. Nothing else should lie there.
-    encoder : FramedEncoder
+    encoder : FramedEncoder or VisionLanguage
         Whose frames they are.
     decoder : {"pyav", "decord"}
         Name of the video decoder.
     """
 
-    def __init__(self, folder: Path, encoder: FramedEncoder, decoder: str = "pyav") -> None:
+    def __init__(self, folder: Path, encoder: FramedEncoder | VisionLanguage, decoder: str = "pyav") -> None:
         sampling = encoder.card.sampling
         assert sampling is not None, f"{encoder.card.name} takes frames but its card has no sampling"
         self.folder = folder
-        self.shape = (sampling.frames, 3, *encoder.preprocess.size)
         # not the encoder: its weights would stay in memory
         self._prepare, self._name, self._sampling = encoder.preprocess.frame, encoder.card.name, sampling
         self._reader = decoder_named(decoder)
@@ -88,11 +92,6 @@ class FrameCache:
             "preprocess": {k: v for k, v in encoder.preprocess.provenance.items() if k not in NORMALISING},
         }
         self._clips: dict[str, _Clip] = {}
-
-    @property
-    def clip_bytes(self) -> int:
-        """Return the size of a clip's file in bytes."""
-        return math.prod(self.shape) + CHECKSUM
 
     @property
     def digest(self) -> str:
@@ -175,13 +174,17 @@ class FrameCache:
         if clip is None:
             raise VidsimError(f"no frames of {name!r} in the cache; fill it with that stimulus first")
         path = self._path(clip)
-        if _size(path) != self.clip_bytes:  # somebody has cleared up
+        sides = self._sides(path)
+        if sides is None:  # somebody has cleared up
             log.warning("%r is gone or cut off; decoding %r again", os.fspath(path), os.fspath(clip.path))
             error = self._make(clip)
             if error is not None:
                 raise error
-        count = math.prod(self.shape)
-        return torch.from_file(os.fspath(path), shared=False, size=count, dtype=torch.uint8).view(self.shape)
+            sides = self._sides(path)
+            assert sides is not None, f"{path} went as it was written"
+        shape = (self._sampling.frames, 3, *sides)
+        pixels = torch.from_file(os.fspath(path), shared=False, size=math.prod(shape), dtype=torch.uint8)
+        return pixels.view(shape)
 
     def _look(self, stimulus: Stimulus) -> _Clip | UnusableFile:
         """Find out what a stimulus is called in the cache."""
@@ -198,13 +201,13 @@ class FrameCache:
         """Say whether a clip's file is there and whole."""
         path = self._path(clip)
         try:
-            data = path.read_bytes() if path.stat().st_size == self.clip_bytes else b""
+            data = path.read_bytes()
         except FileNotFoundError:
             return False
         except OSError as error:
             log.warning("%r cannot be read: %s", os.fspath(path), error.strerror)
             return False
-        if data and _checksum(memoryview(data)[:-CHECKSUM]) == data[-CHECKSUM:]:
+        if self._sides(path) is not None and _checksum(memoryview(data)[:-CHECKSUM]) == data[-CHECKSUM:]:
             return True
         log.warning("%r is cut off or damaged; decoding %r again", os.fspath(path), os.fspath(clip.path))
         return False
@@ -222,26 +225,27 @@ class FrameCache:
                 "changing", f"{os.fspath(clip.path)!r} changed while it was read; run again when it is complete"
             )
         images: Tensor = torch.as_tensor(frames)
-        assert tuple(images.shape) == self.shape, f"frames of shape {tuple(images.shape)}; expected {self.shape}"
-        pixels = images.contiguous().numpy().data.cast("B")
-        self._write(self._path(clip), pixels)
+        count, colours, *sides = images.shape
+        assert (count, colours) == (self._sampling.frames, 3), f"frames of shape {tuple(images.shape)}"
+        self._write(self._path(clip), images.contiguous().numpy().data.cast("B"), SIDES.pack(*sides))
         return None
 
-    def _write(self, path: Path, pixels: memoryview) -> None:
+    def _write(self, path: Path, pixels: memoryview, sides: bytes) -> None:
         draft = path.with_name(f"{path.name}.{uuid4().hex}{DRAFT}")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
                 with draft.open("xb") as file:
                     file.write(pixels)
-                    file.write(_checksum(pixels))
+                    file.write(sides)
+                    file.write(_checksum(pixels, sides))
                     file.flush()
                     os.fsync(file.fileno())
                 draft.replace(path)
             finally:
                 draft.unlink(missing_ok=True)
         except OSError as error:
-            size = f"{self.clip_bytes / 1e6:.1f} MB a clip"
+            size = f"{pixels.nbytes / 1e6:.1f} MB a clip"
             raise VidsimError(
                 f"cannot write frames ({size}) to {os.fspath(self.folder)!r}: {reason(error)}; what is there stays, "
                 f"{remedy(error)} and run again"
@@ -249,6 +253,21 @@ class FrameCache:
 
     def _path(self, clip: _Clip) -> Path:
         return self.folder / f"{clip.key}.frames"
+
+    def _sides(self, path: Path) -> tuple[int, int] | None:
+        """Return the height and the width of the frames in a file; None where it is gone or of another length."""
+        end = SIDES.size + CHECKSUM
+        try:
+            with path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - end))
+                tail = file.read()
+        except OSError:
+            return None
+        if len(tail) != end:
+            return None
+        height, width = SIDES.unpack_from(tail)
+        return (height, width) if self._sampling.frames * 3 * height * width + end == size else None
 
     def _sweep(self) -> None:
         """Remove what killed processes have left."""
@@ -273,12 +292,8 @@ def _threads(workers: int) -> Generator[ThreadPoolExecutor]:
         torch.set_num_threads(before)
 
 
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
-
-
-def _checksum(pixels: memoryview) -> bytes:
-    return hashlib.blake2b(pixels, digest_size=CHECKSUM).digest()
+def _checksum(*parts: memoryview | bytes) -> bytes:
+    total = hashlib.blake2b(digest_size=CHECKSUM)
+    for part in parts:
+        total.update(part)
+    return total.digest()

@@ -18,7 +18,7 @@ TOLERANCE = 1e-3
 
 
 def golden_embedding(encoder: Encoder, head: nn.Module | None, layer: str) -> Float[ndarray, " d"]:
-    """Embed a stimulus that is the same everywhere: a caption, or a clip that a formula draws.
+    """Embed a stimulus that is the same everywhere: a caption, a clip that a formula draws, or both together.
 
     Parameters
     ----------
@@ -40,7 +40,8 @@ def golden_embedding(encoder: Encoder, head: nn.Module | None, layer: str) -> Fl
         assert encoder.card.sampling is not None
         t, y, x, colour = np.ogrid[: encoder.card.sampling.frames, : CLIP[0], : CLIP[1], :3]
         clip = ((x * 5 + y * 3 + t * 11 + colour * 41) % 256).astype(np.uint8)
-        batch = torch.stack([torch.as_tensor(encoder.prepare(frame)) for frame in clip])[None]
+        frames = torch.stack([torch.as_tensor(encoder.prepare(frame)) for frame in clip])
+        batch = frames[None] if encoder.card.modality != "video+text" else [(frames, (CAPTION,))]
     return embed(encoder, head, layer, batch)[0]
 
 

@@ -30,7 +30,7 @@ class Material:
     validation : Triplets or None
         Trials among those that choose the epoch; None keeps the last.
     captions : mapping of str to sequence of str, optional
-        Of each stimulus, for encoders that read.
+        Of each stimulus, for encoders that read; for those that see too, there may be none.
     frames : callable, optional
         Takes an id, returns prepared frames, for encoders that see.
     facts : mapping
@@ -92,7 +92,10 @@ class Material:
         return Embeddings(tuple(ids), np.concatenate(rows))
 
     def _batch(self, encoder: Encoder, ids: Sequence[str]) -> Any:
-        if self.captions is not None:
-            return [encoder.prepare(tuple(self.captions[name])) for name in ids]
-        assert self.frames is not None
-        return torch.stack([torch.as_tensor(self.frames(name)) for name in ids])
+        captions, frames = self.captions, self.frames
+        if frames is None:
+            assert captions is not None
+            return [encoder.prepare(tuple(captions[name])) for name in ids]
+        if captions is None:
+            return torch.stack([frames(name) for name in ids])
+        return [(frames(name), tuple(captions[name])) for name in ids]

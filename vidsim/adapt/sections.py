@@ -227,8 +227,8 @@ class Run(Section):
     )
     captions: Literal["draw", "mean", "first"] = Field(
         default="draw",
-        description="Text encoders, in training: one caption of a stimulus drawn anew each step, the mean of their "
-        "embeddings, or the first caption.",
+        description="Encoders that read, in training: one caption of a stimulus drawn anew each step, the mean of "
+        "their embeddings, or the first caption.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",

@@ -24,6 +24,7 @@ from vidsim.adapt.batches.sampler import make_batches
 from vidsim.adapt.drafts import Taken
 from vidsim.adapt.equip import equip
 from vidsim.adapt.feasible import feasible
+from vidsim.adapt.frame_tower import FrameTower
 from vidsim.adapt.golden import golden_embedding
 from vidsim.adapt.idle import refuse_idle_epochs
 from vidsim.adapt.leave import base_of, leave
@@ -39,13 +40,12 @@ from vidsim.adapt.schedule import learning_rate
 from vidsim.adapt.scores import METRICS, scores
 from vidsim.adapt.state import State, optimiser_state, read_state, restore_optimiser
 from vidsim.adapt.tally import NotFinite, Tally
-from vidsim.adapt.tower import FRAMES, FrameTower, TextTower, Tower
+from vidsim.adapt.tower import tower_of
 from vidsim.adapt.trainable import refuse_untrainable
 from vidsim.adapt.trained import Trained
 from vidsim.adapt.watcher import Watcher
 from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog
-from vidsim.encoders.sentence import SentenceEncoder
 from vidsim.errors import VidsimError
 from vidsim.extract.run import library_versions
 
@@ -107,7 +107,7 @@ class Trainer:
             torch.manual_seed(seed)
             self.attached = equip(self.encoder, self.layer, recipe.adapter, self._fitted)
         self.weights = self.attached.trainable()
-        self.tower = self._tower()
+        self.tower = tower_of(self.encoder, material, recipe.run.captions, self.layer)
         self._human = None if material.validation is None else material.validation.rsm()
 
     def counts(self) -> Counts:
@@ -261,14 +261,6 @@ class Trainer:
         """Embed with gradients, by all captions."""
         with self.accelerator.autocast():
             return model(ids, None).float()
-
-    def _tower(self) -> Tower:
-        if isinstance(self.encoder, SentenceEncoder):
-            assert self.material.captions is not None, "an encoder that reads needs captions"
-            return TextTower(self.encoder, self.material.captions, self.recipe.run.captions)
-        assert isinstance(self.encoder, FRAMES)
-        assert self.material.frames is not None, "an encoder that sees needs frames"
-        return FrameTower(self.encoder, self.material.frames, self.layer)
 
     def _fitted(self) -> LinearTransform:
         """Fit a linear transform to frozen embeddings, unless it was given."""

@@ -116,7 +116,7 @@ def find_material(
     Returns
     -------
     Material
-        Trials, and captions or frames.
+        Trials, and captions or frames, or both.
 
     Raises
     ------
@@ -132,8 +132,8 @@ def find_material(
     training = [one for one in stimuli if one.id in judged and one.split in {"train", "", None}]
     if not training:
         raise VidsimError(f"none of {len(stimuli)} stimuli is judged and of split 'train'; nothing to train on")
-    reads = resolved.card.modality == "text"
-    if reads:
+    reads, sees = "text" in resolved.card.modality, resolved.card.modality != "text"
+    if not sees:
         lacking = [one.id for one in training if not one.captions]
         if lacking:
             raise VidsimError(f"{len(lacking)} of {len(training)} stimuli have no caption, the first is {lacking[0]!r}")
@@ -149,10 +149,11 @@ def find_material(
             f"none of {len(trials)} trials lies wholly among the {len(held)} validation stimuli, so nothing can choose "
             "an epoch; set run.validation to a larger share, or to 0",
         )
-    more = () if unlabelled is None else tuple(find_unlabelled(unlabelled, root, judged, captions=reads))
+    more = () if unlabelled is None else tuple(find_unlabelled(unlabelled, root, judged, captions=not sees))
     if reads:
-        captions = {one.id: one.captions for one in (*training, *more)}
-        return replace(made, captions=captions, unlabelled=tuple(one.id for one in more))
+        made = replace(made, captions={one.id: one.captions for one in (*training, *more)})
+    if not sees:
+        return replace(made, unlabelled=tuple(one.id for one in more))
     cache, more = _frames(resolved, _located(stimuli.take(ids), source), more, root, workers)
     return replace(made, frames=cache.get, clips=cache.digest, unlabelled=more)
 

@@ -87,11 +87,9 @@ def _of_adapter(facts: dict[str, Any]) -> dict[str, str]:
 
 
 def _lora_targets(card: "EncoderCard") -> str:
-    from vidsim.adapt.trainable import TOGETHER
-
     many = len(card.lora_targets) > TARGETS
     told = f"{len(card.lora_targets)} modules (--json lists them)" if many else ", ".join(card.lora_targets)
-    return (told or "none") + ("; cannot be trained yet" if card.modality == TOGETHER else "")
+    return told or "none"
 
 
 def _on_hub(card: "EncoderCard") -> bool:

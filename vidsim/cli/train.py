@@ -109,7 +109,7 @@ def train(
         raise VidsimError(f"an adapter {name!r} is in {place!r} already; --force replaces it, or give another --name")
     with naming(recipe):
         card = _trainable(told, place)
-        if card.modality != "text" and "captions" in told.run.model_fields_set:
+        if "text" not in card.modality and "captions" in told.run.model_fields_set:
             raise Unfit("run.captions", f"run.captions has no effect with {card.name}, which reads none; leave it out")
     _refuse_idle(told, card, source, unlabelled)
     catalog.resolve_device_name(device)

@@ -23,7 +23,7 @@ def find_unlabelled(source: str, root: str, judged: Collection[str], *, captions
     judged : collection of str
         Stimuli that somebody judged, whatever their split: these are left out.
     captions : bool
-        Whether the encoder reads captions; stimuli without any are then left out.
+        Whether the encoder reads captions alone; stimuli without any are then left out.
 
     Returns
     -------

@@ -9,7 +9,8 @@ The layers are the blocks' own outputs. Behind the first blocks the model adds f
 states of the frames' tokens (DeepStack), on the way to the next block.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -39,6 +40,25 @@ Pair = tuple[UInt8[Tensor, "_ 3 _ _"], Sequence[str]]
 """Prepared frames of a clip, and its captions."""
 
 
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """What a user says in a turn: the frames of a clip and, maybe, a caption.
+
+    Parameters
+    ----------
+    run : callable
+        Runs the model on it.
+    tokens : int
+        Tokens of the turn.
+    first : int
+        Place of the first frame's first token.
+    """
+
+    run: Callable[[], None]
+    tokens: int
+    first: int
+
+
 class VisionLanguage:
     """Encode clips with their captions with Qwen3-VL and its like; each clip on its own, at its own size.
 
@@ -55,6 +75,9 @@ class VisionLanguage:
         If the checkpoint does not fit the card, or has no tokenizer or chat template.
     """
 
+    seen = ("model.",)
+    """Beginnings of the names of modules that clips pass through: what would answer is behind them."""
+
     def __init__(self, resolved: Resolved, device: str) -> None:
         card, folder = resolved.card, resolved.folder
         assert card.architecture is not None
@@ -63,7 +86,7 @@ class VisionLanguage:
         self.card: EncoderCard = card
         self.resolved = resolved
         self.device = device
-        self.patches = Patches.from_config(resolved.preprocess)
+        self.preprocess = Patches.from_config(resolved.preprocess)
         refuse_other_model(card.architecture, folder)
         model = load_strictly(card.architecture, safe_folder(resolved))
         text, vision = model.config.text_config, model.config.vision_config
@@ -74,7 +97,7 @@ class VisionLanguage:
             width=(card.width, text.hidden_size),
             blocks=(len(card.blocks), text.num_hidden_layers),
             patches=(cut, (vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size)),
-            patches_prepared=(cut, (self.patches.patch, self.patches.merge, self.patches.temporal)),
+            patches_prepared=(cut, (self.preprocess.patch, self.preprocess.merge, self.preprocess.temporal)),
         )
         find_modules(model, card.layers)
         self.tokenizer = read_tokenizer(folder, text.vocab_size)
@@ -83,7 +106,7 @@ class VisionLanguage:
         self._words: Tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
         self._words.encode_special_tokens = True  # a caption that spells a control token does not become one
         self.model = model.to(device)
-        self._first_pass = FirstPass(resolved)
+        self.first_pass = FirstPass(resolved)
 
     @property
     def provenance(self) -> Mapping[str, object]:
@@ -103,7 +126,7 @@ class VisionLanguage:
         tensor of shape (3, height, width)
             About the frame's own size and shape.
         """
-        return self.patches.frame(stimulus)
+        return self.preprocess.frame(stimulus)
 
     def encode(self, batch: Sequence[Pair], layers: Sequence[str], reduce: Reduce) -> dict[str, Float[ndarray, "b _"]]:
         """Encode every clip with each of its captions, average over its captions, then reduce.
@@ -128,7 +151,7 @@ class VisionLanguage:
             If a clip has another number of frames than the card says, or captions are no list; or if the network cannot
             run as its checkpoint and its card have it.
         """
-        with self._first_pass.told():
+        with self.first_pass.told():
             clips = [self._encode_clip(frames, captions, layers) for frames, captions in batch]
         answer: dict[str, ndarray] = {}
         for layer in layers:
@@ -152,50 +175,95 @@ class VisionLanguage:
             Tokens; a frame's own stands once for each of its parts.
         """
         before, after = self._prompts[caption is not None]
-        each = self.patches.tokens(frames.shape[2], frames.shape[3])
+        each = self.preprocess.tokens(frames.shape[2], frames.shape[3])
         ids = [token for token in before for _ in range(each if token == self.frame_token else 1)]
         if caption is not None:
             ids += self._words.encode(caption, add_special_tokens=False).ids
         return torch.tensor([ids + after], device=self.device)
 
-    def _encode_clip(
-        self, frames: UInt8[Tensor, "t 3 h w"], captions: Sequence[str], layers: Sequence[str]
-    ) -> dict[str, Float[Tensor, " width"]]:
+    def turns(self, frames: UInt8[Tensor, "t 3 h w"], captions: Sequence[str]) -> Iterator[Turn]:
+        """Yield a turn for each caption of a clip, or one without any; all of them share its frames.
+
+        Parameters
+        ----------
+        frames : tensor of shape (t, 3, h, w)
+            Prepared frames.
+        captions : sequence of str
+            Captions; there may be none.
+
+        Yields
+        ------
+        Turn
+            To be run before the next one is asked for. Gradients are followed.
+
+        Raises
+        ------
+        VidsimError
+            If the clip has another number of frames than the card says, or captions are no list.
+        """
         card = self.card
         assert card.sampling is not None
         if len(frames) != card.sampling.frames:
             raise VidsimError(f"{card.name} takes {card.sampling.frames} frames a clip, {len(frames)} came")
         if isinstance(captions, str):
             raise VidsimError(f"{card.name} takes a list of captions a clip, {captions!r} came")
-        pixels, grid = self.patches.cut(frames.to(self.device))
-        seen: Any = None
-        states: dict[str, list[Tensor]] = {layer: [] for layer in layers}
-        reading = [layer for layer in layers if not layer.startswith(TOWER)]
+        pixels, grid = self.preprocess.cut(frames.to(self.device))
+        shared: dict[str, Any] = {}
         for caption in captions or (None,):
             ids = self.prompt(frames, caption)
             of_frames = ids == self.frame_token
-            first = int(of_frames[0].nonzero()[0])
 
-            def forward(ids: Tensor = ids, of_frames: Tensor = of_frames) -> None:
-                nonlocal seen
-                if seen is None:  # all captions of a clip share its frames
-                    seen = self.model.model.get_image_features(pixels, grid, return_dict=True)
+            def run(ids: Tensor = ids, of_frames: Tensor = of_frames) -> None:
+                if not shared:
+                    shared["image"] = self.model.model.get_image_features(pixels, grid, return_dict=True)
                 self.model.model(
                     input_ids=ids,
                     image_grid_thw=grid,
                     mm_token_type_ids=of_frames.int(),
-                    mm_encoder_outputs={"image": seen},
+                    mm_encoder_outputs=shared,
                     use_cache=False,
                 )
 
-            def mean(layer: str, tokens: Tensor, first: int = first, ids: Tensor = ids) -> Tensor:
-                if tokens.shape[:2] != ids.shape:
-                    return leaf_vectors(self.model.get_submodule(layer), tokens, 1, "mean")
-                return tokens.flatten(2)[:, first:].mean(1)
+            yield Turn(run, ids.shape[1], int(of_frames[0].nonzero()[0]))
 
-            found = collect(self.model, layers if seen is None else reading, forward, mean, lambda _, vector: vector)
+    def pooled(self, layer: str, output: Float[Tensor, "rows ..."], turn: Turn) -> Float[Tensor, "1 features"]:
+        """Turn a layer's output into a vector: the mean over the tokens from the first frame on.
+
+        Parameters
+        ----------
+        layer : str
+            Layer of the card, or any other module.
+        output : tensor of shape (1, tokens, ...)
+            Its output; of what is no part of the language stack, of any shape.
+        turn : Turn
+            What was read.
+
+        Returns
+        -------
+        tensor of shape (1, features)
+            Gradients are followed.
+        """
+        if output.shape[:2] != (1, turn.tokens):
+            return leaf_vectors(self.model.get_submodule(layer), output, 1, "mean")
+        return output.flatten(2)[:, turn.first :].mean(1)
+
+    def _encode_clip(
+        self, frames: UInt8[Tensor, "t 3 h w"], captions: Sequence[str], layers: Sequence[str]
+    ) -> dict[str, Float[Tensor, " width"]]:
+        states: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+        reading = [layer for layer in layers if not layer.startswith(TOWER)]
+        wanted = layers
+        for turn in self.turns(frames, captions):
+
+            def pooled(layer: str, output: Tensor, turn: Turn = turn) -> Tensor:
+                return self.pooled(layer, output, turn)
+
+            found = collect(self.model, wanted, turn.run, pooled, lambda _, vector: vector)
             for layer, vector in found.items():
                 states[layer].append(torch.from_numpy(vector[0]))
+            wanted = reading  # the frames have been seen
+            if not wanted:
+                break
         return {layer: torch.stack(vectors).mean(0) for layer, vectors in states.items()}
 
     def _prompt(self, template: str, captioned: bool) -> tuple[list[int], list[int]]:

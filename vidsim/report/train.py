@@ -21,6 +21,14 @@ SHOWN = {"rho": "rho", "rho2": "rho squared", "two_way": "two-way", "three_way":
 EPOCH = {"steps": "step", "forwards": "forward pass", "trials": "trial", "pairs": "judged pair"}
 """What an epoch holds, and what one of it is called."""
 
+EMBEDDED = {
+    "text": "captions",
+    "video": "videos",
+    "image": "videos, frame by frame,",
+    "video+text": "videos with their captions",
+}
+"""By modality, what an encoder embeds."""
+
 LICENCES = frozenset(
     {"apache-2.0", "mit", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0", "cc0-1.0", "bsd-3-clause"}
 )
@@ -231,11 +239,10 @@ def _cell(own: Measured, metric: str) -> str:
 
 
 def _uses(card: "EncoderCard") -> str:
-    what = "captions" if card.modality == "text" else "videos" if card.modality == "video" else "videos, frame by frame"
     return (
-        f"Research on similarity as people see it: embeddings of {what} for comparison with human judgments, and "
-        "search among stimuli of the kind it was trained on. Not for decisions about persons, nor to infer what single "
-        "people think or feel."
+        f"Research on similarity as people see it: embeddings of {EMBEDDED[card.modality]} for comparison with human "
+        "judgments, and search among stimuli of the kind it was trained on. Not for decisions about persons, nor to "
+        "infer what single people think or feel."
     )
 
 

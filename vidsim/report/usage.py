@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 SINGLE = frozenset({("CLIPVisionModel", "post_layernorm"), ("SiglipVisionModel", "head")})
 """Architectures, and layers that give one vector a frame whatever the pooling."""
 
+TOGETHER = "video+text"
+"""Modality of what reads frames and captions in one pass."""
+
 
 def usage(manifest: Manifest, card: "EncoderCard") -> str:
     """Write how an adapter is used, with vidsim and in plain Python.
@@ -32,7 +35,7 @@ def usage(manifest: Manifest, card: "EncoderCard") -> str:
     """
     name = manifest.name
     text = card.modality == "text"
-    stimuli = "captions.csv" if text else "VIDEOS"
+    stimuli = {"text": "captions.csv", TOGETHER: "stimuli.csv"}.get(card.modality, "VIDEOS")
     parts = [
         f"With vidsim, which checks base, preprocessing and weights: put this folder into `adapters/{name}` of the "
         "artefact root (`indexes`, or what `--root` or `VIDSIM_ROOT` names). Its name is then an encoder's.",
@@ -57,6 +60,12 @@ def _pooled(manifest: Manifest, card: "EncoderCard") -> str:
     """Say what becomes of a layer's output."""
     if takes_text(card, manifest.layer):
         return "the `pooler_output` of `get_video_features`, at unit length"
+    if card.modality == TOGETHER:
+        assert card.sampling is not None
+        return (
+            f"the mean over tokens, from the first frame's on, of `{manifest.layer}`, for a user's turn in the base's "
+            f"chat template: {card.sampling.frames} stills, then the caption; of several captions, averaged over these"
+        )
     frames = ", averaged over frames" if card.modality == "image" else ""
     if (card.architecture, manifest.layer) in SINGLE:
         return f"the output of `{manifest.layer}`{frames}"
