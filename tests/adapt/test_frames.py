@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_models import write_qwen
 
 from vidsim.adapt.frames import STALE, FrameCache
 from vidsim.data.pyav import PyAV
@@ -127,6 +128,34 @@ def test_no_clip_is_decoded_twice_over_epochs_and_processes(stimuli, tmp_path, d
     decodings.clear()
     FrameCache(tmp_path / "fresh", encoder()).fill(from_folder(moved))
     assert len(decodings) == 6
+
+
+def test_clips_of_a_vision_language_model_keep_their_own_sizes(tmp_path, decodings):
+    made = write_qwen(tmp_path / "qwen")
+    qwen = catalog.load(catalog.resolve(made.card, checkpoint=str(made.folder)), device="cpu")
+    for number, (height, width) in enumerate([(48, 64), (96, 40), (64, 128)]):
+        write_clip(tmp_path / "clips" / f"{number}.mp4", moving_square(frames=20, height=height, width=width))
+    stimuli = from_folder(tmp_path / "clips")
+    for _ in range(2):
+        cache = FrameCache(tmp_path / "frames", qwen)
+        assert cache.fill(stimuli) == {}
+        assert_right(cache, stimuli, qwen)
+    shapes = {tuple(cache.get(name).shape) for name in stimuli.ids}
+    assert shapes == {(7, 3, *qwen.preprocess.target(*size)) for size in [(48, 64), (96, 40), (64, 128)]}
+    assert len(shapes) == 3
+    assert len([path for path in decodings if path.parent.name == "clips"]) == 3 * 2 + 3  # `direct` decodes them too
+    # sides are part of what is checked: turned round, the file would have the right length
+    path = max(files(tmp_path / "frames"), key=lambda path: path.stat().st_size)
+    data = bytearray(path.read_bytes())
+    sides = data[-24:-16]
+    assert sides[:4] != sides[4:]
+    data[-24:-16] = sides[4:] + sides[:4]
+    path.write_bytes(data)
+    decodings.clear()
+    again = FrameCache(tmp_path / "frames", qwen)
+    again.fill(stimuli)
+    assert len(decodings) == 1
+    assert_right(again, stimuli, qwen)
 
 
 @pytest.mark.parametrize("other", [{"frames": 4}, {"size": 16}, {"resample": 3}])

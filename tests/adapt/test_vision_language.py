@@ -159,7 +159,12 @@ def test_it_learns_and_comes_back_to_the_bit(made, tmp_path):
 
 
 def test_interrupted_or_not_it_ends_the_same(made, tmp_path):
-    told = recipe(QWEN, optimiser={"epochs": 3}, batches={"sampler": "trials", "trials": 30})
+    told = recipe(
+        QWEN,
+        adapter={"rank": 2, "dropout": 0.1},
+        optimiser={"learning_rate": 0.01, "epochs": 3},
+        batches={"sampler": "stimuli", "stimuli": 5, "steps": 2},
+    )
     whole = trainer(made, told, stuff=material(made)).run(tmp_path / "whole", tmp_path / "state", "mine", Quiet())
     with pytest.raises(KeyboardInterrupt):
         trainer(made, told, stuff=material(made)).run(tmp_path / "cut", tmp_path / "cut.state", "mine", Quiet(plug=2))

@@ -122,7 +122,7 @@ def test_a_card_says_whether_its_lora_targets_can_be_trained(vidsim):
     }
     assert told == {
         "xclip": "96 modules (--json lists them)",
-        "qwen3-vl": "q_proj, k_proj, v_proj, o_proj; cannot be trained yet",
+        "qwen3-vl": "q_proj, k_proj, v_proj, o_proj",
         "dino": "q_proj, k_proj, v_proj, o_proj",
     }
     assert len(json.loads(vidsim("models", "xclip", "--json")[1])["lora_targets"]) == 96

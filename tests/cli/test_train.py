@@ -138,10 +138,6 @@ class TestRefusals:
         (ready / "quick.toml").write_text(RECIPE.replace(BASE, encoder))
         assert refused(vidsim).startswith(f"vidsim: quick.toml: encoder: {encoder} has no LoRA targets")
 
-    def test_encoders_of_frames_and_text(self, vidsim, ready):
-        (ready / "quick.toml").write_text(RECIPE.replace(BASE, "Qwen3-VL-2B-Instruct"))
-        assert "which cannot be trained yet; expected a transformer that takes frames or captions" in refused(vidsim)
-
     def test_epochs_of_a_linear_transform(self, vidsim, ready):
         assert "--epochs has no effect with --method linear" in refused(vidsim, "--method", "linear", "--epochs", 2)
 

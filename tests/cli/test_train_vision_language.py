@@ -1,0 +1,70 @@
+import json
+
+import numpy as np
+import pytest
+from tiny_models import QWEN, write_qwen
+from tiny_study import make_release
+
+from vidsim.adapt.manifest import read_manifest
+from vidsim.encoders import catalog
+from vidsim.store import Store
+
+from clips import moving_square, write_clip
+
+RECIPE = f"""
+encoder = "{QWEN}"
+[adapter]
+rank = 2
+[loss]
+kind = "soft"
+retention = 0.1
+retention_stimuli = 2
+[batches]
+sampler = "stimuli"
+stimuli = 8
+steps = 2
+[optimiser]
+learning_rate = 1e-2
+epochs = 1
+[run]
+captions = "first"
+"""
+
+
+@pytest.mark.slow
+def test_clips_and_their_captions_train_an_encoder_that_reads_both(vidsim, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VIDSIM_ROOT", raising=False)
+    made = write_qwen(tmp_path / "qwen")
+    monkeypatch.setitem(catalog.CARDS, QWEN, made.card)
+    make_release(tmp_path / "release")
+    for k in range(36):
+        height, width = ((48, 64), (64, 48))[k % 2]
+        images = moving_square(frames=9, height=height, width=width, step=k % 5, start=k)
+        write_clip(tmp_path / "videos" / f"clip {k}.mp4", images)
+    for k in range(3):
+        write_clip(tmp_path / "more" / f"grey {k}.mp4", moving_square(frames=9, step=1 + k, start=3))
+    (tmp_path / "quick.toml").write_text(RECIPE)
+
+    def done(*words):
+        status, out, err = vidsim(*words)
+        assert status == 0, err
+        return out
+
+    done("judgments", "import", "release", "--name", "social")
+    train = ("train", "quick.toml", "--judgments", "social", "--name", "mine", "--checkpoint", made.folder)
+    done(*train, "--source", "videos", "--unlabelled", "more", "--device", "cpu")
+    manifest = read_manifest(tmp_path / "indexes" / "adapters" / "mine")
+    assert manifest.parameters == 3 * 2 * 2 * ((32 + 32) + (32 + 16))  # of three blocks, rank 2: q and o, k and v
+    assert manifest.data["unlabelled_stimuli"] == 3
+    assert len(list((tmp_path / "indexes" / "frames").iterdir())) == 30 + 3  # those of the test split are not decoded
+
+    rows = [(f"clip {k}", f"videos/clip {k}.mp4", f"scene {k}") for k in range(4)]
+    (tmp_path / "few.csv").write_text("id,path,caption\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    done("index", "few.csv", "-e", "mine", "--device", "cpu")
+    stored = Store("indexes")["mine"][made.card.default_layer]
+    found = [json.loads(line) for line in done("search", "clip 2", "--encoder", "mine", "--json").splitlines()]
+    assert {hit["id"] for hit in found} == {"clip 0", "clip 1", "clip 3"}
+    done("extract", "few.csv", "-e", QWEN, "--checkpoint", made.folder, "--device", "cpu")
+    base = Store("indexes")[QWEN][made.card.default_layer]
+    assert np.abs(base.take(stored.ids).matrix - stored.matrix).max() > 1e-3
