@@ -135,6 +135,19 @@ def test_a_step_shows_captions_by_the_rule(rule, expected, made):
     assert found == expected
 
 
+def test_halves_give_nearly_the_same_in_single_precision(made):
+    encoder, stuff = loaded(made), material(made)
+    attach(encoder, rank=2, scaling=4, targets=made.card.lora_targets)
+    tower, ids = JointTower(encoder, stuff.frames, stuff.captions, "draw", LAYER), stuff.fit.ids[:3]
+    exact = tower(ids, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        vectors = tower(ids, None)
+    assert vectors.dtype == torch.float32
+    vectors.square().sum().backward()
+    difference = (vectors - exact).norm() / exact.norm()
+    assert 0 < float(difference) < 0.05
+
+
 def test_it_learns_and_comes_back_to_the_bit(made, tmp_path):
     told = recipe(
         QWEN,

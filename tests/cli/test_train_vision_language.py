@@ -28,6 +28,7 @@ learning_rate = 1e-2
 epochs = 1
 [run]
 captions = "first"
+validation = 0
 """
 
 
