@@ -72,14 +72,29 @@ def test_defaults_and_types(write):
             "[adapter]\nrank = 1979-05-27",
             "adapter.rank expected a whole number, at least 0 and at most 4096, 1979-05-27 came",
         ),
-        ("[loss]\nmargin = nan", "loss.margin expected a number, at least 0, nan came"),
-        ("[loss]\nmargin = inf", "loss.margin expected a number, at least 0, inf came"),
-        ("[loss]\nbeta = [0.3]", "loss.beta expected a list of two numbers, each at least 0, [0.3] came"),
-        ("[loss]\nbeta = [0.3, -1]", "loss.beta expected a list of two numbers, each at least 0, [0.3, -1] came"),
+        ("[loss]\nmargin = nan", "loss.margin expected a number, at least 0 and at most 1000000, nan came"),
+        ("[loss]\nmargin = inf", "loss.margin expected a number, at least 0 and at most 1000000, inf came"),
+        ("[loss]\nbeta = [0.3]", "expected a list of two numbers, each at least 0 and at most 1000000, [0.3] came"),
+        ("[loss]\nbeta = [0.3, -1]", "two numbers, each at least 0 and at most 1000000, [0.3, -1] came"),
         ("[loss]\nkind = 'hybird'", "'hybrid', 'triplet', 'rsa' or 'soft', 'hybird' came; did you mean 'hybrid'?"),
         ("[loss]\nkind = []", "loss.kind expected 'hybrid', 'triplet', 'rsa' or 'soft', [] came"),
         ("[loss.kind]\na = 1", "loss.kind expected 'hybrid', 'triplet', 'rsa' or 'soft', a table of a came"),
-        ("[optimiser]\nlearning_rate = 'fast'", "optimiser.learning_rate expected a number, above 0, 'fast' came"),
+        ("[optimiser]\nlearning_rate = 'fast'", "expected a number, above 0 and at most 1000000, 'fast' came"),
+        # what float32 could not hold
+        ("[optimiser]\nlearning_rate = 1e39", "optimiser.learning_rate expected a number, above 0 and at most 1000000"),
+        (
+            "[optimiser]\nweight_decay = 1e39",
+            "optimiser.weight_decay expected a number, at least 0 and at most 1000000",
+        ),
+        ("[adapter]\nalpha = 1e39", "adapter.alpha expected a number, above 0 and at most 1000000, 1e+39 came"),
+        ("[loss]\nmargin = 1e39", "loss.margin expected a number, at least 0 and at most 1000000, 1e+39 came"),
+        ("[loss]\nalpha = 1e39", "loss.alpha expected a number, at least 0 and at most 1000000, 1e+39 came"),
+        ("[loss]\nbeta = [0, 1e39]", "two numbers, each at least 0 and at most 1000000, [0, 1e+39] came"),
+        ("[loss]\nretention = 1e39", "loss.retention expected a number, at least 0 and at most 1000000, 1e+39 came"),
+        (
+            "[loss]\nkind = 'soft'\ntemperature = 1e-300",
+            "loss.temperature expected a number, at least 1e-06 and at most 1000000, 1e-300 came",
+        ),
         ("[run]\nseeds = [1, 1]", "run.seeds expected at least one seed, and each once, [1, 1] came"),
         ("[run]\ncompile = 1", "run.compile expected true or false, 1 came"),
         # what has no effect, or does not go together
@@ -184,7 +199,7 @@ def test_what_a_variant_makes_idle_does_not_come_along(write):
 def test_errors_name_the_file_that_is_wrong(write, tmp_path):
     root = write(ENCODER + "[loss]\nmargin = 'wide'\nkind = 'triplet'", "root")
     leaf = write('base = "root"\n[adapter]\nrank = 2', "leaf")
-    assert told(leaf) == f"{root}: loss.margin expected a number, at least 0, 'wide' came"
+    assert told(leaf) == f"{root}: loss.margin expected a number, at least 0 and at most 1000000, 'wide' came"
     write(ENCODER + "[loss]\nkind = 'triplet'", "root")
     leaf = write('base = "root"\n[loss]\nbeta = [0, 1]', "leaf")
     assert told(leaf) == f"{leaf}: loss.beta has no effect with loss.kind = 'triplet'; leave it out"
@@ -259,7 +274,7 @@ def test_the_description_has_every_key_with_its_legal_values_and_place_in_the_pa
         *("`base`", "`encoder`"),
         *(f"`{section}.{key}`" for section in sections for key in type(getattr(recipe, section)).model_fields),
     }
-    assert found["`loss.margin`"][:2] == ["a number, at least 0", "`0.2`"]
+    assert found["`loss.margin`"][:2] == ["a number, at least 0 and at most 1000000", "`0.2`"]
     assert "(Eq. 3)" in found["`loss.margin`"][2]
     assert found["`adapter.alpha`"][1] == "`2 * rank`"
     assert found["`run.seeds`"][:2] == ["a list of whole numbers, each at least 0 and below 4294967296", "`[0]`"]

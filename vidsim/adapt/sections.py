@@ -20,7 +20,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """What generators are seeded with beside an epoch's number, in 64 bits together."""
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-Weight = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, le=MOST)]
+"""Products of such weights are far from what overflows in float32."""
+
+Scale = Annotated[float, Field(gt=0, le=MOST)]
+"""As weights, and not 0."""
 
 LossKind = Literal["hybrid", "triplet", "rsa", "soft"]
 
@@ -66,7 +70,7 @@ class Adapter(Section):
         description="Rank of the low-rank matrices (section 3.3; the released code has 8); 0 for none: the head "
         "alone is trained.",
     )
-    alpha: Annotated[float, Field(gt=0)] = Field(
+    alpha: Scale = Field(
         default_factory=lambda before: 2.0 * before["rank"],
         description="LoRA scaling: the update is multiplied by alpha / rank. The paper is silent; twice the rank is "
         "what the released code has.",
@@ -120,7 +124,7 @@ class Loss(Section):
         description="Anchor of a trial's triplet: the first of the two that stayed together, or each of them in turn "
         "(section 3.3.1 has one).",
     )
-    temperature: Annotated[float, Field(gt=0)] = Field(
+    temperature: Annotated[float, Field(ge=1 / MOST, le=MOST)] = Field(
         default=0.1, description="Temperature of the softmax of the soft loss, in cosine similarity (not in the paper)."
     )
     retention: Weight = Field(
@@ -176,9 +180,7 @@ class Batches(Section):
 class Optimiser(Section):
     """How weights move (AdamW)."""
 
-    learning_rate: Annotated[float, Field(gt=0)] = Field(
-        default=1e-4, description="AdamW's learning rate (section 3.3.1)."
-    )
+    learning_rate: Scale = Field(default=1e-4, description="AdamW's learning rate (section 3.3.1).")
     weight_decay: Weight = Field(
         default=0.01,
         description="AdamW's decoupled weight decay (the paper is silent; torch's own, as in the released code).",
@@ -187,7 +189,7 @@ class Optimiser(Section):
         default=50,
         description="Passes over the training trials, at most (section 3.3.1); 0 keeps what was fitted before.",
     )
-    clip: Weight = Field(
+    clip: Annotated[float, Field(ge=0)] = Field(
         default=1.0,
         description="Largest norm of a gradient, which is scaled down to it; 0 for no limit (the paper's).",
     )
