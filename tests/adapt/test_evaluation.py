@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vidsim.adapt.evaluation import Ceiling, evaluate, kept_row, over_seeds
+from vidsim.adapt.evaluation import Ceiling, ceiling_of, evaluate, kept_row, over_seeds
 from vidsim.adapt.scores import METRICS, scores
 from vidsim.analysis.alignment import align
 from vidsim.analysis.reliability import reliability
@@ -57,6 +57,17 @@ def test_the_ceiling_is_the_square_root_of_reliability(study):
     assert high**2 == pytest.approx(found.interval[1])
     assert np.isnan(Ceiling(-0.1, (-0.5, 0.3)).rho)
     assert Ceiling(-0.1, (-0.5, 0.09)).rho_interval == (0, pytest.approx(0.3))
+
+
+def test_halves_that_disagree_have_a_reliability_inside_its_interval_however_far_below_0():
+    rng = np.random.default_rng(2)
+    judged = Triplets(tuple("abcde"), np.array([rng.permutation(5)[:3] for _ in range(12)], np.int32))
+    found = ceiling_of(judged, resamples=100)
+    expected = reliability(judged, resamples=100)
+    assert found.spearman_brown == pytest.approx(2 * expected.r / (1 + expected.r))
+    assert found.spearman_brown < -1
+    assert found.interval[0] < found.spearman_brown < found.interval[1]
+    assert found.interval == expected.interval
 
 
 def test_too_few_stimuli_give_scores_without_intervals():

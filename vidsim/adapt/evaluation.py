@@ -45,9 +45,10 @@ class Ceiling:
     Parameters
     ----------
     spearman_brown : float
-        Split-half reliability r_SB, what rho squared is to be compared with; NaN where it is not known.
+        Split-half reliability r_SB, what rho squared is to be compared with: at most 1, and below -1 where halves
+        disagree widely; NaN where it is not known.
     interval : tuple of float
-        Its 95 % interval by bootstrap over stimuli.
+        Its 95 % interval by bootstrap over stimuli, as `vidsim.analysis.reliability.reliability` gives it.
     """
 
     spearman_brown: float
@@ -257,5 +258,4 @@ def ceiling_of(validation: Triplets, resamples: int = 0, seed: int = 0) -> Ceili
         found = reliability(validation, resamples=resamples, seed=seed)
     except VidsimError:  # too few pairs were judged twice
         return Ceiling(float("nan"), UNKNOWN)
-    low, high = np.clip(found.interval, -1.0, 1.0).tolist()
-    return Ceiling(found.spearman_brown, (low, high))
+    return Ceiling(found.spearman_brown, found.interval)
