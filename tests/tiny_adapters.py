@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 from vidsim.adapt.adapter import save
 from vidsim.adapt.attached import attach
 from vidsim.adapt.folder import WEIGHTS, adapters_of, hash_file
+from vidsim.adapt.leave import base_of
 from vidsim.adapt.manifest import Manifest
 from vidsim.encoders import catalog
 
@@ -30,18 +31,11 @@ def write_adapter(root, name, made, *, rank=2, head=None, width=0, data=None, sc
         head.eval()
     folder = adapters_of(str(root)) / name
     folder.mkdir(parents=True)
-    layer, identity = made.card.default_layer, base.identity
+    layer = made.card.default_layer
     save(attached, folder, encoder, layer)
     Manifest(
         name=name,
-        base={
-            "encoder": made.card.name,
-            "checkpoint": made.card.checkpoint,
-            "revision": base.revision,
-            "local": base.local,
-            "pooling": base.pooling,
-            **{what: identity[what] for what in ("weights", "config", "preprocess")},
-        },
+        base=base_of(base),
         layer=layer,
         head=width,
         files={path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.name != "README.md"},

@@ -1,4 +1,5 @@
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
@@ -15,6 +16,7 @@ from vidsim.adapt.attached import attach, linear_layers
 from vidsim.adapt.card import resolve_adapter
 from vidsim.adapt.folder import hash_file
 from vidsim.adapt.head import Head, LinearHead
+from vidsim.adapt.leave import base_of
 from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.manifest import Manifest, read_manifest
 from vidsim.adapt.trainable import refuse_untrainable
@@ -75,17 +77,9 @@ def trained(encoder, attached):
 def saved(folder, encoder, attached, base, *, head=0, name="mine"):
     folder.mkdir(parents=True)
     save(attached, folder, encoder, base.card.default_layer)
-    identity = base.identity
     Manifest(
         name=name,
-        base={
-            "encoder": base.card.name,
-            "checkpoint": base.card.checkpoint,
-            "revision": base.revision,
-            "local": base.local,
-            "pooling": base.pooling,
-            **{what: identity[what] for what in ("weights", "config", "preprocess")},
-        },
+        base=base_of(base),
         layer=base.card.default_layer,
         head=head,
         files={path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.name != "README.md"},
@@ -230,6 +224,26 @@ def test_another_base_is_refused(minilm, what):
     replace(manifest, base={**manifest.base, what: "0" * 64}).write(folder)
     with pytest.raises(VidsimError, match=f"mine was trained on {MINILM} with other {what} "):
         resolve_adapter(folder)
+
+
+def test_another_sampling_of_the_base_is_refused_and_both_are_told(publish, tmp_path, monkeypatch):
+    made = publish("videomae-base-finetuned-kinetics")
+    name = made.card.name
+    monkeypatch.setitem(catalog.CARDS, name, made.card)
+    folder, _ = write_adapter(tmp_path, "mine", made)
+    manifest = read_manifest(folder)
+    assert manifest.base["sampling"] == asdict(made.card.sampling)
+    assert resolve_adapter(folder).card.sampling == made.card.sampling
+    other = replace(made.card.sampling, fps=5.0)
+    monkeypatch.setitem(catalog.CARDS, name, replace(made.card, sampling=other))
+    with pytest.raises(VidsimError, match=f"mine was trained on {name} with other sampling ") as caught:
+        resolve_adapter(folder)
+    for sampling in (made.card.sampling, other):
+        assert f"({json.dumps(asdict(sampling), sort_keys=True)})" in str(caught.value)
+    assert str(caught.value).endswith(f"give the card of {name} frames, fps and windows as they were, or train again")
+    older = {key: value for key, value in manifest.base.items() if key != "sampling"}
+    replace(manifest, base=older).write(folder)
+    assert resolve_adapter(folder).card.sampling == other
 
 
 @pytest.mark.parametrize(

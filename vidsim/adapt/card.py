@@ -117,7 +117,8 @@ def resolve_adapter(folder: Path, *, checkpoint: str | None = None, offline: boo
     CheckpointUnavailable
         If the base is nowhere.
     VidsimError
-        If the adapter's files are not those that were saved, or base, revision or preprocessing are others.
+        If the adapter's files are not those that were saved, or base, revision, preprocessing or
+        sampling are others.
     """
     manifest = read_manifest(folder)
     check_files(manifest, folder)
@@ -133,12 +134,14 @@ def resolve_adapter(folder: Path, *, checkpoint: str | None = None, offline: boo
         offline=offline,
     )
     identity = resolved.identity
-    for what in ("weights", "config", "preprocess"):
-        if identity[what] != base[what]:
-            raise VidsimError(
-                f"{manifest.name} was trained on {base['encoder']} with other {what} ({_short(base[what])}) than are "
-                f"here ({_short(identity[what])}); give --checkpoint with revision {base['revision'] or 'that it had'}"
-            )
+    if what := manifest.other(identity):
+        mend = f"give --checkpoint with revision {base['revision'] or 'that it had'}"
+        if what == "sampling":  # of the card, not of the checkpoint
+            mend = f"give the card of {base['encoder']} frames, fps and windows as they were, or train again"
+        raise VidsimError(
+            f"{manifest.name} was trained on {base['encoder']} with other {what} ({_short(base[what])}) than are "
+            f"here ({_short(identity[what])}); {mend}"
+        )
     return replace(resolved, card=card_of(manifest, folder), weights_hash=manifest.weights)
 
 

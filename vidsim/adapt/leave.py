@@ -11,7 +11,7 @@ from vidsim.adapt import adapter
 from vidsim.adapt.attached import Attached
 from vidsim.adapt.drafts import replaced
 from vidsim.adapt.folder import hash_file
-from vidsim.adapt.manifest import Manifest
+from vidsim.adapt.manifest import CHECKED, Manifest
 from vidsim.disk import remedy
 from vidsim.encoders.base import Encoder
 from vidsim.encoders.catalog import Resolved
@@ -38,7 +38,7 @@ def base_of(resolved: Resolved) -> dict[str, Any]:
         "revision": resolved.revision,
         "local": resolved.local,
         "pooling": resolved.pooling,
-        **{what: identity[what] for what in ("weights", "config", "preprocess")},
+        **{what: identity[what] for what in CHECKED},
     }
 
 

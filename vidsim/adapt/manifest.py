@@ -17,6 +17,9 @@ FORMAT = 1
 FITTED, VALIDATED = "fitted", "validated"
 """What a manifest's data call the ids of the stimuli that were fitted, and of those that the epoch was chosen on."""
 
+CHECKED = ("weights", "config", "preprocess", "sampling")
+"""What a manifest's base has of an encoder's identity; the last is missing in older manifests."""
+
 SHOWN = 60
 """Characters of a value that errors show."""
 
@@ -69,7 +72,7 @@ _KINDS_OF_BASE: Mapping[str, Kind] = {
     "encoder": _TEXT,
     **dict.fromkeys(("checkpoint", "revision", "local"), _TEXT_OR_NULL),
     **dict.fromkeys(("pooling", "weights", "config"), _TEXT),
-    "preprocess": ("anything", lambda _: True),  # compared as a whole
+    **dict.fromkeys(("preprocess", "sampling"), ("anything", lambda _: True)),  # compared as a whole
 }
 _KINDS_OF_DATA: Mapping[str, Kind] = {
     **dict.fromkeys((FITTED, VALIDATED), ("a list of texts", _texts)),
@@ -88,7 +91,7 @@ class Manifest:
         Name, used as those of the catalog are. Of one that is read it is its folder's: a folder may be renamed.
     base : mapping
         The encoder it was trained on: ``encoder``, ``checkpoint``, ``revision``, ``local``, ``weights``, ``config``,
-        ``preprocess``, ``pooling``.
+        ``preprocess``, ``sampling``, ``pooling``.
     layer : str
         Layer of the base that was trained.
     head : int
@@ -127,6 +130,21 @@ class Manifest:
         """Return the SHA-256 of base and adapter together: tables of its embeddings are known by it."""
         files = (f"{name}{digest}" for name, digest in sorted(self.files.items()))
         return hashlib.sha256("".join((self.base["weights"], *files)).encode()).hexdigest()
+
+    def other(self, identity: Mapping[str, Any]) -> str | None:
+        """Say in what a base is not the one that the adapter was trained on.
+
+        Parameters
+        ----------
+        identity : mapping of str to object
+            Of the base that is here.
+
+        Returns
+        -------
+        str or None
+            The first of `CHECKED` that differs; what an older manifest lacks does not.
+        """
+        return next((what for what in CHECKED if what in self.base and self.base[what] != identity[what]), None)
 
     def write(self, folder: Path) -> None:
         """Write the manifest into an adapter's folder.
@@ -169,7 +187,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise VidsimError(f"{where} is of format {came!r}; this vidsim reads {FORMAT}")
     facts.pop("format")
     check_facts(where, facts, _KINDS)
-    check_facts(where, facts["base"], _KINDS_OF_BASE, "base.")
+    older = {"sampling"} - facts["base"].keys()
+    check_facts(where, facts["base"], {key: kind for key, kind in _KINDS_OF_BASE.items() if key not in older}, "base.")
     known = {key: value for key, value in facts["data"].items() if key in _KINDS_OF_DATA}
     check_facts(where, known, {key: _KINDS_OF_DATA[key] for key in known}, "data.")
     return Manifest(**facts | {"name": folder.absolute().name})

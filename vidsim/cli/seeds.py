@@ -88,7 +88,7 @@ def finished(
             and made.seed in seeds
             and (made.recipe, made.versions) == (recipe.resolved(), dict(library_versions()))
             and made.data.get("hash") == material.digest
-            and all(made.base[what] == resolved.identity[what] for what in ("weights", "config", "preprocess"))
+            and made.other(resolved.identity) is None
         )
 
     found: set[str] = set()
