@@ -72,6 +72,15 @@ def test_a_fit_without_epochs_says_nothing_of_them_and_an_adapter_is_no_encoder_
     )
 
 
+def test_a_folder_with_the_name_of_the_base_is_told_as_everywhere(vidsim, ready):
+    assert run(vidsim, "--method", "linear")[0] == 0
+    folder = ready / "indexes" / "adapters" / "mine"
+    folder.rename(folder.with_name("all-MiniLM-L6-v2"))
+    said = refused(vidsim, name="more")
+    assert said.endswith("all-MiniLM-L6-v2' has the name of an encoder; give its folder another\n")
+    assert said == vidsim("models", "all-MiniLM-L6-v2")[2]
+
+
 def test_a_run_that_stopped_says_so_when_the_same_command_measures_it(vidsim, ready):
     assert run(vidsim)[0] == 0
     folder = ready / "indexes" / "adapters" / "mine"

@@ -45,6 +45,27 @@ def taken_names() -> frozenset[str]:
     return frozenset(known.lower() for known in (*catalog.cards(), *catalog.ALIASES))
 
 
+def refuse_taken(manifest: Manifest, folder: Path, taken: Collection[str] | None = None) -> None:
+    """Refuse an adapter whose folder has the name of an encoder.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What it says.
+    folder : Path
+        Where it lies.
+    taken : collection of str, optional
+        Of `taken_names`, where many adapters are looked at.
+
+    Raises
+    ------
+    VidsimError
+        If an encoder has it.
+    """
+    if manifest.name.lower() in (taken_names() if taken is None else taken):
+        raise VidsimError(f"the adapter in {os.fspath(folder)!r} has the name of an encoder; give its folder another")
+
+
 def card_of(manifest: Manifest, folder: Path, taken: Collection[str] | None = None) -> EncoderCard:
     """Describe an adapter as the catalog describes encoders.
 
@@ -68,8 +89,7 @@ def card_of(manifest: Manifest, folder: Path, taken: Collection[str] | None = No
         If there is no such base or layer, or an encoder of the catalog has the folder's name.
     """
     where = repr(os.fspath(folder))
-    if manifest.name.lower() in (taken_names() if taken is None else taken):
-        raise VidsimError(f"the adapter in {where} has the name of an encoder; give its folder another")
+    refuse_taken(manifest, folder, taken)
     try:
         base = catalog.card(manifest.base["encoder"])
     except NoEncoder as error:  # which lists all there are; several adapters may have lost the same one
