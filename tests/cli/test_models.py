@@ -4,8 +4,12 @@ import subprocess
 import sys
 
 import pytest
+from tiny_adapters import BASE
 
+from vidsim.adapt.manifest import Manifest
 from vidsim.encoders import catalog
+
+from judges import write_csv
 
 
 @pytest.fixture(autouse=True)
@@ -272,6 +276,37 @@ def test_the_quick_list_is_that_of_the_parser(root, json, vidsim, places, monkey
     assert quick == parsed
     assert quick[2].count("left out: ") == 2
     assert ("of-roots" if root else "of-indexes") in quick[2]
+
+
+@pytest.mark.parametrize("name", ["mine copy", "_mine", "größe"])
+def test_an_adapter_in_a_folder_of_no_such_name_is_left_out_and_told(name, vidsim, places, monkeypatch):
+    monkeypatch.chdir(places)
+    for one in ("mine", name, ".draft-mine"):
+        folder = places / "indexes" / "adapters" / one
+        folder.mkdir(parents=True)
+        Manifest(
+            name="mine",
+            base={**BASE, "encoder": "all-MiniLM-L6-v2"},
+            layer="sentence_embedding",
+            head=0,
+            files={},
+            recipe={},
+            data={},
+            versions={},
+            seed=0,
+            parameters=5,
+            curve=[],
+        ).write(folder)
+    status, out, err = vidsim("models", "--family", "adapter")
+    assert (status, [line.split()[0] for line in out.splitlines()]) == (0, ["name", "mine"])
+    said = (
+        f"the adapter in 'indexes/adapters/{name}' cannot be called so; give its folder a name of letters, digits, "
+        "'.', '_' and '-', a letter or a digit first\n"
+    )
+    assert err == f"left out: {said}"
+    assert vidsim("models", name) == (2, "", f"vidsim: {said}")
+    write_csv(places / "captions.csv", ["id", "caption"], [["a", "a quarrel"]])
+    assert vidsim("extract", "captions.csv", "--encoder", name) == (2, "", f"vidsim: {said}")
 
 
 def test_no_adapter_is_no_wrong_family(vidsim, places):

@@ -45,8 +45,8 @@ def taken_names() -> frozenset[str]:
     return frozenset(known.lower() for known in (*catalog.cards(), *catalog.ALIASES))
 
 
-def refuse_taken(manifest: Manifest, folder: Path, taken: Collection[str] | None = None) -> None:
-    """Refuse an adapter whose folder has the name of an encoder.
+def refuse_folder(manifest: Manifest, folder: Path, taken: Collection[str] | None = None) -> None:
+    """Refuse an adapter by the name of its folder, which anybody may change.
 
     Parameters
     ----------
@@ -60,8 +60,13 @@ def refuse_taken(manifest: Manifest, folder: Path, taken: Collection[str] | None
     Raises
     ------
     VidsimError
-        If an encoder has it.
+        If an adapter cannot have it, or an encoder of the catalog has.
     """
+    if not NAME.fullmatch(manifest.name):
+        raise VidsimError(
+            f"the adapter in {os.fspath(folder)!r} cannot be called so; give its folder a name of letters, digits, "
+            "'.', '_' and '-', a letter or a digit first"
+        )
     if manifest.name.lower() in (taken_names() if taken is None else taken):
         raise VidsimError(f"the adapter in {os.fspath(folder)!r} has the name of an encoder; give its folder another")
 
@@ -86,10 +91,10 @@ def card_of(manifest: Manifest, folder: Path, taken: Collection[str] | None = No
     Raises
     ------
     VidsimError
-        If there is no such base or layer, or an encoder of the catalog has the folder's name.
+        If there is no such base or layer, or the folder has a name that no adapter can have.
     """
     where = repr(os.fspath(folder))
-    refuse_taken(manifest, folder, taken)
+    refuse_folder(manifest, folder, taken)
     try:
         base = catalog.card(manifest.base["encoder"])
     except NoEncoder as error:  # which lists all there are; several adapters may have lost the same one

@@ -8,7 +8,6 @@ import hashlib
 import os
 from pathlib import Path
 
-from vidsim.encoders.card_rules import NAME
 from vidsim.errors import VidsimError
 
 MANIFEST, WEIGHTS, HEAD, GOLDEN = (
@@ -57,9 +56,10 @@ def find_adapter(root: str, name: str) -> Path | None:
     Returns
     -------
     Path or None
-        Its folder; None if there is none, or the root is no local folder.
+        Its folder, also of a name that `vidsim.adapt.card.refuse_folder` refuses; None if there is none, or the root
+        is no local folder.
     """
-    if "://" in root or not NAME.fullmatch(name):
+    if "://" in root or name != Path(name).name or name[:1] in {"", "."}:  # a path, or a file that is hidden
         return None
     folder = adapters_of(root) / name
     return folder if (folder / MANIFEST).is_file() else None

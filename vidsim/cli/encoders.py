@@ -61,15 +61,15 @@ def adapters(root: str) -> list[Path]:
     Returns
     -------
     list of Path
-        Their folders, which have their names, in alphabetical order.
+        Their folders, which have their names, in alphabetical order. Whether an adapter can be called so,
+        `vidsim.adapt.card.card_of` tells.
     """
     from vidsim.adapt.folder import MANIFEST, adapters_of
-    from vidsim.encoders.card_rules import NAME
 
     folder = None if "://" in root else adapters_of(root)
     if folder is None or not folder.is_dir():
         return []
-    return sorted(one for one in folder.iterdir() if NAME.fullmatch(one.name) and (one / MANIFEST).is_file())
+    return sorted(one for one in folder.iterdir() if one.name[0] != "." and (one / MANIFEST).is_file())
 
 
 def resolve(

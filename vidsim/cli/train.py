@@ -197,7 +197,7 @@ def _refuse_idle(recipe: "Recipe", card: "EncoderCard", source: Path | None, unl
 
 def _trainable(recipe: "Recipe", root: str) -> "EncoderCard":
     """Find the card of a recipe's encoder, which can be trained."""
-    from vidsim.adapt.card import refuse_taken
+    from vidsim.adapt.card import refuse_folder
     from vidsim.adapt.folder import find_adapter
     from vidsim.adapt.manifest import read_manifest
     from vidsim.adapt.recipe import Unfit
@@ -208,7 +208,7 @@ def _trainable(recipe: "Recipe", root: str) -> "EncoderCard":
     folder = find_adapter(root, name)
     if folder is not None:
         made = read_manifest(folder)
-        refuse_taken(made, folder)
+        refuse_folder(made, folder)
         base = made.base["encoder"]
         raise Unfit(
             "encoder", f"encoder {name!r} is an adapter, which cannot be trained further; name its base, {base!r}"
