@@ -1,5 +1,6 @@
 """How a run begins and ends: what cannot teach is refused, why it ended is noted, and its state goes with it."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -147,6 +148,22 @@ def test_a_target_that_is_no_layer_is_refused_where_it_is_named(made, targets):
     assert caught.value.key == "adapter.targets"
     own = replace(made, card=replace(made.card, lora_targets=("qkv", "nope")))
     with pytest.raises(VidsimError, match=r"^lora_targets of the card of timesformer-base names 'nope', with which no"):
+        unvalidated(own)
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "kind"),
+    [
+        ("encoder.layer.0.attention", "encoder.layer.0.attention", "TimeSformerAttention"),
+        ("dropout", "encoder.layer.0.attention.output.dropout", "Dropout"),
+    ],
+)
+def test_a_target_that_is_no_linear_layer_is_named_whole(target, path, kind, made):
+    said = rf"^timesformer-base has no such linear layers: '{target}' \({path} is a {kind}\); mend adapter\.targets$"
+    with pytest.raises(Unfit, match=re.compile(said, re.IGNORECASE)):
+        unvalidated(made, adapter={"rank": 2, "targets": ["qkv", target]})
+    own = replace(made, card=replace(made.card, lora_targets=("qkv", target)))
+    with pytest.raises(VidsimError, match=rf"names '{target}', and {path} is no linear layer; mend the card$"):
         unvalidated(own)
 
 

@@ -39,7 +39,7 @@ def equip(encoder: Encoder, layer: str, settings: Adapter, fitted: Callable[[], 
     Unfit
         If the encoder has no such linear layers.
     VidsimError
-        If its card names some that it has not.
+        If its card names some that it has not, or modules that are none.
     """
     targets = settings.targets
     if targets == "attention":
@@ -47,7 +47,7 @@ def equip(encoder: Encoder, layer: str, settings: Adapter, fitted: Callable[[], 
     elif targets == "all-linear":
         targets = linear_layers(encoder, layer)
     if settings.rank:
-        _refuse_missing(encoder, settings, targets)
+        _refuse_odd(encoder, settings, targets)
     head: nn.Module | None = None
     if settings.head == "linear":
         head = LinearHead.of(fitted())
@@ -67,15 +67,17 @@ def equip(encoder: Encoder, layer: str, settings: Adapter, fitted: Callable[[], 
         raise Unfit("adapter.targets", str(error)) from error
 
 
-def _refuse_missing(encoder: Encoder, settings: Adapter, targets: Sequence[str]) -> None:
-    """Refuse targets of which one is the end of no name: PEFT asks for any."""
+def _refuse_odd(encoder: Encoder, settings: Adapter, targets: Sequence[str]) -> None:
+    """Refuse targets of which one is the end of no name, as PEFT asks for any, or of what is no linear layer."""
     name, seen = encoder.card.name, seen_by(encoder)
-    there = [f".{path}" for path, _ in trunk_of(encoder).named_modules() if path.startswith(seen)]
+    there = {path: module for path, module in trunk_of(encoder).named_modules() if path.startswith(seen)}
     for end in targets:
-        if any(path.endswith(f".{end}") for path in there):
+        meant = [path for path in there if f".{path}".endswith(f".{end}")]
+        odd = next((path for path in meant if not isinstance(there[path], nn.Linear)), None)
+        if meant and odd is None:
             continue
         if settings.targets == "attention":
-            raise VidsimError(
-                f"lora_targets of the card of {name} names {end!r}, with which no layer ends; mend the card"
-            )
-        raise Unfit("adapter.targets", f"{name} has no such linear layers: {end!r}; mend adapter.targets")
+            why = f"and {odd} is no linear layer" if odd else "with which no layer ends"
+            raise VidsimError(f"lora_targets of the card of {name} names {end!r}, {why}; mend the card")
+        why = f" ({odd} is a {type(there[odd]).__name__})" if odd else ""
+        raise Unfit("adapter.targets", f"{name} has no such linear layers: {end!r}{why}; mend adapter.targets")
