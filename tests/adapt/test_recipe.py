@@ -98,6 +98,10 @@ def test_defaults_and_types(write):
         ("[run]\nseeds = [1, 1]", "run.seeds expected at least one seed, and each once, [1, 1] came"),
         ("[run]\ncompile = 1", "run.compile expected true or false, 1 came"),
         # what has no effect, or does not go together
+        (
+            "[loss]\nalpha = 0\nbeta = [0, 0]",
+            "loss.alpha expected above 0 with loss.beta = [0.0, 0.0], 0.0 came: nothing to minimise",
+        ),
         ("[loss]\nkind = 'triplet'\nbeta = [0, 1]", "loss.beta has no effect with loss.kind = 'triplet'; leave it out"),
         ("[loss]\nkind = 'soft'\nmargin = 0.1", "loss.margin has no effect with loss.kind = 'soft'; leave it out"),
         ("[loss]\ntemperature = 0.1", "loss.temperature has no effect with loss.kind = 'hybrid'; leave it out"),
@@ -120,6 +124,22 @@ def test_a_mistake_is_named_with_its_file_and_what_is_legal(write, text, said):
     message = told(path)
     assert message.startswith(f"{path}: ")
     assert said in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "alpha = 0",
+        "alpha = 0\nbeta = [0, 0.1]",
+        "beta = [0, 0]",
+        "alpha = 0\nbeta = [0, 0]\nretention = 0.1",
+        "kind = 'triplet'",
+        "kind = 'rsa'",
+        "kind = 'soft'",
+    ],
+)
+def test_one_weight_is_enough(write, text):
+    assert isinstance(read_recipe(write(f"{ENCODER}[loss]\n{text}")), Recipe)
 
 
 def test_the_first_of_several_mistakes_is_named_and_the_others_are_counted(write):

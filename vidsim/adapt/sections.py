@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from vidsim.adapt.legal import spell
@@ -140,6 +140,15 @@ class Loss(Section):
         description="Stimuli a step that the retention term looks at, drawn from those of --unlabelled; without these "
         "it looks at the step's own.",
     )
+
+    @model_validator(mode="after")
+    def _weighs(self) -> "Loss":
+        if self.kind == "hybrid" and not any((self.alpha, *self.beta, self.retention)):
+            refuse(
+                f"expected above 0 with loss.beta = {spell(self.beta)}, {spell(self.alpha)} came: nothing to minimise",
+                "loss.alpha",
+            )
+        return self
 
 
 class Batches(Section):
