@@ -120,6 +120,12 @@ def test_pooling_by_hand():
     assert torch.equal(pool(tokens, "mean", 0), (tokens[:, 0] + tokens[:, 1] + tokens[:, 2] + tokens[:, 3]) / 4)
     assert pool(tokens, "flatten", 1).tolist() == [list(range(12)), list(range(12, 24))]
     assert torch.equal(pool(tokens[:, 0], "mean", 1), tokens[:, 0])
+    assert torch.equal(pool(tokens, "mean", 3), tokens[:, 3])
+    for prefix in (4, 5):
+        with pytest.raises(
+            VidsimError, match=rf"options\.prefix_tokens of the card leaves out {prefix} tokens, .* has 4; "
+        ):
+            pool(tokens, "mean", prefix)
     for rule in ("cls", "none"):
         with pytest.raises(VidsimError, match="does not fit tokens"):
             pool(tokens, rule, 0)

@@ -195,7 +195,7 @@ def pool(tokens: Float[Tensor, "batch *rest"], rule: Pooling, prefix_tokens: int
     Raises
     ------
     VidsimError
-        If the rule does not fit the tokens.
+        If the rule does not fit the tokens, or none is behind those in front.
 
     Examples
     --------
@@ -208,6 +208,11 @@ def pool(tokens: Float[Tensor, "batch *rest"], rule: Pooling, prefix_tokens: int
     if rule == "flatten":
         return tokens.flatten(1)
     if rule == "mean":
+        if prefix_tokens >= tokens.shape[1]:
+            raise VidsimError(
+                f"options.prefix_tokens of the card leaves out {prefix_tokens} tokens, and a layer has "
+                f"{tokens.shape[1]}; expected those in front of the patches, fewer than there are: mend the card"
+            )
         return tokens[:, prefix_tokens:].mean(1)
     if rule == "cls" and prefix_tokens:
         return tokens[:, 0]
