@@ -157,6 +157,7 @@ def test_a_card_folder_of_nobody_is_told(monkeypatch):
             "checkpoint expected a path that can be followed, '~nosuchuser/weights' came",
         ),
         ("prefix_tokens = 0", "init = { heads = 3 }", "options.init.heads is not for the class of the model"),
+        ("prefix_tokens = 0", "init = { config = 3 }", "options.init.config is not for the class of the model"),
         ("prefix_tokens = 0", "init = { folder = 'x' }", "options.init.folder is not for the class of the model"),
         ("prefix_tokens = 0", "prepared = 1", "options.prepared expected a table, 1 came"),
         ("prefix_tokens = 0", "prepared = { mean = 0.5 }", "options.prepared.mean expected a list of three numbers"),
@@ -241,7 +242,7 @@ def test_two_cards_of_one_name_are_refused(cards):
         catalog.card("MY-VIDEOMAE")
 
 
-@pytest.mark.parametrize("init", ["dtype = 'float16'", "config = 3", "nonsense = 1"])
+@pytest.mark.parametrize("init", ["dtype = 'float16'", "hidden_size = 'a'", "nonsense = 1"])
 def test_arguments_that_the_class_does_not_take_are_one_line(init, cards, publish):
     publish("videomae-base-finetuned-kinetics").folder.rename(cards / "weights")
     card = WHOLE.replace("me/videomae-of-mine", "./weights").replace('revision = "012345', '# "')
@@ -249,6 +250,7 @@ def test_arguments_that_the_class_does_not_take_are_one_line(init, cards, publis
     with pytest.raises(VidsimError, match="weights' cannot be loaded as VideoMAEModel: ") as told:
         catalog.load(catalog.resolve("my-videomae"), device="cpu")
     assert "\n" not in str(told.value)
+    assert str(told.value).endswith(f"; mend {init.split()[0]} in options.init of the card")
 
 
 def test_an_architecture_that_is_none_is_told(cards, publish):

@@ -49,8 +49,8 @@ OPTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 IN_LAYERS: Mapping[str, str] = {"pattern": TEXT, "depth": WHOLE, "last": NAMES}
 IN_PREPARED: Mapping[str, str] = {"mean": COLOURS, "std": COLOURS, "factor": NUMBER, "resample": FILTER}
 
-OF_LOADING = ("architecture", "folder", "heads", "optional")
-"""Arguments of the function that makes a class of transformers, which are none of the class."""
+OF_LOADING = ("architecture", "folder", "heads", "optional", "config")
+"""Arguments of what makes a class of transformers, which are none of the class."""
 
 UNEVEN = ("video_cnn", "video_text")
 """Families whose layers differ in width."""

@@ -39,7 +39,7 @@ def load_strictly(
     optional : sequence of str
         Prefixes of weights in the model that the file may lack, because no layer of the card reads them.
     **init
-        Keyword arguments of the class.
+        Keyword arguments of the class, ``options.init`` of a card.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def load_strictly(
     ------
     VidsimError
         If weights are missing, left over, of another shape or stored in whole numbers (the first of them are named),
-        the model needs one that begins as ``heads`` say, or a file cannot be read.
+        the model needs one that begins as ``heads`` say, the class does not take ``init``, or a file cannot be read.
     """
     place = original(folder)
     where = os.fspath(place)
@@ -72,9 +72,9 @@ def load_strictly(
                 raise
             said = str(error).replace(os.fspath(folder), where)
             said = " ".join(said.split())[:200].rstrip(".") or type(error).__name__
-            raise VidsimError(
-                f"{where!r} cannot be loaded as {architecture}: {said}; expected config.json and weights as published"
-            ) from error
+            odd = next((name for name in init if repr(name) in said), None)
+            mend = f"mend {odd} in options.init of the card" if odd else "expected config.json and weights as published"
+            raise VidsimError(f"{where!r} cannot be loaded as {architecture}: {said}; {mend}") from error
     _refuse_misfit(
         where,
         architecture,
