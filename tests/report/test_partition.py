@@ -1,4 +1,6 @@
 import re
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -61,8 +63,8 @@ def test_list_shows_values_and_intervals():
         assert [p.get_xdata()[0] for p in points] == [part.value for part in found.parts]
         assert [tuple(line.get_xdata()) for line in intervals] == [part.interval for part in found.parts]
     assert labels[1:] == [
-        "only model 1 (2)",
-        "only model 2 (3)",
+        "(2) only model 1",
+        "(3) only model 2",
         "shared by 1, 2",
         "shared by 1, 3",
         "shared by 2, 3",
@@ -84,6 +86,32 @@ def test_of_many_models_the_largest_shared_parts_are_listed():
     for part, style in zip(found.parts, styles, strict=True):
         members = len(part.predictors)
         assert (style.colour, style.hatch) in ([(c, "") for c in UNIQUE] if members == 1 else [SHARED[members - 2]])
+
+
+@pytest.mark.parametrize(
+    ("m", "name"), [(4, "all-MiniLM-L6-v2:0.model.encoder.layer.0"), (5, "timesformer-base:" + "x" * 80), (8, "x" * 80)]
+)
+def test_labels_of_several_lines_keep_clear_of_each_other(m, name, monkeypatch):
+    boxes, texts = [], []
+
+    def measured(drawing):
+        drawing.canvas.draw()
+        labels = drawing.axes[-1].get_yticklabels()
+        boxes.extend(label.get_window_extent() for label in labels)
+        texts.extend(label.get_text() for label in labels)
+        return b""
+
+    monkeypatch.setattr("vidsim.report.partition.png", measured)
+    found = made(m, resamples=0)
+    named = {old: f"{number}{name}" for number, old in enumerate(found.predictors)}
+    parts = [replace(part, predictors=tuple(named[one] for one in part.predictors)) for part in found.parts]
+    partition_plot([replace(found, predictors=tuple(named.values()), parts=tuple(parts))])
+    assert max(text.count("\n") for text in texts) > 0
+    assert [text.split()[0] for text in texts[:m]] == [f"({number})" for number in range(1, m + 1)]
+    for above, below in pairwise(boxes):  # upwards in pixels
+        assert above.y0 > below.y1
+    for box in boxes:
+        assert box.x0 > 0
 
 
 def test_two_bars_in_svg():

@@ -57,7 +57,11 @@ def partition_plot(
         The file.
     """
     styles = _styles(partitions)
-    with plot(8.2, 4.8) as (drawing, axes):
+    labels = _labels(partitions, styles).values()
+    lines = max(label.count("\n") + 1 for label in labels)
+    # a line of 11 pt takes 0.18 inches; the legend above and the axis below take 1.6
+    height = max(4.8, 1.6 + len(labels) * (0.18 * lines + 0.08))
+    with plot(8.2, height) as (drawing, axes):
         axes.remove()
         left, right = drawing.subplots(1, 2, width_ratios=(1 + 0.65 * len(partitions), 3))
         for place, partition in enumerate(partitions):
@@ -134,13 +138,13 @@ def _styles(partitions: Sequence["Partition"]) -> list[_Style]:
     found: list[_Style] = []
     for number, part in enumerate(partition.parts):
         members = [place[name] for name in part.predictors]
-        numbered = f" ({members[0] + 1})" if models > 2 else ""
+        numbered = f"({members[0] + 1}) " if models > 2 else ""
         colour, hatch = SHARED[(number - models if models <= 3 else len(members) - 2) % len(SHARED)]
         if len(members) == 1:
             colour, hatch = UNIQUE[members[0]], ""
             named = len(partitions) == 1 or members[0] > 0
             name = part.predictors[0] if named else "the bar's model"
-            label = f"only {name}{numbered}"
+            label = f"{numbered}only {name}"
         elif len(members) == models:
             label = "shared by both" if models == 2 else "shared by all"
         else:
@@ -169,13 +173,18 @@ def _stack(axes: "Axes", place: int, partition: "Partition", styles: Sequence[_S
     axes.errorbar(place, total.value, error, fmt="D", color="black", markersize=7, capsize=4, label=diamond)
 
 
-def _list(axes: "Axes", partitions: Sequence["Partition"], styles: Sequence[_Style]) -> None:
-    """Show parts with their intervals; their names and colours are the legend of the bars."""
+def _labels(partitions: Sequence["Partition"], styles: Sequence[_Style]) -> dict[int, str]:
+    """Choose the parts that are listed, and break their labels into lines."""
     size = [max(abs(partition.parts[k].value) for partition in partitions) for k in range(len(styles))]
     models = len(partitions[0].predictors)
     shared = sorted(range(models, len(styles)), key=lambda k: -size[k])[: max(SHOWN - models, 4)]
-    shown = [*range(models), *sorted(shared)]
-    for row, number in enumerate(shown):
+    return {number: _wrap(styles[number].label, 26) for number in (*range(models), *sorted(shared))}
+
+
+def _list(axes: "Axes", partitions: Sequence["Partition"], styles: Sequence[_Style]) -> None:
+    """Show parts with their intervals; their names and colours are the legend of the bars."""
+    labels = _labels(partitions, styles)
+    for row, number in enumerate(labels):
         style = styles[number]
         for place, partition in enumerate(partitions):
             part = partition.parts[number]
@@ -187,14 +196,14 @@ def _list(axes: "Axes", partitions: Sequence["Partition"], styles: Sequence[_Sty
         axes.barh(row, 0.055, 0.62, left=-0.09, color=style.colour, hatch=style.hatch, edgecolor="white",
                   clip_on=False, transform=axes.get_yaxis_transform())  # fmt: skip
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(shown)), [_wrap(styles[number].label, 24) for number in shown], fontsize=11)
+    axes.set_yticks(range(len(labels)), list(labels.values()), fontsize=11)
     axes.tick_params(axis="y", length=0, pad=34)
-    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(visible=True, axis="x")
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("part of R²" + (", 95 %" if partitions[0].resamples else ""))
-    left_out = len(styles) - len(shown)
+    left_out = len(styles) - len(labels)
     if left_out:
         axes.set_title(f"{left_out} smaller parts not shown", color=GREY, fontsize=11)
     for place, name in enumerate(_bars(partitions) if len(partitions) > 1 else ()):
