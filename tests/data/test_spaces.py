@@ -92,7 +92,7 @@ def test_bad_files(tmp_path):
         "none.npy": "no file",
         "none.npz": "no file",
         "none.csv": "no file",
-        "x.npy": "is 0 on its diagonal, as distances are; expected similarities: write 1 - distance",
+        "x.npy": r"on its diagonal and .* off it, as distances are; expected similarities: write 1 - distance",
         "d.csv": "is 0 on its diagonal",
         "flat.npy": "does not hold a matrix of numbers",
         "shape.npz": r"holds float64 of shape \(4,\)",

@@ -31,8 +31,8 @@ def read_space(path: Path) -> RSM | Embeddings:
     Raises
     ------
     VidsimError
-        If the file is missing, damaged or of no such kind; holds distances, 0 on the diagonal, where similarities are
-        expected; or holds several matrices.
+        If the file is missing, damaged or of no such kind; holds distances, smallest on the diagonal, where
+        similarities are expected; or holds several matrices.
     """
     suffix = path.suffix.lower()
     if suffix in {".csv", ".tsv"}:
@@ -48,6 +48,8 @@ def read_space(path: Path) -> RSM | Embeddings:
 
 
 def _array(path: Path) -> RSM | Embeddings:
+    from vidsim.data.judgments.matrix import refuse_distances
+
     try:
         with path.open("rb") as file:
             matrix = np.load(file, allow_pickle=False)
@@ -58,9 +60,9 @@ def _array(path: Path) -> RSM | Embeddings:
     if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind not in "iuf":
         raise VidsimError(f"{_show(path)} does not hold a matrix of numbers; expected similarities or embeddings")
     if matrix.shape[0] == matrix.shape[1] and np.allclose(matrix, matrix.T, rtol=0, atol=1e-6, equal_nan=True):
-        _refuse_distances(path, matrix.diagonal())
         values = matrix.astype(np.float64)
         values = (values + values.T) / 2
+        refuse_distances(path, values)
         np.fill_diagonal(values, 1.0)
         return RSM(read_ids(path, len(matrix)), values)
     return Embeddings(read_ids(path, len(matrix)), matrix if matrix.dtype.kind == "f" else matrix.astype(np.float64))
@@ -92,8 +94,6 @@ def _table(path: Path) -> RSM | Embeddings:
     with_ids = first == names[1:]
     alone = len(names) == n and names[0] != "id" and not source.unnamed and not numbers(first_cells, n)[1].any()
     if looks_like_matrix(names, n) and (with_ids or alone):
-        cells = [source.table[name][row].as_py() for row, name in enumerate(names[-n:])]
-        _refuse_distances(path, np.array([0 if cell in {"0", "0.0"} else 1 for cell in cells]))
         return read_matrix(path, zero="similarity")
     columns = np.empty((n, len(names) - 1))
     for at, name in enumerate(names[1:]):
@@ -106,13 +106,6 @@ def _table(path: Path) -> RSM | Embeddings:
                 "is no number; expected a square matrix, or ids in the first column and numbers in the others"
             )
     return Embeddings(tuple(first), columns)
-
-
-def _refuse_distances(path: Path, diagonal: np.ndarray) -> None:
-    if len(diagonal) and (diagonal == 0).all():
-        raise VidsimError(
-            f"{_show(path)} is 0 on its diagonal, as distances are; expected similarities: write 1 - distance"
-        )
 
 
 def _show(path: Path) -> str:

@@ -79,6 +79,33 @@ def test_other_tables_are_refused(tmp_path, ids, rows, message):
         read_matrix(path)
 
 
+@pytest.mark.parametrize("kind", ["csv", "half", "npy", "counts"])
+@pytest.mark.parametrize("diagonal", [0.0, 1e-12, 0.1])
+def test_distances_are_refused(tmp_path, kind, diagonal):
+    distances = np.array([[diagonal, 0.5, 0.25], [0.5, diagonal, 0.75], [0.25, 0.75, diagonal]])
+    path = tmp_path / "rdm.npy"
+    if kind == "npy":
+        np.save(path, distances)
+    else:
+        path = write(tmp_path / "rdm.csv", distances, index=True, half="upper" if kind == "half" else "")
+    counts = write(tmp_path / "counts.csv", np.full((3, 3), 2)) if kind == "counts" else None
+    message = rf"is {diagonal:g} on its diagonal and 0\.25 to 0\.75 off it, as distances are; expected similarities"
+    with pytest.raises(VidsimError, match=message):
+        read_matrix(path, counts=counts)
+    for filler in (1, np.nan):
+        np.fill_diagonal(distances, filler)
+        np.save(tmp_path / "rsm.npy", distances)
+        expected = np.where(np.eye(3) > 0, 1, distances)
+        np.testing.assert_array_equal(read_matrix(tmp_path / "rsm.npy").similarities, expected)
+
+
+def test_distances_of_the_same_are_not_taken_for_pairs_unseen(tmp_path):
+    same = write(tmp_path / "rdm.csv", [[0, 0, 0.5], [0, 0, 0.5], [0.5, 0.5, 0]])
+    for zero in (None, "unseen", "similarity"):
+        with pytest.raises(VidsimError, match=r"is 0 on its diagonal and 0 to 0\.5 off it, as distances are"):
+            read_matrix(same, zero=zero)
+
+
 def test_counts_that_do_not_fit_are_refused(tmp_path):
     path = write(tmp_path / "rsm.csv", SIMILARITY)
     with pytest.raises(VidsimError, match="no counts for 1 of 3 ids, the first is 'c'"):

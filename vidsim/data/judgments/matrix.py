@@ -12,6 +12,9 @@ from vidsim.data.judgments.text import Delimited, read_delimited, show
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM
 
+ATOL = 1e-9
+"""Values that differ by less are the same, written with rounding errors."""
+
 
 def read_matrix(
     path: Path, *, counts: Path | None = None, zero: str | None = None, ids: Sequence[str] | None = None
@@ -43,9 +46,11 @@ def read_matrix(
     Raises
     ------
     VidsimError
-        If the matrix is not square or symmetric, a cell is no number, ids do not match, or what 0 means is not said.
+        If the matrix is not square or symmetric, a cell is no number, ids do not match, what 0 means is not said, or
+        it holds distances.
     """
     names, matrix = _matrix(path, ids)
+    refuse_distances(path, matrix)
     n = len(names)
     if counts is not None:
         number = _counts(counts, names)
@@ -62,6 +67,37 @@ def read_matrix(
         matrix[(matrix == 0) & ~np.eye(n, dtype=bool)] = np.nan
     np.fill_diagonal(matrix, 1.0)
     return RSM(names, matrix)
+
+
+def refuse_distances(path: Path, matrix: Float[ndarray, "n n"]) -> None:
+    """Refuse a matrix whose diagonal says that it holds distances, which would turn every result round.
+
+    Parameters
+    ----------
+    path : Path
+        Where it comes from.
+    matrix : array of shape (n, n)
+        Values as they were written; NaN where there is none.
+
+    Raises
+    ------
+    VidsimError
+        If the diagonal is 0 throughout, or all its values are below all others.
+    """
+    off = matrix[~np.eye(len(matrix), dtype=bool)]
+    diagonal, off = (values[np.isfinite(values)] for values in (matrix.diagonal(), off))
+    if not len(diagonal) or not len(off):
+        return
+    if (np.abs(diagonal) <= ATOL).all() or diagonal.max() < off.min():
+        raise VidsimError(
+            f"{show(path)} is {_span(diagonal)} on its diagonal and {_span(off)} off it, as distances are; expected "
+            "similarities: write 1 - distance, or 1 on a diagonal that only fills the place"
+        )
+
+
+def _span(values: Float[ndarray, " k"]) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def looks_like_matrix(header: Sequence[str], rows: int) -> bool:
@@ -153,7 +189,7 @@ def _symmetric(path: Path, names: Sequence[str], matrix: Float[ndarray, "n n"]) 
             matrix = matrix.copy()
             matrix[empty[0], empty[1]] = matrix.T[empty[0], empty[1]]
             return matrix
-    differ = np.argwhere(~np.isclose(matrix, matrix.T, rtol=0, atol=1e-9, equal_nan=True))
+    differ = np.argwhere(~np.isclose(matrix, matrix.T, rtol=0, atol=ATOL, equal_nan=True))
     if len(differ):
         i, j = differ[0]
         raise VidsimError(
