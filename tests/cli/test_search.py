@@ -310,7 +310,11 @@ def test_tables_fit_100_columns_and_show_no_control_characters(vidsim, planted, 
             "'second:c': no such index; did you mean 'second:b'?",
         ),
         (("00", "-e", "first", "--against", "first"), "--against 'first': that is the index that is searched"),
-        (("05", "-e", "first", "--against", "second"), "--against 'second': 'clips/05.mp4' is neither an indexed id"),
+        (("clips/5", "-e", "first"), "'clips/5' is neither an indexed id nor a video file; the nearest ids are"),
+        (
+            ("clips/05", "-e", "first", "--against", "second"),
+            "--against 'second': 'clips/05.mp4' is neither an indexed id",
+        ),
         (("00", "-e", "first", "--against", "second", "--least"), "leave --least out"),
         (
             ("--text", "a dog", "-e", "first", "--include-self"),

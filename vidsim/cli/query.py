@@ -1,5 +1,6 @@
 """Queries: the index that a verb asks, and the stimuli it asks about; an id never imports torch."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +52,7 @@ def choose_index(root: str, encoder: str | None, layer: str | None) -> tuple[str
 
 
 def find_row(index: "Index", query: str) -> int | None:
-    """Find a stimulus by id, path, content, or file name without suffix.
+    """Find a stimulus by id, path, content, or the end of an id from a folder on, with or without its suffix.
 
     Parameters
     ----------
@@ -82,7 +83,8 @@ def find_row(index: "Index", query: str) -> int | None:
         row = index.find("path", path.resolve().as_posix())
         same = row is not None and file_content(index.value("content", row)) == content
         return row if same else index.find("content", content)
-    named = [i for i in index.ids if i.rsplit("/", 1)[-1] == query or i.rsplit("/", 1)[-1].rsplit(".", 1)[0] == query]
+    ending = re.compile(rf"(.*/)?{re.escape(query)}(\.[^./]*)?", re.DOTALL)
+    named = [name for name in index.ids if ending.fullmatch(name)]
     if len(named) == 1:
         return index.find("id", named[0])
     if named:
