@@ -10,6 +10,8 @@ from vidsim.analysis.layers import choose_layer
 from vidsim.data.judgments.judgments import Judgments
 from vidsim.data.splits import validation_split
 from vidsim.data.stimuli import Stimulus, StimulusSet
+from vidsim.encoders.catalog import card
+from vidsim.report.alignment import table_rows
 from vidsim.rsm import cosine_rsm
 from vidsim.store import Entry, Store
 from vidsim.triplets import Triplets
@@ -140,6 +142,28 @@ def test_every_layer_and_differences_from_one(vidsim, root):
     assert {found["layer"] for found in answer["encoders"]} == {"a", "b", "c"}
     assert {(c["first"], c["second"]) for c in answer["compared"]} == {("net:b", "net:c"), ("net:a", "net:c")}
     assert all(found["p_corrected"] >= found["p_value"] for found in answer["encoders"])
+
+
+def test_the_papers_value_stands_beside_the_layer_it_is_of(vidsim, root):
+    own = card("x3d-m").default_layer
+    store = Store(root)
+    layers = {name: store["net"][layer].matrix for name, layer in (("blocks.0", "c"), ("blocks.1", "b"), (own, "a"))}
+    # a table's default is another where the encoder's own layer was not asked for
+    options = {"default_layer": "blocks.0", "versions": {}}
+    table = store.create("x3d-m", {"family": "image"}, dict.fromkeys(layers, 6), **options)
+    table.write([Entry(name, "", "x") for name in IDS], layers)
+
+    def beside(*arguments):
+        answer = run(vidsim, root, "--resamples", "0", *arguments)
+        assert {row[1]: row[-1] for row in table_rows(answer)} == {
+            found["layer"]: "0.1236" if found["published"] else "-" for found in answer["encoders"]
+        }
+        return {found["layer"]: found["published"] and found["published"]["rho2"] for found in answer["encoders"]}
+
+    assert beside("-e", "x3d-m", "--layer", "all") == {"blocks.0": None, "blocks.1": None, own: 0.123559}
+    assert beside("-e", f"x3d-m,x3d-m:blocks.1,x3d-m:{own}") == {"blocks.0": None, "blocks.1": None, own: 0.123559}
+    assert beside("-e", "x3d-m", "--layer", "blocks.1") == {"blocks.1": None}
+    assert beside("-e", "x3d-m", "--split", "test") == {"blocks.1": 0.123559}  # chosen on training stimuli
 
 
 def test_similarities_may_be_correlations(vidsim, root):

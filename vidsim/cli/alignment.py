@@ -1,6 +1,6 @@
 """How encoders of the store compare with people: which layers, on which stimuli, with what result."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,6 @@ def measure(question: Question) -> dict[str, Any]:
     from vidsim.analysis.odd_one_out import CHANCE
     from vidsim.analysis.quality import plain
     from vidsim.analysis.sample import LEAST
-    from vidsim.report.paper import published
     from vidsim.report.seen import SEEN
 
     triplets, people = question.trials(question.split)
@@ -172,9 +171,9 @@ def measure(question: Question) -> dict[str, Any]:
     for name, alignment in found.models.items():
         facts = {k: v for k, v in vars(alignment).items() if k != "accuracies"}
         facts |= {**alignment.accuracies, "interval": alignment.intervals["rho"]}
-        which, layer = (spaces[name][0][key] for key in ("encoder", "layer"))
-        seen = seen_in_training(which, layer, triplets.ids, question.root)
-        answers.append({"name": name, **spaces[name][0], **facts, "published": published(which), SEEN: seen, **same})
+        space = spaces[name][0]
+        seen = seen_in_training(space["encoder"], space["layer"], triplets.ids, question.root)
+        answers.append({"name": name, **space, **facts, "published": _published(space, question), SEEN: seen, **same})
     answers.sort(key=lambda answer: -(answer["rho2"] if answer["rho"] > 0 else -answer["rho2"]))
     curves_split = _training(question.split)
     curved = any(answer["curve"] for answer in answers)
@@ -200,6 +199,21 @@ def measure(question: Question) -> dict[str, Any]:
             "seed": question.seed,
         }
     )
+
+
+def _published(space: dict[str, Any], question: Question) -> Mapping[str, float] | None:
+    """Find the paper's numbers of an encoder, where the layer is its own or was chosen as the paper chose."""
+    from vidsim.cli.encoders import find_card
+    from vidsim.report.paper import published
+
+    numbers = published(space["encoder"])
+    if numbers is None or space["layer_choice"] == "cross-validated":
+        return numbers
+    try:
+        own = find_card(space["encoder"], root_of(question.root)).default_layer
+    except VidsimError:  # similarities of that name, or an adapter that is gone
+        return None
+    return numbers if space["layer"] == own else None
 
 
 def _retrieval(question: Question, triplets: "Triplets", models: "dict[str, RSM]") -> dict[str, Any] | None:
