@@ -57,6 +57,30 @@ def test_who_is_unknown_is_somebody_else():
     assert np.isnan([found.within, *found.interval_within]).all()
 
 
+def judged(rows):
+    return Triplets(tuple("abcdefgh"), np.array(rows, np.int32))
+
+
+def test_a_single_triplet_has_no_interval():
+    found = agreement(judged([(0, 1, 2), (0, 1, 2), (0, 2, 1)]))
+    assert found.agreement == pytest.approx(1 / 3)
+    assert np.isnan(found.interval).all()
+    two = agreement(judged([(0, 1, 2), (0, 1, 2), (0, 2, 1), (0, 1, 3), (0, 1, 3)]))
+    assert two.interval[0] < two.agreement < two.interval[1]
+
+
+@pytest.mark.parametrize("again", [(0, 1, 2), (0, 2, 1)])
+def test_triplets_that_agree_alike_have_an_interval_where_two_are_apart(again):
+    """Whether people agree on all of them or on none."""
+    near = [[first[k] for k in again] for first in ((0, 1, 2), (0, 1, 3), (2, 3, 4))]
+    found = agreement(judged([(0, 1, 2), (0, 1, 3), (2, 3, 4), *near]))
+    assert found.triplets == 3
+    assert np.isnan(found.interval).all()
+    far = [[first[k] for k in again] for first in ((0, 1, 2), (3, 4, 5))]
+    found = agreement(judged([(0, 1, 2), (3, 4, 5), *far]))
+    assert found.interval == (found.agreement, found.agreement)
+
+
 def test_repeated_triplets_of_the_training_judgments(shared):
     judgments = read(shared / "data" / "social-ooo").judgments
     found = agreement(judgments.triplets, judgments.participants[1][~judgments.catch], resamples=200)

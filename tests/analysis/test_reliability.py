@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from vidsim.analysis.reliability import percentile_interval, reliability, restrict_people, spearman_brown
+from vidsim.analysis.reliability import METHODS, percentile_interval, reliability, restrict_people, spearman_brown
 from vidsim.data.judgments.read import read
 from vidsim.errors import VidsimError
 from vidsim.triplets import Triplets
@@ -68,6 +68,22 @@ def test_trial_splits_of_the_training_judgments(social):
     assert 14_000 < found.pairs < 14_200
     low, high = found.interval
     assert 0.44 < low < found.split_interval[0] < found.spearman_brown < found.split_interval[1] < high < 0.54
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_three_stimuli_have_no_interval(method):
+    few, more = (
+        reliability(
+            Triplets(tuple("abcde"), random_rows(stimuli, 60)),
+            method=method,
+            participants=np.arange(60) % 4 if method == "participants" else None,
+            splits=50,
+        )
+        for stimuli in (3, 4)
+    )
+    assert not np.isnan([few.r, *few.split_interval]).any()
+    assert np.isnan(few.interval).all()
+    assert more.interval[0] < more.interval[1]
 
 
 def test_shuffled_votes_of_the_training_judgments(social):

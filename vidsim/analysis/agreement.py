@@ -13,6 +13,9 @@ from vidsim.triplets import Triplets, triplet_numbers
 CHANCE = 1 / 3
 """Agreement of two people who choose at random."""
 
+LEAST = 6
+"""Stimuli of two triplets that share none."""
+
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
@@ -29,7 +32,8 @@ class Agreement:
     agreement : float
         Probability that two people choose the same odd one; NaN where there are none.
     interval : tuple of float
-        95 % percentile interval of ``agreement`` by bootstrap over stimuli.
+        95 % percentile interval of ``agreement`` by bootstrap over stimuli; NaN of a single triplet, and where all
+        triplets agree alike and no two can be without a common stimulus, as there are fewer than `LEAST` stimuli.
     triplets_within, pairs_within : int
         Triplets judged more than once by one person, and pairs of such judgments.
     within : float
@@ -211,14 +215,17 @@ def _intervals(
     for resample in range(resamples):
         drawn = np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float64)
         means[resample] = _means(shares, known, drawn[shown].prod(axis=1))
-    between, within = (_interval(means[:, k], shares[known[:, k], k]) for k in (0, 1))
+    between, within = (_interval(means[:, k], shares[known[:, k], k], shown[known[:, k]]) for k in (0, 1))
     return between, within
 
 
-def _interval(means: Float[ndarray, " k"], shares: Float[ndarray, " g"]) -> tuple[float, float]:
+def _interval(
+    means: Float[ndarray, " k"], shares: Float[ndarray, " g"], shown: Int[ndarray, "g 3"]
+) -> tuple[float, float]:
     """Centre resampled means on the mean, and take out what they hold too much of single triplets' variance."""
     means = means[~np.isnan(means)]
-    if len(means) < 2:
+    alone = len(shares) < 2 or (np.ptp(shares) == 0 and len(np.unique(shown)) < LEAST)
+    if alone or len(means) < 2:
         return float("nan"), float("nan")
     spread = means.var(ddof=1)
     single = shares.var() / len(shares)

@@ -14,6 +14,9 @@ from vidsim.triplets import CONTEXTS, Triplets
 METHODS = ("trials", "participants", "votes")
 """What is split: trials, the people who judged them, or (the paper's way) the votes of each pair on its own."""
 
+LEAST = 4
+"""Stimuli below which resamples say nothing: without one of three a single pair is left, which has no correlation."""
+
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
@@ -47,7 +50,7 @@ class Reliability:
     expected_rho_of_perfect_model : float
         Square root of ``spearman_brown``; NaN where that is negative.
     interval : tuple of float
-        95 % percentile interval of ``spearman_brown`` by bootstrap over stimuli.
+        95 % percentile interval of ``spearman_brown`` by bootstrap over stimuli; NaN of fewer than `LEAST` stimuli.
     split_interval : tuple of float
         Central 95 % of the single splits' Spearman-Brown values: the chance of splitting alone, which says nothing
         about other stimuli.
@@ -266,6 +269,8 @@ def _people(triplets: Triplets, participants: Int[ndarray, " u"] | None, context
 
 def _resampled(judged: Halves, n: int, resamples: int, rng: np.random.Generator) -> Float[ndarray, " k"]:
     """Return the correlation of halves in resamples of the stimuli, the noise of splitting taken out."""
+    if len(np.union1d(judged.i, judged.j)) < LEAST:
+        return np.empty(0)
     r = np.empty((resamples, 2))
     split = judged.draw(rng)
     for resample in range(resamples):

@@ -13,7 +13,7 @@ from vidsim.data.judgments.read import read
 from vidsim.store import Store
 from vidsim.triplets import Triplets
 
-from judges import random_rows
+from judges import random_rows, write_csv
 
 KEYS = {
     "protocol",
@@ -122,6 +122,16 @@ def test_problems_are_one_line(vidsim, root):
     alone = Judgments.of(Triplets(tuple("abcd"), random_rows(4, 30)), ["one"] * 30)
     Store(root).judgments.put("alone", alone.table())
     assert "needs at least 2" in refused(vidsim, "alone", "--root", root, "--by", "participants")
+
+
+def test_of_one_triplet_there_is_no_interval(vidsim, tmp_path):
+    table = write_csv(tmp_path / "four.csv", ["stim1", "stim2", "stim3", "choice"], ["abca", "abcb", "bcaa", "caba"])
+    found = ask(vidsim, table)
+    assert found["interval"] == found["agreement"]["interval"] == [None, None]
+    status, out, _ = vidsim("judgments", "reliability", table)
+    lines = {" ".join(line.split()) for line in out.splitlines()}
+    assert status == 0
+    assert {"reliability r_SB (Spearman-Brown) 0.667 -", "agreement between people, chance 0.333 0.500 -"} <= lines
 
 
 def test_where_halves_have_no_correlation(vidsim, root):

@@ -123,12 +123,12 @@ def _tell(answer: dict[str, Any]) -> None:
     agreed = answer["agreement"]
     rows = [
         ("correlation of halves (Spearman, mean)", number(answer["r"]), ""),
-        ("reliability r_SB (Spearman-Brown)", number(answer["spearman_brown"]), span(answer["interval"])),
-        ("  by chance of splitting alone", "", span(answer["split_interval"])),
+        ("reliability r_SB (Spearman-Brown)", number(answer["spearman_brown"]), span(answer["interval"]) or "-"),
+        ("  by chance of splitting alone", "", span(answer["split_interval"]) or "-"),
         ("r_SB squared (the paper's figure)", number(answer["spearman_brown_squared"]), ""),
         ("rho expected of a perfect model", number(answer["expected_rho_of_perfect_model"]), ""),
-        ("agreement between people, chance 0.333", number(agreed["agreement"]), span(agreed["interval"])),
-        ("agreement of a person with themselves", number(agreed["within"]), span(agreed["interval_within"])),
+        ("agreement between people, chance 0.333", number(agreed["agreement"]), span(agreed["interval"]) or "-"),
+        ("agreement of a person with themselves", number(agreed["within"]), span(agreed["interval_within"]) or "-"),
         ("accuracy of the others' majority", number(agreed["best_accuracy"]), ""),
         ("accuracy that no model exceeds", number(agreed["accuracy_bound"]), ""),
     ]
