@@ -44,6 +44,14 @@ def test_ids_may_be_given_by_item_number(tmp_path):
     assert [(d.kind, d.count, d.lines) for d in judgments.defects] == [("unknown-id", 1, (2,))]
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".txt"])
+@pytest.mark.parametrize("rows", [[[0, 1, 2], [1, 2, 3]], [[0, 1, 2, 1], [1, 2, 3, 3]]])
+def test_columns_of_an_array_are_not_to_be_named(tmp_path, suffix, rows):
+    path = save(tmp_path, np.array(rows), suffix)
+    with pytest.raises(VidsimError, match=r"no usable trial: 2 rows: a stimulus is not in the list of ids$"):
+        read_array(path, order="things", names=["a", "b"])
+
+
 def test_what_is_no_item_number_is_counted(tmp_path):
     path = save(tmp_path, np.array([[0, 1, 2], [0, -1, 2], [0, 1.5, 2], [np.nan, 1, 2], [1, 1, 0]]), ".npy")
     judgments = read_array(path, order="odd-last")

@@ -70,7 +70,13 @@ class Cells:
 
 
 def assemble(
-    cells: Cells, *, source: str, order: str, names: Mapping[str, str] | None = None, notes: Sequence[str] = ()
+    cells: Cells,
+    *,
+    source: str,
+    order: str,
+    names: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+    choice_column: bool = False,
 ) -> Judgments:
     """Turn cells into judgments.
 
@@ -87,6 +93,8 @@ def assemble(
         unknown. By default labels are ids.
     notes : sequence of str
         Passed on.
+    choice_column : bool
+        Whether the choice stands in a column of ids that could be named as one of places.
 
     Returns
     -------
@@ -161,7 +169,9 @@ def assemble(
     if not len(rows):
         why = "; ".join(f"{d.count} rows: {d.meaning}" for d in defects)
         places = {labels[code] for code in np.unique(codes[:, 3]) if code >= 0} <= {"1", "2", "3"}
-        hint = "; if the choice is a place from 1 to 3: --columns choice_position=NAME" if places else ""
+        hint = (
+            "; if the choice is a place from 1 to 3: --columns choice_position=NAME" if choice_column and places else ""
+        )
         raise VidsimError(f"{source!r} has no usable trial: {why}{hint}")
     return Judgments(
         judgments.ids,

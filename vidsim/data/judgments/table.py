@@ -114,6 +114,7 @@ def read_table(
         order=told[0],
         names=names,
         notes=notes,
+        choice_column="choice" in cells,
     )
 
 
