@@ -56,8 +56,27 @@ def test_what_is_no_item_number_is_counted(tmp_path):
     path = save(tmp_path, np.array([[0, 1, 2], [0, -1, 2], [0, 1.5, 2], [np.nan, 1, 2], [1, 1, 0]]), ".npy")
     judgments = read_array(path, order="odd-last")
     assert trials(judgments) == [("0", "1", "2"), ("1", "1", "0")]
-    assert [(d.kind, d.count, d.lines) for d in judgments.defects] == [("missing-cell", 3, (2, 3, 4))]
-    assert judgments.catch.tolist() == [False, True]
+    assert [(d.kind, d.count, d.lines) for d in judgments.defects] == [
+        ("item-number", 2, (2, 3)),
+        ("missing-cell", 1, (4,)),
+    ]
+    assert (judgments.catch.tolist(), judgments.source_rows) == ([False, True], 5)
+
+
+@pytest.mark.parametrize("value", [2.5, -2, np.inf, 2.0**60])
+@pytest.mark.parametrize("suffix", [".npy", ".txt"])
+def test_where_no_value_is_an_item_number_the_reason_says_so(tmp_path, value, suffix):
+    path = save(tmp_path, np.array([[0, 1, value]]), suffix)
+    with pytest.raises(VidsimError, match=r"1 rows: a value is no item number: a whole number from 0$"):
+        read_array(path, order="odd-last")
+
+
+def test_a_comparison_with_another_value_leaves_its_partner_alone(tmp_path):
+    rows = [[0, 1.5, 2], [0, 1, 2], [1, 0, 2], [1, 2, 0], [2.5, 1, 0]]
+    judgments = read_array(save(tmp_path, np.array(rows), ".npy"), order="comparisons")
+    assert [tuple(sorted(row[:2])) + row[2:] for row in trials(judgments)] == [("0", "1", "2")]
+    assert [(d.kind, d.lines) for d in judgments.defects] == [("unpaired-comparison", (4,)), ("item-number", (1, 5))]
+    assert judgments.details["line"].to_pylist() == [2]
 
 
 def slow_pairs(rows):

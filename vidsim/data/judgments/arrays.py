@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from vidsim.data.judgments.assemble import Cells, assemble
@@ -63,18 +63,20 @@ def read_array(
             f"{' or '.join(sorted(fits))}{'' if wide else '; files differ, and a wrong guess would pass unseen'}"
         )
     lines = np.arange(1, len(array) + 1)
-    labels = [_labels(column) for column in array.T]
+    wrong = _wrong(array).any(axis=1)
+    usable, lines, unnumbered = array[~wrong], lines[~wrong], tuple(lines[wrong].tolist())
+    labels = [_labels(column) for column in usable.T]
     alone: tuple[int, ...] = ()
     if order == "comparisons":
-        kept, without = _pairs(array)
+        kept, without = _pairs(usable)
         labels = [label.take(pa.array(kept)) for label in labels]
-        lines, alone = lines[kept], tuple((without + 1).tolist())
+        lines, alone = lines[kept], tuple(lines[without].tolist())
     shown = [pa.chunked_array([label]) for label in labels[:3]]
     choice = pa.chunked_array([labels[3] if wide else labels[0 if order == "odd-first" else 2]])
     known: Mapping[str, str] | None = None
     if names is not None:
         known = {str(number): name for number, name in enumerate(names)}
-    cells = Cells(shown, choice, lines, screen=wide, unpaired=alone)
+    cells = Cells(shown, choice, lines, screen=wide, unpaired=alone, unnumbered=unnumbered)
     judgments = assemble(cells, source=path.as_posix(), order=order, names=known, notes=notes)
     return replace(judgments, source_rows=len(array))
 
@@ -128,10 +130,16 @@ def _text(path: Path) -> ndarray:
 
 
 def _labels(column: ndarray) -> pa.Array:
-    """Write item numbers as text; what is no item number (negative, fractional, NaN) is left empty."""
+    """Write item numbers as text; NaN is left empty."""
     values = column.astype(np.float64)
-    bad = ~(values >= 0) | (values != np.floor(values)) | (values > 2**53)
-    return pa.array(np.where(bad, 0, values).astype(np.int64), mask=bad).cast(pa.string())
+    empty = np.isnan(values)
+    return pa.array(np.where(empty, 0, values).astype(np.int64), mask=empty).cast(pa.string())
+
+
+def _wrong(array: ndarray) -> Bool[ndarray, "t c"]:
+    """Tell which values are no item numbers: negative, fractional or beyond what float64 counts; NaN is a gap."""
+    values = array.astype(np.float64)
+    return ~np.isnan(values) & ((values < 0) | (values != np.floor(values)) | (values > 2**53))
 
 
 def _pairs(array: ndarray) -> tuple[Int[ndarray, " k"], Int[ndarray, " m"]]:

@@ -20,6 +20,7 @@ LINES_SHOWN = 10
 
 MEANINGS = {
     "ragged": "the number of cells is not the header's, or quotes are broken",
+    "item-number": "a value is no item number: a whole number from 0",
     "missing-cell": "a stimulus or the choice is missing",
     "unknown-id": "a stimulus is not in the list of ids",
     "choice-not-shown": "the choice is none of the three stimuli",
@@ -58,6 +59,8 @@ class Cells:
         Whether the order of ``shown`` is that of the screen.
     unpaired : tuple of int
         Rows that are comparisons without a partner, and no trials.
+    unnumbered : tuple of int
+        Rows with a value that is no item number, and no trials.
     """
 
     shown: Sequence[pa.ChunkedArray]
@@ -67,6 +70,7 @@ class Cells:
     ragged: tuple[tuple[int, int], ...] = ()
     screen: bool = True
     unpaired: tuple[int, ...] = ()
+    unnumbered: tuple[int, ...] = ()
 
 
 def assemble(
@@ -156,16 +160,13 @@ def assemble(
     repeated[keep[repeats(judgments)]] = True
     counts["repeated"] = repeated
     defects = [
-        Defect(kind, MEANINGS[kind], int(rows.sum()), _first(cells.lines[rows]), kind in KEPT)
-        for kind, rows in counts.items()
-        if rows.any()
+        *_apart(cells),
+        *(
+            Defect(kind, MEANINGS[kind], int(rows.sum()), _first(cells.lines[rows]), kind in KEPT)
+            for kind, rows in counts.items()
+            if rows.any()
+        ),
     ]
-    if cells.ragged:
-        first = tuple(line for line, _ in cells.ragged[:LINES_SHOWN])
-        defects.insert(0, Defect("ragged", MEANINGS["ragged"], sum(lines for _, lines in cells.ragged), first))
-    if cells.unpaired:
-        kind = "unpaired-comparison"
-        defects.insert(0, Defect(kind, MEANINGS[kind], len(cells.unpaired), cells.unpaired[:LINES_SHOWN]))
     if not len(rows):
         why = "; ".join(f"{d.count} rows: {d.meaning}" for d in defects)
         places = {labels[code] for code in np.unique(codes[:, 3]) if code >= 0} <= {"1", "2", "3"}
@@ -203,6 +204,17 @@ def repeats(judgments: Judgments) -> Int[ndarray, " r"]:
     trial = triplet_numbers(judgments.rows[real])
     _, first = np.unique(person[real] * (trial.max(initial=0) + 1) + trial, return_index=True)
     return np.delete(real, first)
+
+
+def _apart(cells: Cells) -> list[Defect]:
+    """Count the rows that are no cells."""
+    ragged = tuple(line for line, _ in cells.ragged)
+    rows = {
+        "ragged": (ragged, sum(lines for _, lines in cells.ragged)),
+        "unpaired-comparison": (cells.unpaired, len(cells.unpaired)),
+        "item-number": (cells.unnumbered, len(cells.unnumbered)),
+    }
+    return [Defect(kind, MEANINGS[kind], count, lines[:LINES_SHOWN]) for kind, (lines, count) in rows.items() if count]
 
 
 def _encode(columns: Sequence[pa.ChunkedArray], t: int) -> tuple[list[str], Int[ndarray, "t 4"]]:
