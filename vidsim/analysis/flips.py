@@ -106,7 +106,9 @@ def _judge(rsm: RSM, triplets: Triplets, name: str) -> tuple[Float[ndarray, " t"
     own = rsm.take(triplets.ids)
     spread = float(np.nanstd(own.upper)) if len(triplets) else 1.0
     if spread == 0:
-        raise VidsimError(f"all similarities of {name} are equal, so it judges no trial; choose another layer")
+        raise VidsimError(
+            f"all similarities of {name} are equal, so it judges no trial; choose another layer, or matrix"
+        )
     i, j, odd = triplets.rows.T
     s = own.similarities
     # the pair that is left when a stimulus is singled out, in the order of the columns

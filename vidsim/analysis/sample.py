@@ -133,5 +133,8 @@ def _similarities(name: str, rsm: RSM, ids: Sequence[str], judged: Int[ndarray, 
     if np.isnan(values).any():
         raise VidsimError(f"{name!r} has no similarity for {int(np.isnan(values).sum())} of {len(values)} judged pairs")
     if values.min() == values.max():
-        raise VidsimError(f"all similarities of {name!r} are equal: its embeddings are constant; choose another layer")
+        raise VidsimError(
+            f"all similarities of {name!r} are equal, so that nothing correlates with them; choose another layer of an "
+            "encoder, or leave a matrix out"
+        )
     return values
