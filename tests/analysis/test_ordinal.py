@@ -241,8 +241,13 @@ def test_what_cannot_be_validated_is_refused():
     empty = Triplets(("a", "b"), np.empty((0, 3), np.int32))
     with pytest.raises(VidsimError, match="no trial to fit"):
         ordinal.fit(empty, 2)
-    with pytest.raises(VidsimError, match="0 different triplets cannot be dealt to 5 folds"):
+    with pytest.raises(VidsimError, match=r"0 different triplets are too few .*; expected at least 2: collect"):
         ordinal.cross_validate(empty, ordinal.candidates(2, l2=1.0))
+    few = Triplets(("a", "b", "c", "d"), np.array([[0, 1, 2], [0, 2, 1], [1, 2, 3]], np.int32))
+    with pytest.raises(VidsimError, match=r"2 different triplets are too few .*; expected at least 3: collect"):
+        ordinal.cross_validate(few, ordinal.candidates(2))
+    with pytest.raises(VidsimError, match="2 different triplets cannot be dealt to 5 folds; give fewer folds"):
+        ordinal.cross_validate(few, ordinal.candidates(2, l2=1.0))
     with pytest.raises(VidsimError, match="2 folds for 4 candidates"):
         ordinal.cross_validate(trials(), ordinal.candidates(2), folds=2)
     with pytest.raises(VidsimError, match="folds is 1"):

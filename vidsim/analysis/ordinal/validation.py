@@ -131,7 +131,7 @@ def candidates(
     )
 
 
-def folds_of(triplets: Triplets, folds: int, seed: int) -> Int[ndarray, " t"]:
+def folds_of(triplets: Triplets, folds: int, seed: int, least: int = 2) -> Int[ndarray, " t"]:
     """Deal trials to folds; all judgments of the same three stimuli go to the same fold.
 
     Parameters
@@ -142,6 +142,8 @@ def folds_of(triplets: Triplets, folds: int, seed: int) -> Int[ndarray, " t"]:
         How many, 2 or more.
     seed : int
         Same seed, same folds.
+    least : int
+        Fewest folds that would do, 2 or more.
 
     Returns
     -------
@@ -151,12 +153,17 @@ def folds_of(triplets: Triplets, folds: int, seed: int) -> Int[ndarray, " t"]:
     Raises
     ------
     VidsimError
-        If there are fewer different triplets than folds.
+        If there are fewer different triplets than folds, or too few for any number of them.
     """
     if folds < 2:
         raise VidsimError(f"folds is {folds}: expected at least 2")
     group = triplet_numbers(triplets.rows)
     different = int(group.max(initial=-1)) + 1
+    if different < least:
+        raise VidsimError(
+            f"{different} different triplets are too few to predict some from others; expected at least {least}: "
+            "collect judgments of more"
+        )
     if different < folds:
         raise VidsimError(f"{different} different triplets cannot be dealt to {folds} folds; give fewer folds")
     return (np.random.default_rng(seed).permutation(different) % folds)[group]
@@ -209,7 +216,7 @@ def cross_validate(
         raise VidsimError(
             f"{folds} folds for {len(tried)} candidates: expected at least 1 candidate, and 2 folds, or 3 to choose by"
         )
-    fold = folds_of(triplets, folds, seed)
+    fold = folds_of(triplets, folds, seed, 2 + nested)
     fits = len(tried) * (folds + nested * folds * (folds - 1) // 2)
     done = 0
     # scores[c, f, g]: fold g predicted by candidate c fitted without f and g; log-likelihood and accuracy
