@@ -240,7 +240,7 @@ def test_the_card_says_how_it_is_loaded_without_vidsim(head, made, tmp_path, mon
     batch = pairs(stuff, stuff.fit.ids[:2])
     expected = embedded(encoder, batch, encoder.card.default_layer)
     plain = loaded(made)
-    plain.model = scope["model"].float().get_base_model()
+    plain.model = scope["model"].get_base_model()
     vectors = torch.from_numpy(embedded(plain, batch))
-    vectors = scope["head"](vectors) if head else vectors
+    vectors = scope["head"](vectors.to(next(plain.model.parameters()).dtype)) if head else vectors
     np.testing.assert_allclose(vectors.numpy(), expected, rtol=0, atol=1e-5)

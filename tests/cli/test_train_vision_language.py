@@ -53,12 +53,26 @@ def test_clips_and_their_captions_train_an_encoder_that_reads_both(vidsim, tmp_p
         return out
 
     done("judgments", "import", "release", "--name", "social")
+    listing = tmp_path / "release" / "data" / "raw" / "utils" / "captions.csv"
     train = ("train", "quick.toml", "--judgments", "social", "--name", "mine", "--checkpoint", made.folder)
     done(*train, "--source", "videos", "--unlabelled", "more", "--device", "cpu")
     manifest = read_manifest(tmp_path / "indexes" / "adapters" / "mine")
     assert manifest.parameters == 3 * 2 * 2 * ((32 + 32) + (32 + 16))  # of three blocks, rank 2: q and o, k and v
     assert manifest.data["unlabelled_stimuli"] == 3
     assert len(list((tmp_path / "indexes" / "frames").iterdir())) == 30 + 3  # those of the test split are not decoded
+
+    listing.write_text("".join(listing.read_text().splitlines(keepends=True)[:3]))  # of clip 0 alone
+    done("judgments", "import", "release", "--name", "social", "--force")
+    few = (*train, "--source", "videos", "--device", "cpu", "--force")
+    status, _, err = vidsim(*few)
+    assert status == 0, err
+    told = f"vidsim: 29 of 30 stimuli have no caption, the first is 'clip 1.mp4'; of these {QWEN} is shown the frames"
+    assert told in err
+    listing.write_text("video_name,caption_index,caption\nclip 35.mp4,1,a test clip's\n")
+    done("judgments", "import", "release", "--name", "social", "--force")
+    assert vidsim(*few)[2] == (
+        "vidsim: quick.toml: run.captions has no effect, as no stimulus has a caption; leave it out\n"
+    )
 
     rows = [(f"clip {k}", f"videos/clip {k}.mp4", f"scene {k}") for k in range(4)]
     (tmp_path / "few.csv").write_text("id,path,caption\n" + "".join(f"{','.join(row)}\n" for row in rows))

@@ -267,7 +267,8 @@ class FrameCache:
         if len(tail) != end:
             return None
         height, width = SIDES.unpack_from(tail)
-        return (height, width) if self._sampling.frames * 3 * height * width + end == size else None
+        whole = size > end and self._sampling.frames * 3 * height * width + end == size
+        return (height, width) if whole else None
 
     def _sweep(self) -> None:
         """Remove what killed processes have left."""

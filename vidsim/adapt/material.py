@@ -96,6 +96,6 @@ class Material:
         if frames is None:
             assert captions is not None
             return [encoder.prepare(tuple(captions[name])) for name in ids]
-        if captions is None:
-            return torch.stack([frames(name) for name in ids])
-        return [(frames(name), tuple(captions[name])) for name in ids]
+        if encoder.card.modality == "video+text":
+            return [(frames(name), tuple((captions or {}).get(name, ()))) for name in ids]
+        return torch.stack([frames(name) for name in ids])

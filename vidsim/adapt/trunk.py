@@ -21,7 +21,7 @@ def trunk_of(encoder: Encoder) -> nn.Module:
     Parameters
     ----------
     encoder : Encoder
-        A transformer on frames, a vision-language model, or a sentence encoder.
+        One that can be trained.
 
     Returns
     -------

@@ -150,12 +150,29 @@ def find_material(
             "an epoch; set run.validation to a larger share, or to 0",
         )
     more = () if unlabelled is None else tuple(find_unlabelled(unlabelled, root, judged, captions=not sees))
+    if reads and sees:
+        _tell_silent(training, recipe, resolved.card.name)
     if reads:
         made = replace(made, captions={one.id: one.captions for one in (*training, *more)})
     if not sees:
         return replace(made, unlabelled=tuple(one.id for one in more))
     cache, more = _frames(resolved, _located(stimuli.take(ids), source), more, root, workers)
     return replace(made, frames=cache.get, clips=cache.digest, unlabelled=more)
+
+
+def _tell_silent(training: "Sequence[Stimulus]", recipe: "Recipe", encoder: str) -> None:
+    """Say of how many stimuli an encoder that reads beside the frames sees these alone."""
+    from vidsim.adapt.recipe import Unfit
+
+    silent = [one.id for one in training if not one.captions]
+    if len(silent) == len(training) and "captions" in recipe.run.model_fields_set:
+        raise Unfit("run.captions", "run.captions has no effect, as no stimulus has a caption; leave it out")
+    if silent:
+        typer.echo(
+            f"vidsim: {len(silent)} of {len(training)} stimuli have no caption, the first is {silent[0]!r}; of these "
+            f"{encoder} is shown the frames alone",
+            err=True,
+        )
 
 
 def shown_in(trials: "Triplets") -> "Triplets":

@@ -33,8 +33,8 @@ from vidsim.errors import VidsimError
 CAPTION = "\ue000"
 """Stands for the caption while the template is filled in; a character that no template has."""
 
-TOWER = "model.visual."
-"""Where the modules are that see the frames, once a clip."""
+TOWER = "model.visual"
+"""Module that sees the frames, once a clip."""
 
 Pair = tuple[UInt8[Tensor, "_ 3 _ _"], Sequence[str]]
 """Prepared frames of a clip, and its captions."""
@@ -251,7 +251,7 @@ class VisionLanguage:
         self, frames: UInt8[Tensor, "t 3 h w"], captions: Sequence[str], layers: Sequence[str]
     ) -> dict[str, Float[Tensor, " width"]]:
         states: dict[str, list[Tensor]] = {layer: [] for layer in layers}
-        reading = [layer for layer in layers if not layer.startswith(TOWER)]
+        reading = [layer for layer in layers if not f"{layer}.".startswith(f"{TOWER}.")]
         wanted = layers
         for turn in self.turns(frames, captions):
 

@@ -178,7 +178,7 @@ def _data(manifest: Manifest) -> str:
         if known
         else "the judgments do not say who the participants are"
     ) + "; see the data's own documentation"
-    lines += [f"- Population: {who}.", f"- SHA-256 of trials, stimuli and captions: `{data['hash']}`."]
+    lines += [f"- Population: {who}.", f"- SHA-256 of trials, stimuli, captions and frames: `{data['hash']}`."]
     return "\n".join(lines)
 
 

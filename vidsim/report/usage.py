@@ -83,7 +83,8 @@ def _code(manifest: Manifest, card: "EncoderCard") -> str:
     copied = [f"# it was trained on a copy of its own, whose weights have the SHA-256 {base['weights']}"]
     lines = [
         *copied * bool(base["local"]),
-        f"model = {kind}({told})" if text else f"model = {kind}.from_pretrained({told})",
+        # some checkpoints hold halves, in which transformers would leave them
+        f"model = {kind}({told})" if text else f'model = {kind}.from_pretrained({told}, dtype="float32")',
     ]
     if WEIGHTS in manifest.files:
         imports.append("from peft import PeftModel")
