@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from clips import moving_square, write_clip
 from judges import release, write_csv
 
 BASE = "all-MiniLM-L6-v2"
@@ -49,6 +50,17 @@ def make_release(folder, captions=True):
     )
     write_csv(raw / "train.csv", ["video_name"], [[name] for name in names[:30]])
     write_csv(raw / "test.csv", ["video_name"], [[name] for name in names[30:]])
+
+
+@pytest.fixture
+def filmed(study, vidsim):
+    """Import the judgments, and make a clip of each stimulus, of two sizes in turn, under ``videos``."""
+    for k in range(36):
+        height, width = ((48, 64), (64, 48))[k % 2]
+        images = moving_square(frames=9, height=height, width=width, step=k % 5, start=k)
+        write_clip(study / "videos" / f"clip {k}.mp4", images)
+    assert vidsim("judgments", "import", "release", "--name", "social")[0] == 0
+    return study
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pytest
 from tiny_models import XCLIP, write_xclip
-from tiny_study import make_release
+from tiny_study import filmed, study
 
 from vidsim.encoders import catalog
 from vidsim.store import Store
 
-from clips import moving_square, write_clip
+__all__ = ["filmed", "study"]
 
 RECIPE = f"""
 encoder = "{XCLIP}"
@@ -28,22 +28,16 @@ epochs = 2
 
 
 @pytest.mark.slow
-def test_clips_train_an_encoder_that_is_then_searched_by_words(vidsim, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("VIDSIM_ROOT", raising=False)
-    made = write_xclip(tmp_path / "xclip")
+def test_clips_train_an_encoder_that_is_then_searched_by_words(vidsim, filmed, monkeypatch):
+    made = write_xclip(filmed / "xclip")
     monkeypatch.setitem(catalog.CARDS, XCLIP, made.card)
-    make_release(tmp_path / "release")
-    for k in range(36):
-        write_clip(tmp_path / "videos" / f"clip {k}.mp4", moving_square(frames=9, step=k % 5, start=k))
-    (tmp_path / "quick.toml").write_text(RECIPE)
+    (filmed / "quick.toml").write_text(RECIPE)
 
     def done(*words):
         status, out, err = vidsim(*words)
         assert status == 0, err
         return out
 
-    done("judgments", "import", "release", "--name", "social")
     train = ("train", "quick.toml", "--judgments", "social", "--name", "mine", "--checkpoint", made.folder)
     trained = json.loads(done(*train, "--source", "videos", "--device", "cpu", "--json"))
     assert trained["runs"][0]["parameters"] == 2 * 8 * 2 * (32 + 32)  # two blocks of eight layers, rank 2

@@ -3,13 +3,15 @@ import json
 import numpy as np
 import pytest
 from tiny_models import QWEN, write_qwen
-from tiny_study import make_release
+from tiny_study import filmed, study
 
 from vidsim.adapt.manifest import read_manifest
 from vidsim.encoders import catalog
 from vidsim.store import Store
 
 from clips import moving_square, write_clip
+
+__all__ = ["filmed", "study"]
 
 RECIPE = f"""
 encoder = "{QWEN}"
@@ -33,33 +35,25 @@ validation = 0
 
 
 @pytest.mark.slow
-def test_clips_and_their_captions_train_an_encoder_that_reads_both(vidsim, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("VIDSIM_ROOT", raising=False)
-    made = write_qwen(tmp_path / "qwen")
+def test_clips_and_their_captions_train_an_encoder_that_reads_both(vidsim, filmed, monkeypatch):
+    made = write_qwen(filmed / "qwen")
     monkeypatch.setitem(catalog.CARDS, QWEN, made.card)
-    make_release(tmp_path / "release")
-    for k in range(36):
-        height, width = ((48, 64), (64, 48))[k % 2]
-        images = moving_square(frames=9, height=height, width=width, step=k % 5, start=k)
-        write_clip(tmp_path / "videos" / f"clip {k}.mp4", images)
     for k in range(3):
-        write_clip(tmp_path / "more" / f"grey {k}.mp4", moving_square(frames=9, step=1 + k, start=3))
-    (tmp_path / "quick.toml").write_text(RECIPE)
+        write_clip(filmed / "more" / f"grey {k}.mp4", moving_square(frames=9, step=1 + k, start=3))
+    (filmed / "quick.toml").write_text(RECIPE)
 
     def done(*words):
         status, out, err = vidsim(*words)
         assert status == 0, err
         return out
 
-    done("judgments", "import", "release", "--name", "social")
-    listing = tmp_path / "release" / "data" / "raw" / "utils" / "captions.csv"
+    listing = filmed / "release" / "data" / "raw" / "utils" / "captions.csv"
     train = ("train", "quick.toml", "--judgments", "social", "--name", "mine", "--checkpoint", made.folder)
     done(*train, "--source", "videos", "--unlabelled", "more", "--device", "cpu")
-    manifest = read_manifest(tmp_path / "indexes" / "adapters" / "mine")
+    manifest = read_manifest(filmed / "indexes" / "adapters" / "mine")
     assert manifest.parameters == 3 * 2 * 2 * ((32 + 32) + (32 + 16))  # of three blocks, rank 2: q and o, k and v
     assert manifest.data["unlabelled_stimuli"] == 3
-    assert len(list((tmp_path / "indexes" / "frames").iterdir())) == 30 + 3  # those of the test split are not decoded
+    assert len(list((filmed / "indexes" / "frames").iterdir())) == 30 + 3  # those of the test split are not decoded
 
     listing.write_text("".join(listing.read_text().splitlines(keepends=True)[:3]))  # of clip 0 alone
     done("judgments", "import", "release", "--name", "social", "--force")
@@ -75,7 +69,7 @@ def test_clips_and_their_captions_train_an_encoder_that_reads_both(vidsim, tmp_p
     )
 
     rows = [(f"clip {k}", f"videos/clip {k}.mp4", f"scene {k}") for k in range(4)]
-    (tmp_path / "few.csv").write_text("id,path,caption\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    (filmed / "few.csv").write_text("id,path,caption\n" + "".join(f"{','.join(row)}\n" for row in rows))
     done("index", "few.csv", "-e", "mine", "--device", "cpu")
     stored = Store("indexes")["mine"][made.card.default_layer]
     found = [json.loads(line) for line in done("search", "clip 2", "--encoder", "mine", "--json").splitlines()]

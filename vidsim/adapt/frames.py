@@ -41,6 +41,9 @@ SIDES = struct.Struct("<II")
 CHECKSUM = 16
 """Bytes of the checksum, BLAKE2b."""
 
+TAIL = SIDES.size + CHECKSUM
+"""Bytes behind the frames."""
+
 DRAFT = ".draft"
 """End of the name of a file that is being written."""
 
@@ -207,7 +210,8 @@ class FrameCache:
         except OSError as error:
             log.warning("%r cannot be read: %s", os.fspath(path), error.strerror)
             return False
-        if self._sides(path) is not None and _checksum(memoryview(data)[:-CHECKSUM]) == data[-CHECKSUM:]:
+        whole = self._read_sides(data[-TAIL:], len(data)) is not None
+        if whole and _checksum(memoryview(data)[:-CHECKSUM]) == data[-CHECKSUM:]:
             return True
         log.warning("%r is cut off or damaged; decoding %r again", os.fspath(path), os.fspath(clip.path))
         return False
@@ -256,19 +260,20 @@ class FrameCache:
 
     def _sides(self, path: Path) -> tuple[int, int] | None:
         """Return the height and the width of the frames in a file; None where it is gone or of another length."""
-        end = SIDES.size + CHECKSUM
         try:
             with path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - end))
-                tail = file.read()
+                file.seek(max(0, size - TAIL))
+                return self._read_sides(file.read(), size)
         except OSError:
             return None
-        if len(tail) != end:
+
+    def _read_sides(self, tail: bytes, size: int) -> tuple[int, int] | None:
+        """Return the height and the width that stand at the end of a file; None where its length is another's."""
+        if size <= TAIL:
             return None
         height, width = SIDES.unpack_from(tail)
-        whole = size > end and self._sampling.frames * 3 * height * width + end == size
-        return (height, width) if whole else None
+        return (height, width) if self._sampling.frames * 3 * height * width + TAIL == size else None
 
     def _sweep(self) -> None:
         """Remove what killed processes have left."""

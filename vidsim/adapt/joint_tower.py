@@ -65,13 +65,14 @@ class JointTower:
         VidsimError
             If the network cannot run as its checkpoint and its card have it.
         """
+        clips = [(self._frames(name), shown(self._captions.get(name, ()), self._rule, rng)) for name in ids]
         with self._encoder.first_pass.told():
-            return torch.stack([self._clip(name, shown(self._captions.get(name, ()), self._rule, rng)) for name in ids])
+            return torch.stack([self._clip(frames, captions) for frames, captions in clips])
 
-    def _clip(self, name: str, captions: Sequence[str]) -> Float[Tensor, " d"]:
+    def _clip(self, frames: UInt8[Tensor, "t 3 h w"], captions: Sequence[str]) -> Float[Tensor, " d"]:
         encoder, layer = self._encoder, self._layer
         vectors: list[Tensor] = []
-        for turn in encoder.turns(self._frames(name), captions):
+        for turn in encoder.turns(frames, captions):
             seen: dict[str, Any] = {}
             with capture(encoder.model, [layer], seen.__setitem__):
                 turn.run()

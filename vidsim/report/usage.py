@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 SINGLE = frozenset({("CLIPVisionModel", "post_layernorm"), ("SiglipVisionModel", "head")})
 """Architectures, and layers that give one vector a frame whatever the pooling."""
 
-TOGETHER = "video+text"
-"""Modality of what reads frames and captions in one pass."""
-
 
 def usage(manifest: Manifest, card: "EncoderCard") -> str:
     """Write how an adapter is used, with vidsim and in plain Python.
@@ -35,7 +32,7 @@ def usage(manifest: Manifest, card: "EncoderCard") -> str:
     """
     name = manifest.name
     text = card.modality == "text"
-    stimuli = {"text": "captions.csv", TOGETHER: "stimuli.csv"}.get(card.modality, "VIDEOS")
+    stimuli = {"text": "captions.csv", "video+text": "stimuli.csv"}.get(card.modality, "VIDEOS")
     parts = [
         f"With vidsim, which checks base, preprocessing and weights: put this folder into `adapters/{name}` of the "
         "artefact root (`indexes`, or what `--root` or `VIDSIM_ROOT` names). Its name is then an encoder's.",
@@ -60,7 +57,7 @@ def _pooled(manifest: Manifest, card: "EncoderCard") -> str:
     """Say what becomes of a layer's output."""
     if takes_text(card, manifest.layer):
         return "the `pooler_output` of `get_video_features`, at unit length"
-    if card.modality == TOGETHER:
+    if card.modality == "video+text":
         assert card.sampling is not None
         return (
             f"the mean over tokens, from the first frame's on, of `{manifest.layer}`, for a user's turn in the base's "
