@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
@@ -125,14 +126,21 @@ class FramedEncoder:
             cannot run as its checkpoint and its card have it.
         """
         self.check_frames(batch)
+        clips, returned = len(batch), self.returned
+        outputs: list[Any] = []
         with self.first_pass.told():
-            return collect(
+            found = collect(
                 self.model,
-                layers,
-                lambda: self.forward(self.preprocess.normalise(batch.to(self.device))),
-                lambda layer, output: self.pooled(layer, output, len(batch)),
+                [layer for layer in layers if layer != returned],
+                lambda: outputs.append(self.forward(self.preprocess.normalise(batch.to(self.device)))),
+                lambda layer, output: self.pooled(layer, output, clips),
                 reduce,
+                stop=returned not in layers,
             )
+        if returned is not None and returned in layers:
+            features = self.pooled(returned, outputs[0], clips)
+            found[returned] = reduce(returned, features).to("cpu", torch.float32).numpy()
+        return {layer: found[layer] for layer in layers}
 
     def forward(self, pixels: Float[Tensor, "b ..."]) -> Any:
         """Run the model on normalised clips."""

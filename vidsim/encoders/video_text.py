@@ -14,14 +14,13 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from numpy import ndarray
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vidsim.encoders.activations import collect, find_modules, pool, single
-from vidsim.encoders.base import Reduce
+from vidsim.encoders.activations import find_modules, pool, single
 from vidsim.encoders.checkpoint import Resolved
 from vidsim.encoders.first_pass import FirstPass
 from vidsim.encoders.frame_encoder import FramedEncoder, check_width
@@ -83,57 +82,30 @@ class VideoText(FramedEncoder):
         self.model = model.to(device)
         self._first_text = FirstPass(resolved)
 
-    def encode(
-        self, batch: UInt8[Tensor, "b t 3 h w"], layers: Sequence[str], reduce: Reduce
-    ) -> dict[str, Float[ndarray, "b _"]]:
-        """Run one forward pass of the video tower and reduce every wanted layer.
+    def forward(self, pixels: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b d"]:
+        """Run the video tower on normalised clips; return where they are in the space of texts, of any length."""
+        return self.model.get_video_features(pixel_values=pixels).pooler_output
+
+    def pooled(self, layer: str, output: Float[Tensor, "rows ..."], clips: int) -> Float[Tensor, "clips features"]:
+        """Turn a layer's output into one vector per clip.
 
         Blocks see each frame's tokens: they are pooled frame by frame, then averaged over the frames (``flatten``: side
         by side). The tokens of the frame integration are the frames themselves: they are averaged, as the model does.
 
         Parameters
         ----------
-        batch : tensor of shape (b, t, 3, size, size)
-            Prepared frames of b clips.
-        layers : sequence of str
-            Layers of the card.
-        reduce : Reduce
-            Takes a layer's name and its pooled features.
+        layer : str
+            Layer of the card, or any other module.
+        output : tensor of shape (rows, ...)
+            Its output; of ``video_embeds`` what `forward` returns.
+        clips : int
+            Clips of the batch.
 
         Returns
         -------
-        dict of str to array of shape (b, dims)
-            float32 embeddings.
-
-        Raises
-        ------
-        VidsimError
-            If the clips have another number of frames, or frames of another size, than the model was trained on; or if
-            the network cannot run as its checkpoint and its card have it.
+        tensor of shape (clips, features)
+            Gradients are followed.
         """
-        self.check_frames(batch)
-        clips = len(batch)
-        joint: list[Tensor] = []
-        inner = [layer for layer in layers if layer != JOINT]
-        with self.first_pass.told():
-            found = collect(
-                self.model,
-                inner,
-                lambda: joint.append(self.forward(self.preprocess.normalise(batch.to(self.device)))),
-                lambda layer, output: self.pooled(layer, output, clips),
-                reduce,
-                stop=JOINT not in layers,
-            )
-        if JOINT in layers:
-            found[JOINT] = reduce(JOINT, self.pooled(JOINT, joint[0], clips)).to("cpu", torch.float32).numpy()
-        return {layer: found[layer] for layer in layers}
-
-    def forward(self, pixels: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b d"]:
-        """Run the video tower on normalised clips; return where they are in the space of texts, of any length."""
-        return self.model.get_video_features(pixel_values=pixels).pooler_output
-
-    def pooled(self, layer: str, output: Float[Tensor, "rows ..."], clips: int) -> Float[Tensor, "clips features"]:
-        """Turn a layer's output into one vector per clip; of ``video_embeds`` it is what `forward` returns."""
         card, rule = self.card, self.resolved.pooling
         assert card.sampling is not None
         if layer == JOINT:
