@@ -70,10 +70,10 @@ def test_a_changed_file_is_redone_and_a_moved_one_recognised(vidsim, clips, tmp_
     os.utime(folder / "clip 3.mp4", (1, 1))
     write_clip(folder / "clip 4.mp4", moving_square(frames=30, step=7))
     encoded = []
-    from vidsim.extract import run
+    from vidsim.extract import batches
 
-    prepare = run._prepare
-    monkeypatch.setattr(run, "_prepare", lambda s, *a: encoded.append(s.id) or prepare(s, *a))
+    prepare = batches.prepare
+    monkeypatch.setattr(batches, "prepare", lambda s, *a: encoded.append(s.id) or prepare(s, *a))
     answer = index(vidsim, folder, root)
     assert encoded == ["clip 4.mp4"]
     assert (answer["stimuli"], answer["encoded"], answer["moved"], answer["skipped"]) == (7, 1, 3, 3)
@@ -260,16 +260,16 @@ def test_bad_files_go_to_the_ledger_and_come_back_when_mended(vidsim, clips, tmp
 def test_a_file_that_vanishes_while_indexing_is_told_of(vidsim, clips, tmp_path, monkeypatch):
     folder = tmp_path / "folder"
     shutil.copytree(clips, folder)
-    from vidsim.extract import run
+    from vidsim.extract import batches
 
-    prepare = run._prepare
+    prepare = batches.prepare
 
     def vanishing(stimulus, *arguments):
         if stimulus.id == "clip 3.mp4":
             stimulus.path.unlink()
         return prepare(stimulus, *arguments)
 
-    monkeypatch.setattr(run, "_prepare", vanishing)
+    monkeypatch.setattr(batches, "prepare", vanishing)
     answer = index(vidsim, folder, tmp_path / "root")
     assert (answer["stimuli"], answer["failures"]) == (5, 1)
     _, out, _ = vidsim("store", "failures", "--root", tmp_path / "root", "--json")

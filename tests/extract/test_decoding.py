@@ -11,7 +11,9 @@ from vidsim.encoders.decoding import DecodingProcesses
 from vidsim.encoders.motion_energy import MotionEnergy
 from vidsim.encoders.preprocess import Preprocess
 from vidsim.errors import VidsimError
-from vidsim.extract import FeatureSpec, run
+from vidsim.extract import FeatureSpec, embed_file, extract
+from vidsim.extract.batches import batches
+from vidsim.extract.clip import reading
 from vidsim.extract.encode import encode
 from vidsim.store import Failure, Store
 
@@ -25,6 +27,12 @@ def encoder() -> SimpleNamespace:
     return SimpleNamespace(card=card, preprocess=steps, prepare=steps.frame, provenance={}, encode=pytest.fail)
 
 
+def outcomes(stimuli, encoder, device):
+    """List what each stimulus comes to, in order: batches of one are either a clip or a failure."""
+    found = batches(list(stimuli), encoder, FeatureSpec(), 1, 3, device)
+    return [outcome for batch, failures in found for outcome in (*batch, *failures)]
+
+
 def test_the_same_frames_and_failures_in_the_same_order(clips, tmp_path, encoder, monkeypatch):
     for path in clips.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -33,9 +41,7 @@ def test_the_same_frames_and_failures_in_the_same_order(clips, tmp_path, encoder
     plain = DecodingProcesses.read
     monkeypatch.setattr(DecodingProcesses, "read", lambda self, path: asked.append(path) or plain(self, path))
     stimuli = from_folder(tmp_path)
-    threads, processes = (
-        list(run._decoded(list(stimuli), encoder, FeatureSpec(), 2, 3, device)) for device in ("cpu", "mps")
-    )
+    threads, processes = (outcomes(stimuli, encoder, device) for device in ("cpu", "mps"))
     assert len(asked) == len(threads) == len(processes) == 6
     for one, other in zip(threads, processes, strict=True):
         if isinstance(one, Failure):
@@ -57,19 +63,19 @@ def test_what_processes_leave_unscaled_is_scaled_where_it_is_encoded(tmp_path, e
         plain(self, *told, unscaled=unscaled)
 
     monkeypatch.setattr(DecodingProcesses, "__init__", without_pinning)
-    stimuli = list(from_folder(tmp_path))
-    there, came = (list(run._decoded(stimuli, encoder, FeatureSpec(), 2, 3, device)) for device in ("cpu", "cuda"))
+    stimuli = from_folder(tmp_path)
+    there, came = (outcomes(stimuli, encoder, device) for device in ("cpu", "cuda"))
     assert [tuple(item.shape[1:]) for _, item in came] == [(48, 64, 3), (60, 44, 3), (48, 64, 3), (3, 32, 32)]
-    batches = []
-    encoder.encode = lambda batch, layers, reduce: batches.append(batch) or {"norm": np.zeros((len(batch), 2))}
+    given = []
+    encoder.encode = lambda batch, layers, reduce: given.append(batch) or {"norm": np.zeros((len(batch), 2))}
     encode(encoder, [item for _, item in came], ["norm"], FeatureSpec(), "cpu")
-    np.testing.assert_array_equal(batches[0], np.stack([item for _, item in there]))
+    np.testing.assert_array_equal(given[0], np.stack([item for _, item in there]))
 
 
 @pytest.mark.parametrize(("device", "workers"), [("cpu", 8), ("mps", 2)])
 def test_few_or_without_a_gpu_threads_do(encoder, device, workers, monkeypatch):
     monkeypatch.setattr(DecodingProcesses, "__init__", lambda *_, **__: pytest.fail("a process was made"))
-    with run._reading(encoder, FeatureSpec(), workers, device) as read:
+    with reading(encoder, FeatureSpec(), workers, device) as read:
         assert callable(read)
 
 
@@ -83,7 +89,7 @@ def test_a_lack_of_memory_is_told_in_a_line_and_is_no_fault_of_the_clip(clips, t
     monkeypatch.setattr(MotionEnergy, "prepare", fail)
     resolved, store = catalog.resolve("motion-energy"), Store(tmp_path, create=True)
     with pytest.raises(VidsimError, match=r"^out of memory on cpu; free some of it, or use fewer --workers$"):
-        run.extract(from_folder(clips), resolved, store, device="cpu")
+        extract(from_folder(clips), resolved, store, device="cpu")
     assert not list(store.failures)
     with pytest.raises(VidsimError, match=r"^out of memory on cpu; free some of it$"):
-        run.embed_file(clips / "clip 0.mp4", resolved, FeatureSpec(), "combined", "cpu")
+        embed_file(clips / "clip 0.mp4", resolved, FeatureSpec(), "combined", "cpu")

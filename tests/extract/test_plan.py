@@ -1,22 +1,17 @@
-"""The plan: what is done, moved, known to fail or to be encoded, and what that changes in ledger and table."""
+"""The plan: what is done, moved, known to fail or to be encoded."""
 
 import os
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from vidsim.data.stimuli import Stimulus, StimulusSet
-from vidsim.data.video import Frames, captions_hash, content_hash, joint_content
-from vidsim.encoders import catalog
-from vidsim.errors import UnusableFile
-from vidsim.extract import FeatureSpec, run
+from vidsim.data.video import captions_hash, content_hash, joint_content
 from vidsim.extract.plan import FILES, Plan, file_entry, plan
-from vidsim.extract.writer import Writer
-from vidsim.store import Entry, Failure, Store
+from vidsim.store import Entry, Failure
 from vidsim.store.schema import ENTRY
 
 OWN, OTHER = "own.0123", "other.4567"
@@ -186,116 +181,3 @@ def test_a_row_whose_folder_cannot_be_looked_into_stays(folder, locked):
     stimuli = [stimulus(folder / f"{name}.mp4") for name in "ab"]
     locked(folder / "locked")
     assert planned(stimuli, [row]) == Plan(copies=[("old.mp4", entry_of(path), False)], todo=stimuli[1:])
-
-
-CARDS = {
-    "video": catalog.card("motion-energy"),
-    "text": catalog.card("all-MiniLM-L6-v2"),
-}
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    """Return a store whose ledger has a failure of the same stimulus in every scope, and one of another."""
-    store = Store(tmp_path / "root", create=True)
-    scopes = ("pyav", "decord", OWN, OTHER, FILES)
-    failures = [Failure(path="/v/a.mp4", id="a", scope=scope, kind="truncated") for scope in scopes]
-    caption = Failure(path="a", id="a", scope=FILES, kind="no-caption")
-    store.failures.record([*failures, caption, Failure(path="/v/b.mp4", id="b", scope="pyav")])
-    return store
-
-
-def mendable(store, modality):
-    scopes = {"video": ["pyav", OWN], "text": [OWN]}[modality]
-    return [failure for failure in store.failures if run._mendable(failure, scopes, CARDS[modality])]
-
-
-LEFT = {
-    "video": {("/v/a.mp4", "decord"), ("/v/a.mp4", OTHER), ("a", FILES), ("/v/b.mp4", "pyav")},
-    "text": {*(("/v/a.mp4", scope) for scope in ("pyav", "decord", OTHER, FILES)), ("/v/b.mp4", "pyav")},
-}
-"""By modality: what a success with one encoder and decoder leaves in that ledger."""
-
-
-def left(store):
-    return {(failure.path, failure.scope) for failure in store.failures}
-
-
-@pytest.mark.parametrize("modality", ["video", "text"])
-def test_what_is_done_strikes_out_its_own_failures_alone(ledger, modality):
-    run._settle(ledger, None, Plan(done=["a"]), mendable(ledger, modality))
-    assert left(ledger) == LEFT[modality]
-
-
-@pytest.mark.parametrize("modality", ["video", "text"])
-def test_what_is_written_strikes_out_its_own_failures_alone(ledger, modality):
-    def create(dims):
-        return ledger.create("e", {}, dims, default_layer="l", versions={})
-
-    known = mendable(ledger, modality)
-    writer = Writer(ledger, None, create, origin="e", dtype="float32", scope=OWN, known_failures=known)
-    with writer:
-        writer.add([Entry("a", "", "00", 1)], {"l": np.ones((1, 2), np.float32)})
-    assert left(ledger) == LEFT[modality]
-
-
-def test_an_extraction_leaves_the_failures_of_other_encoders(clips, tmp_path):
-    path = clips / "clip 0.mp4"
-    store = Store(tmp_path, create=True)
-    stranger, own = (failure_of(path, scope, content="00", mtime_ns=1) for scope in (OTHER, "pyav"))
-    store.failures.record([stranger, own])
-    stimuli = StimulusSet((stimulus(path),))
-    for encoded in (1, 0):
-        assert run.extract(stimuli, catalog.resolve("motion-energy"), store, device="cpu").encoded == encoded
-        assert [failure.scope for failure in store.failures] == [OTHER]
-
-
-def test_a_failure_stands_while_its_file_fails(ledger):
-    known = mendable(ledger, "video")
-    todo = Plan(done=["a"], known_failures=[f for f in known if f.scope == "pyav"])
-    before = left(ledger)
-    run._settle(ledger, None, todo, known)
-    assert left(ledger) == before
-
-
-def test_folders_that_can_be_looked_into_again_are_struck_out(tmp_path, locked):
-    store = Store(tmp_path / "root", create=True)
-    for name in ("open", "locked/in"):
-        (tmp_path / name).mkdir(parents=True)
-    kept = Failure(path=f"{tmp_path}/locked/in", scope=FILES, kind="unreadable")
-    store.failures.record([replace(kept, path=f"{tmp_path}/open"), kept])
-    locked(tmp_path / "locked")
-    run._settle(store, None, Plan(), mendable(store, "video"))
-    assert [failure.path for failure in store.failures] == [kept.path]
-
-
-def test_rows_of_what_has_changed_and_fails_are_deleted(tmp_path):
-    store = Store(tmp_path, create=True)
-    table = store.create("e", {}, {"l": 2}, default_layer="l", versions={})
-    rows = [Entry(name, f"/v/{name}.mp4", f"{k:032}", 1, 1) for k, name in enumerate("abc")]
-    rows += [Entry(name, "", f"{k:032}", 1) for k, name in enumerate("de")]  # captions alone
-    table.write(rows, {"l": np.ones((5, 2), np.float32)})
-    changed = Failure(path="/v/a.mp4", id="a", content="f" * 32, scope="pyav")
-    same = Failure(path="/v/b.mp4", id="b", content=rows[1].content, scope="pyav")
-    unread = Failure(path="/v/c.mp4", id="c", scope=FILES)  # it may come back as it was
-    others = [Failure(path=name, id=name, content=rows[3].content, scope=OWN) for name in "de"]
-    run._settle(store, table, Plan(known_failures=[changed, same, *others], new_failures=[unread]), [])
-    assert table.entries()["id"].to_pylist() == ["b", "c", "d"]
-    assert [failure.path for failure in store.failures] == ["/v/c.mp4"]
-
-
-def test_a_file_that_changes_while_it_is_read_is_refused(folder):
-    path = folder / "a.mp4"
-    frames = Frames(np.zeros((1, 2, 2, 3), np.uint8), np.zeros(1), 1.5)
-    encoder = catalog.load(catalog.resolve("motion-energy"), device="cpu")
-    entry, images = run._prepare(stimulus(path), encoder, lambda _: ("00", frames), FeatureSpec())
-    assert entry == replace(entry_of(path), content="00", duration=1.5)
-    assert images is frames.images
-
-    def growing(path):
-        with path.open("ab") as file:
-            file.write(b"more")
-        return "00", frames
-
-    with pytest.raises(UnusableFile, match=r"a\.mp4' changed while it was read; run again when it is complete"):
-        run._prepare(stimulus(path), encoder, growing, FeatureSpec())

@@ -1,39 +1,25 @@
-"""Running an extraction: decode in threads while the model computes, project in its hooks, commit in batches."""
+"""Running an extraction: prepare clips while the model computes, project in its hooks, commit in batches."""
 
 import logging
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-import numpy as np
-from jaxtyping import Float, UInt8
-from numpy import ndarray
-
-from vidsim.data.stimuli import Stimulus, StimulusSet
-from vidsim.data.video import Frames, content_hash, decoder, file_content, joint_content
+from vidsim.data.stimuli import StimulusSet
 from vidsim.encoders import catalog
 from vidsim.encoders.base import Encoder, EncoderCard
-from vidsim.encoders.decoding import PREPARATIONS, DecodingProcesses
-from vidsim.encoders.preprocess import Preprocess
-from vidsim.errors import UnusableFile, VidsimError
-from vidsim.extract.encode import batch_size_for, encode, naming_family
-from vidsim.extract.plan import FILES, NO_CAPTION, Plan, caption_entry, file_entry, plan, used_captions
+from vidsim.errors import VidsimError
+from vidsim.extract.batches import batches
+from vidsim.extract.encode import batch_size_for, encode
+from vidsim.extract.ledger import mendable, settle
+from vidsim.extract.plan import plan
 from vidsim.extract.spec import FeatureSpec
 from vidsim.extract.writer import Writer
-from vidsim.store import EmbeddingTable, Entry, Failure, Store
+from vidsim.store import EmbeddingTable, Failure, Store
 from vidsim.store.schema import digest
-
-FEW = 2
-"""Threads that decode as quickly as processes do."""
 
 log = logging.getLogger(__name__)
 
@@ -183,8 +169,8 @@ def extract(
             pairs = [(source, entry) for source, entry, gone in todo.copies if gone is remove]
             if pairs:
                 table.copy(pairs, remove_sources=remove)
-    known = [failure for failure in known if _mendable(failure, scopes, card)]
-    _settle(store, table, todo, known)
+    known = [failure for failure in known if mendable(failure, scopes, card)]
+    settle(store, table, todo, known)
     progress = progress or Quiet()
     encoded, failed = 0, []
     if todo.todo:
@@ -211,7 +197,7 @@ def extract(
         )
         progress.begin(len(todo.todo), card.name)
         with writer:
-            for batch, failures in _batches(todo, encoder, spec, size, workers, where):
+            for batch, failures in batches(todo.todo, encoder, spec, size, workers, where):
                 if batch:
                     vectors = encode(encoder, [item for _, item in batch], wanted, spec, where)
                     writer.add([entry for entry, _ in batch], vectors)
@@ -250,194 +236,6 @@ def _every_module(
 def _refuse_half_precision(spec: FeatureSpec, card: EncoderCard) -> None:
     if spec.compute != "float32" and card.checkpoint is None:
         raise VidsimError(f"{card.name} has no weights and computes in float32 alone, not in {spec.compute}")
-
-
-def _mendable(failure: Failure, scopes: Sequence[str], card: EncoderCard) -> bool:
-    """Tell whether a success mends a failure: it says nothing of other encoders, nor that of captions of files."""
-    if failure.scope != FILES:
-        return failure.scope in scopes
-    return not failure.id or (failure.kind == NO_CAPTION) == (card.modality == "text")
-
-
-def _settle(store: Store, table: EmbeddingTable | None, todo: Plan, known: Sequence[Failure]) -> None:
-    """Bring ledger and table in line with what the plan has found: new failures, mended ones, and rows out of date."""
-    if todo.new_failures:
-        store.failures.record(todo.new_failures)
-    fine = {*todo.done, *(entry.id for _, entry, _ in todo.copies)}
-    paths = {entry.path for _, entry, _ in todo.copies}
-    failing = {f.path for f in (*todo.known_failures, *todo.new_failures)}
-    mended = [
-        f
-        for f in known
-        if f.path not in failing
-        and (f.id in fine or f.path in paths or (not f.id and os.access(f.path, os.R_OK | os.X_OK)))
-    ]
-    if mended:
-        store.failures.forget(mended)
-    if table is not None and failing:
-        entries = table.entries()
-        rows = zip(*(entries[column].to_pylist() for column in ("id", "path", "content")), strict=True)
-        contents = {f.path: f.content for f in (*todo.known_failures, *todo.new_failures) if f.content}
-        stale = [
-            name
-            for name, path, content in rows
-            if (key := path or name) in contents and file_content(contents[key]) != file_content(str(content))
-        ]
-        if stale:
-            table.delete(stale)
-
-
-def embed_file(
-    path: Path, resolved: catalog.Resolved, spec: FeatureSpec, layer: str, device: str = "auto"
-) -> tuple[Float[ndarray, " d"], Entry]:
-    """Encode one clip as ``extract`` would, without storing it.
-
-    Parameters
-    ----------
-    path : Path
-        A video file.
-    resolved : Resolved
-        Encoder whose files have been found.
-    spec : FeatureSpec
-        Spec with which the compared embeddings were made.
-    layer : str
-        Layer to return.
-    device : str
-        Where to compute.
-
-    Returns
-    -------
-    tuple of array of shape (d,) and Entry
-        The embedding, rounded to the store's precision, and what would be stored of the file.
-
-    Raises
-    ------
-    VidsimError
-        If the clip or the encoder cannot be used.
-    """
-    from vidsim.encoders.machine import able  # imports torch
-
-    where = catalog.resolve_device(device)
-    encoder = catalog.load(resolved, device=where)
-    with _reading(encoder, spec, 1, where) as read, able("cpu", "free some of it"):
-        entry, item = _prepare(Stimulus(path.name, path.resolve()), encoder, read, spec)
-    vector = encode(encoder, [item], [layer], spec, where)[layer][0]
-    return vector.astype(spec.dtype).astype(np.float32), entry
-
-
-Item = tuple[Entry, Any]
-Read = Callable[[Path], tuple[str, Frames]]
-"""Takes a file; returns the hash of its content, and its frames."""
-
-
-def _batches(
-    todo: Plan, encoder: Encoder, spec: FeatureSpec, batch_size: int, workers: int, device: str
-) -> Iterator[tuple[list[Item], list[Failure]]]:
-    """Yield batches in the order of the plan, with the files that failed on the way."""
-    prepared = (
-        _captioned(todo.todo, spec)
-        if encoder.card.modality == "text"
-        else _decoded(todo.todo, encoder, spec, batch_size, workers, device)
-    )
-    batch: list[Item] = []
-    failures: list[Failure] = []
-    for outcome in prepared:
-        if isinstance(outcome, Failure):
-            failures.append(outcome)
-        else:
-            batch.append(outcome)
-        if len(batch) == batch_size or len(failures) >= batch_size:
-            yield batch, failures
-            batch, failures = [], []
-    if batch or failures:
-        yield batch, failures
-
-
-def _captioned(stimuli: Sequence[Stimulus], spec: FeatureSpec) -> Iterator[Item | Failure]:
-    for stimulus in stimuli:
-        yield caption_entry(stimulus, spec.captions)
-
-
-def _decoded(
-    stimuli: Sequence[Stimulus], encoder: Encoder, spec: FeatureSpec, batch_size: int, workers: int, device: str
-) -> Iterator[Item | Failure]:
-    import torch
-
-    # one batch in the model, one ready, and one clip in each thread: memory does not grow with the number of clips
-    ahead = 2 * batch_size + workers
-    waiting = iter(stimuli)
-    threads = torch.get_num_threads()
-    with _reading(encoder, spec, workers, device) as read:
-        job = partial(_outcome, encoder=encoder, read=read, spec=spec)
-        pool = ThreadPoolExecutor(workers, "decode", initializer=torch.set_num_threads, initargs=(1,))
-        try:
-            pending: deque[Future[Item | Failure]] = deque(pool.submit(job, s) for s in islice(waiting, ahead))
-            while pending:
-                outcome = pending.popleft().result()
-                pending.extend(pool.submit(job, s) for s in islice(waiting, 1))
-                yield outcome
-        finally:
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)  # the decoding threads have set what later threads begin with
-
-
-@contextmanager
-def _reading(encoder: Encoder, spec: FeatureSpec, workers: int, device: str) -> Generator[Read]:
-    """Choose where files are hashed and decoded: in these threads, or for a GPU in processes, so that it won't wait."""
-    sampling, preprocess = encoder.card.sampling, getattr(encoder, "preprocess", None)
-    several = device != "cpu" and workers > FEW
-    assert sampling is not None, f"{encoder.card.name} takes frames but its card has no sampling"
-    if several and isinstance(preprocess, Preprocess) and type(preprocess) in PREPARATIONS.values():
-        cuda = device.startswith("cuda")
-        with DecodingProcesses(spec.decoder, sampling, preprocess, pinned=cuda, unscaled=cuda) as processes:
-            yield processes.read
-        return
-    reader = decoder(spec.decoder)
-
-    def prepare(frame: UInt8[ndarray, "h w 3"]) -> Any:
-        with naming_family(encoder):
-            return encoder.prepare(frame)
-
-    yield lambda path: (content_hash(path), reader.decode(path, sampling.times, prepare))
-
-
-def _outcome(stimulus: Stimulus, encoder: Encoder, read: Read, spec: FeatureSpec) -> Item | Failure:
-    """Prepare a clip, or say why it cannot be used."""
-    from vidsim.encoders.machine import FEWER, able  # imports torch
-
-    try:
-        with able("cpu", FEWER):
-            return _prepare(stimulus, encoder, read, spec)
-    except UnusableFile as error:
-        try:
-            entry = file_entry(stimulus)
-            entry = replace(entry, content=content_hash(Path(entry.path)))
-        except UnusableFile:
-            entry = Entry(stimulus.id, stimulus.path.as_posix() if stimulus.path else stimulus.id, "")
-        return Failure(
-            path=entry.path,
-            id=entry.id,
-            content=entry.content,
-            size=entry.size,
-            mtime_ns=entry.mtime_ns,
-            scope=spec.decoder,
-            kind=error.kind,
-            reason=error.reason,
-        )
-
-
-def _prepare(stimulus: Stimulus, encoder: Encoder, read: Read, spec: FeatureSpec) -> Item:
-    before = file_entry(stimulus)
-    path = Path(before.path)
-    content, frames = read(path)
-    after = file_entry(stimulus)
-    if (before.size, before.mtime_ns) != (after.size, after.mtime_ns):
-        raise UnusableFile("changing", f"{before.path!r} changed while it was read; run again when it is complete")
-    if encoder.card.modality != "video+text":
-        return replace(before, content=content, duration=frames.duration), frames.images
-    captions = used_captions(stimulus, spec.captions)
-    entry = replace(before, content=joint_content(content, captions), duration=frames.duration)
-    return entry, (frames.images, captions)
 
 
 def library_versions() -> Mapping[str, str]:
