@@ -12,13 +12,14 @@ from safetensors.torch import load_file, save_file
 from tiny_adapters import write_adapter
 
 from vidsim.adapt.adapter import AdaptedEncoder, save
-from vidsim.adapt.attached import attach, linear_layers
+from vidsim.adapt.attached import attach
 from vidsim.adapt.card import resolve_adapter
 from vidsim.adapt.folder import hash_file
 from vidsim.adapt.head import Head, LinearHead
 from vidsim.adapt.leave import base_of
 from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.manifest import Manifest, read_manifest
+from vidsim.adapt.targets import linear_layers
 from vidsim.adapt.trainable import refuse_untrainable
 from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog
@@ -51,7 +52,7 @@ def test_the_released_recipe_counts_what_was_published(head, expected):
         encoder,
         rank=8,
         scaling=16,
-        targets=linear_layers(encoder, encoder.card.default_layer),
+        targets=linear_layers(encoder),
         head=Head(768, head) if head else None,
     )
     weights = attached.trainable()

@@ -147,7 +147,7 @@ def test_a_target_that_is_no_layer_is_refused_where_it_is_named(made, targets):
         unvalidated(made, adapter={"rank": 2, "targets": ["qkv", *targets]})
     assert caught.value.key == "adapter.targets"
     own = replace(made, card=replace(made.card, lora_targets=("qkv", "nope")))
-    with pytest.raises(VidsimError, match=r"^lora_targets of the card of timesformer-base names 'nope', with which no"):
+    with pytest.raises(VidsimError, match=r"has no such linear layers: 'nope'; mend lora_targets of its card$"):
         unvalidated(own)
 
 
@@ -163,7 +163,7 @@ def test_a_target_that_is_no_linear_layer_is_named_whole(target, path, kind, mad
     with pytest.raises(Unfit, match=re.compile(said, re.IGNORECASE)):
         unvalidated(made, adapter={"rank": 2, "targets": ["qkv", target]})
     own = replace(made, card=replace(made.card, lora_targets=("qkv", target)))
-    with pytest.raises(VidsimError, match=rf"names '{target}', and {path} is no linear layer; mend the card$"):
+    with pytest.raises(VidsimError, match=rf"'{target}' \({path} is a {kind}\); mend lora_targets of its card$"):
         unvalidated(own)
 
 

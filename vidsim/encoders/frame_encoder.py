@@ -48,9 +48,6 @@ class FramedEncoder:
     returned: str | None = None
     """Layer that is no module's output, but what `forward` returns."""
 
-    seen: tuple[str, ...] = ("",)
-    """Beginnings of the names of modules that clips pass through."""
-
     def __init__(self, resolved: Resolved, device: str, preprocess: Preprocess | ShortSide) -> None:
         self.card: EncoderCard = resolved.card
         self.resolved = resolved

@@ -55,7 +55,6 @@ class VideoText(FramedEncoder):
     """
 
     returned = JOINT
-    seen = ("vision_model.", "visual_projection", "mit.")
 
     def __init__(self, resolved: Resolved, device: str) -> None:
         card = resolved.card

@@ -75,9 +75,6 @@ class VisionLanguage:
         If the checkpoint does not fit the card, or has no tokenizer or chat template.
     """
 
-    seen = ("model.",)
-    """Beginnings of the names of modules that clips pass through: what would answer is behind them."""
-
     def __init__(self, resolved: Resolved, device: str) -> None:
         card, folder = resolved.card, resolved.folder
         assert card.architecture is not None

@@ -1,0 +1,96 @@
+"""Targets: the linear layers that take LoRA weights."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from torch import nn
+
+from vidsim.adapt.golden import golden_embedding
+from vidsim.adapt.recipe import Unfit
+from vidsim.adapt.trunk import trunk_of
+from vidsim.encoders.base import Encoder
+from vidsim.errors import VidsimError
+
+
+def find_targets(encoder: Encoder, layer: str, wanted: str | Sequence[str]) -> tuple[str, ...]:
+    """Find the linear layers that take LoRA weights: what runs only behind the trained layer would learn nothing.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        One that can be trained.
+    layer : str
+        Layer of the card that is trained.
+    wanted : {"attention", "all-linear"}, or sequence of str
+        Those that the card names, all of its blocks, or ends of names.
+
+    Returns
+    -------
+    tuple of str
+        The ends, where all that they mean runs before the layer has; else whole names, as in the encoder's network.
+
+    Raises
+    ------
+    Unfit
+        If the encoder has no such linear layers, or they do not run.
+    VidsimError
+        If the card names some that it has not, modules that are none, or none that runs.
+    """
+    named = {"attention": encoder.card.lora_targets, "all-linear": linear_layers(encoder)}
+    ends = named[wanted] if isinstance(wanted, str) else tuple(wanted)
+    there = dict(trunk_of(encoder).named_modules())
+    meant = {end: [path for path in there if f".{path}".endswith(f".{end}")] for end in ends}
+    key = "lora_targets of its card" if wanted == "attention" else "adapter.targets"
+    name = encoder.card.name
+    for end, paths in meant.items():
+        kinds = {path: type(there[path]).__name__ for path in paths if not isinstance(there[path], nn.Linear)}
+        if kinds or not paths:  # PEFT takes all that it can of such a list, and says nothing of the rest
+            odd = "".join(f" ({path} is a {kind})" for path, kind in [*kinds.items()][:1])
+            _refuse(key, f"{name} has no such linear layers: {end!r}{odd}")
+    run = _run(encoder, layer, there)
+    idle = [end for end in ends if run.isdisjoint(meant[end])]
+    if len(idle) == len(ends) or (idle and not isinstance(wanted, str)):
+        what = repr(idle[0]) if idle else "linear layer of its blocks"
+        _refuse(key, f"{name} runs no {what} before its layer {layer!r}, which is trained")
+    paths = dict.fromkeys(path for end in ends for path in meant[end])
+    return ends if run.issuperset(paths) else tuple(path for path in paths if path in run)
+
+
+def linear_layers(encoder: Encoder) -> tuple[str, ...]:
+    """List the linear layers inside an encoder's blocks.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        One that can be trained.
+
+    Returns
+    -------
+    tuple of str
+        Their names in its network.
+    """
+    trunk = trunk_of(encoder)
+    names = {id(module): name for name, module in trunk.named_modules()}
+    model: Any = getattr(encoder, "model", trunk)
+    within = tuple(f"{names[id(model.get_submodule(block))]}." for block in encoder.card.blocks)
+    return tuple(
+        name for name, module in trunk.named_modules() if isinstance(module, nn.Linear) and name.startswith(within)
+    )
+
+
+def _run(encoder: Encoder, layer: str, modules: Mapping[str, nn.Module]) -> set[str]:
+    """Tell which linear layers run before a layer has: in one pass, as names and the order of a card say little."""
+    names: Mapping[nn.Module, str] = {module: name for name, module in modules.items() if isinstance(module, nn.Linear)}
+    run: set[str] = set()
+    handles = [module.register_forward_pre_hook(lambda module, _: run.add(names[module])) for module in names]
+    try:
+        golden_embedding(encoder, None, layer)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return run
+
+
+def _refuse(key: str, said: str) -> NoReturn:
+    said = f"{said}; mend {key}"
+    raise Unfit(key, said) if key == "adapter.targets" else VidsimError(said)
