@@ -11,7 +11,7 @@ from vidsim.cli import show
 from vidsim.cli.alignment import AUTO, Question, measure
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
 from vidsim.cli.options import Captions, Json, Root
-from vidsim.cli.output import check_out, write_out
+from vidsim.cli.output import FIGURE, check_out, form_of, write_out
 from vidsim.cli.root import DEFAULT_ROOT
 from vidsim.cli.seen import warn_seen
 from vidsim.cli.spaces import Similarity, SimilarityOption
@@ -24,7 +24,6 @@ COMPARED = 15
 DIFFERENCES = ("difference", "95 %", "p", "p corrected", "McNemar p")
 """Columns of numbers in the table of differences."""
 
-FIGURE = (".png", ".svg")
 FORMS = {"--plot": FIGURE, "--curves": FIGURE, "--csv": (".csv",), "--html": (".html",)}
 """Options that name a file to write, and what it may end in."""
 
@@ -164,19 +163,18 @@ def _make(option: str, out: Path, answer: dict[str, Any]) -> bytes:
     from vidsim.analysis.layers import FOLDS, LEAST
     from vidsim.report.alignment import alignment_csv, alignment_page, layers_plot, models_plot
 
-    form = "svg" if out.suffix.lower() == ".svg" else "png"
     if option == "--csv":
         return alignment_csv(answer)
     if option == "--html":
         return alignment_page(answer).html().encode()
     if option == "--plot":
-        return models_plot(answer, form)
+        return models_plot(answer, form_of(out))
     if not answer["curves"]:
         raise VidsimError(
             "--curves: no encoder has a curve; expected one in the store with two layers or more, and "
             f"{FOLDS * LEAST} stimuli or more to measure them on"
         )
-    return layers_plot(answer, form)
+    return layers_plot(answer, form_of(out))
 
 
 def _tell(answer: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import typer
 from vidsim.cli import show
 from vidsim.cli.judgments.source import SplitOption, load_split
 from vidsim.cli.options import Captions, Json, Root
-from vidsim.cli.output import check_out, write_out
+from vidsim.cli.output import FIGURE, check_out, form_of, write_out
 from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.seen import seen_in_training, warn_seen
 from vidsim.cli.spaces import CaptionsOption, Space, table_of
@@ -45,8 +45,7 @@ def calibrate(
     json: Json = False,
 ) -> None:
     """Fit the temperature at which an encoder predicts people's choices, and test it on stimuli not fitted to."""
-    if plot is not None:
-        check_out(plot, (".png", ".svg"), force=force, option="--plot")
+    check_out(plot, FIGURE, force=force, option="--plot")
     from vidsim.analysis.calibration import CHANCE
     from vidsim.analysis.quality import plain
     from vidsim.report.seen import SEEN
@@ -87,7 +86,7 @@ def calibrate(
     if plot is not None:
         from vidsim.report.calibration import reliability_plot
 
-        image = reliability_plot(answer, "svg" if plot.suffix.lower() == ".svg" else "png")
+        image = reliability_plot(answer, form_of(plot))
         write_out(plot, lambda file: file.write(image), force=force, option="--plot")
     answer["file"] = calibration.write(place)
     warn_seen([answer], found["stimuli"])

@@ -47,8 +47,7 @@ def classify(
 ) -> None:
     """Recognise actions from embeddings: train a linear classifier, test it, and compare encoders with the first."""
     start = time.perf_counter()
-    if csv is not None:
-        check_out(csv, (".csv",), force=force, option="--csv")
+    check_out(csv, (".csv",), force=force, option="--csv")
     answer = recognise(names_of(encoders), splits, split_number, range(seed, seed + seeds), resamples, root)
     answer["csv"] = None if csv is None else str(csv)
     if csv is not None:

@@ -11,7 +11,7 @@ from vidsim.cli import show
 from vidsim.cli.flips import describe, find_flips, find_look
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
 from vidsim.cli.options import Captions, Device, Json, Root, checkpoint_of
-from vidsim.cli.output import check_out, write_out
+from vidsim.cli.output import FIGURE, check_out, form_of, write_out
 from vidsim.cli.rollout import rollout
 from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.seen import seen_by_space, warn_seen
@@ -100,7 +100,7 @@ def compare(
 ) -> None:
     """Compare two spaces: which trials flip towards people, which away; or what two encoders attend to."""
     start = time.perf_counter()
-    outs = (("--csv", csv, (".csv",)), ("--html", html, (".html", ".htm")), ("--plot", plot, (".png", ".svg")))
+    outs = (("--csv", csv, (".csv",)), ("--html", html, (".html", ".htm")), ("--plot", plot, FIGURE))
     _check_outs(outs, judgments, split, force=force)
     clips = _clips(attention, clips, out, checkpoint_a, checkpoint_b)
     if judgments is None and not clips:
@@ -158,8 +158,7 @@ def _check_outs(
     outs: Sequence[tuple[str, Path | None, tuple[str, ...]]], judgments: str | None, split: str | None, *, force: bool
 ) -> None:
     for option, path, suffixes in outs:
-        if path is not None:
-            check_out(path, suffixes, force=force, option=option)
+        check_out(path, suffixes, force=force, option=option)
     needless = [option for option, value, *_ in (("--split", split), *outs) if value is not None]
     if judgments is None and needless:
         raise VidsimError(f"{needless[0]} goes with --judgments SOURCE; give it, or leave the option out")
@@ -198,7 +197,7 @@ def _write(
             return _csv(found, look)
         if option == "--html":
             return compare_page(found, look, n=n, source=source, more=more).html().encode()
-        return compare_plot(found, look, n=n, form="svg" if path.suffix.lower() == ".svg" else "png")
+        return compare_plot(found, look, n=n, form=form_of(path))
 
     ready = [(option, path, made(option, path)) for option, path, _ in outs if path is not None]
     for option, path, data in ready:

@@ -3,18 +3,21 @@
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from vidsim.errors import VidsimError
 
+FIGURE = (".png", ".svg")
+"""What a file with a figure may end in."""
 
-def check_out(out: Path, suffixes: Collection[str], *, force: bool, option: str = "--out") -> None:
+
+def check_out(out: Path | None, suffixes: Collection[str], *, force: bool, option: str = "--out") -> None:
     """Refuse a place that cannot be written, before any work is done.
 
     Parameters
     ----------
-    out : Path
-        File to write.
+    out : Path or None
+        File to write; None where the option was left out.
     suffixes : collection of str
         Legal suffixes, in lower case.
     force : bool
@@ -27,6 +30,8 @@ def check_out(out: Path, suffixes: Collection[str], *, force: bool, option: str 
     VidsimError
         If the suffix is another, something is there already, or the folder is missing or closed.
     """
+    if out is None:
+        return
     if out.suffix.lower() not in suffixes:
         raise VidsimError(f"{option} {str(out)!r}: expected a name that ends in {' or '.join(suffixes)}")
     try:
@@ -77,3 +82,8 @@ def write_out(out: Path, write: Callable[[BinaryIO], object], *, force: bool, op
         raise VidsimError(f"{option} {str(out)!r}: cannot be written: {reason}; nothing was changed") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def form_of(figure: Path) -> Literal["png", "svg"]:
+    """Tell from the name of a figure, which `check_out` has passed, in which form it is written."""
+    return "svg" if figure.suffix.lower() == ".svg" else "png"

@@ -9,7 +9,7 @@ import typer
 from vidsim.cli import show
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption, load_split, split_ids
 from vidsim.cli.options import Captions, Json, Root
-from vidsim.cli.output import check_out, write_out
+from vidsim.cli.output import FIGURE, check_out, form_of, write_out
 from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.seen import seen_by_space, warn_seen
 from vidsim.cli.spaces import CaptionsOption, Similarity, SimilarityOption, find_space
@@ -75,9 +75,8 @@ def partition(
 ) -> None:
     """Partition the variance of human distances among models: unique and shared parts, with intervals."""
     start = time.perf_counter()
-    for out, suffixes, option in ((plot, (".png", ".svg"), "--plot"), (csv, (".csv",), "--csv")):
-        if out is not None:
-            check_out(out, suffixes, force=force, option=option)
+    check_out(plot, FIGURE, force=force, option="--plot")
+    check_out(csv, (".csv",), force=force, option="--csv")
     if not 2 <= len(predictors) <= 8:
         raise VidsimError(f"{len(predictors)} models were given; expected 2 to 8, to tell apart what each explains")
     human, reliability = _human(judgments, root, split, context.value, seed)
@@ -126,7 +125,7 @@ def partition(
     if plot is not None:
         from vidsim.report.partition import partition_plot
 
-        image = partition_plot(found, ceiling=reliability, form="svg" if plot.suffix.lower() == ".svg" else "png")
+        image = partition_plot(found, ceiling=reliability, form=form_of(plot))
         write_out(plot, lambda file: file.write(image), force=force, option="--plot")
     if csv is not None:
         table = _csv(answer)

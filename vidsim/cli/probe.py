@@ -9,7 +9,7 @@ import typer
 
 from vidsim.cli import show
 from vidsim.cli.options import Captions, Json, Root
-from vidsim.cli.output import check_out, write_out
+from vidsim.cli.output import FIGURE, check_out, form_of, write_out
 from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.seen import seen_by_space, warn_seen
 from vidsim.cli.spaces import CaptionsOption, find_space
@@ -67,9 +67,8 @@ def probe(
 ) -> None:
     """Predict ratings, such as intimacy or valence, from embeddings by ridge regression."""
     start = time.perf_counter()
-    for out, suffixes, option in ((plot, (".png", ".svg"), "--plot"), (csv, (".csv",), "--csv")):
-        if out is not None:
-            check_out(out, suffixes, force=force, option=option)
+    check_out(plot, FIGURE, force=force, option="--plot")
+    check_out(csv, (".csv",), force=force, option="--csv")
     names, wanted = names_of(encoders), _words(ratings or [])
     rated = find_ratings(stimuli, root)
     ids, held_out, part = parts(rated, split, stimuli)
@@ -91,7 +90,7 @@ def probe(
     if plot is not None:
         from vidsim.report.probe import probe_plot
 
-        image = probe_plot(found, "svg" if plot.suffix.lower() == ".svg" else "png")
+        image = probe_plot(found, form_of(plot))
         write_out(plot, lambda file: file.write(image), force=force, option="--plot")
     if csv is not None:
         table = _csv(found)

@@ -69,8 +69,7 @@ def design(
     from vidsim.data.design import Layout, check_catch, check_cover, cover, fill, greedy_cover, ids_of, plan, schoenheim
 
     start = time.perf_counter()
-    if out is not None:
-        check_out(out, SUFFIXES, force=force)
+    check_out(out, SUFFIXES, force=force)
     ids = ids_of(stimuli)
     n = len(ids)
     minimum = schoenheim(n)

@@ -58,8 +58,7 @@ def embed(
     # read when numpy is imported; the matrices are small, and threads would only wait for each other
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     tried_dims = _dims(dims)
-    if out is not None:
-        check_out(out, SUFFIXES, force=force)
+    check_out(out, SUFFIXES, force=force)
     if name is not None:
         check_name(name, root_of(root), "rsms", force=force)
     judgments, ids = load_split(source, root, split)

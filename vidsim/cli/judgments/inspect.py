@@ -53,8 +53,7 @@ def inspect(
     from vidsim.analysis.exclusion import exclude
     from vidsim.analysis.quality import quality
 
-    if html is not None:
-        check_out(html, (".html", ".htm"), force=force, option="--html")
+    check_out(html, (".html", ".htm"), force=force, option="--html")
     said = any((format, order, columns, ids, rt_unit))
     judgments = load(source, root, reading(format, order, columns, ids, rt_unit) if said else None)
     judgments = exclude(

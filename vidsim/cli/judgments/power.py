@@ -57,8 +57,7 @@ def power(
         raise VidsimError("say what is planned: either --stimuli for a random geometry, or --from judgments of a pilot")
     counts = [int(n) for n in _numbers("--trials", trials, 1, 100_000_000, whole=True)]
     alignments = _numbers("--alignment", alignment, 0, 1, whole=False) if alignment.strip() else []
-    if plot is not None:
-        check_out(plot, (".png",), force=force, option="--plot")
+    check_out(plot, (".png",), force=force, option="--plot")
     fitted: dict[str, Any] | None = None
     from vidsim.analysis.power import planted_rsm
     from vidsim.analysis.power import power as analyse

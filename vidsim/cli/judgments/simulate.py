@@ -75,8 +75,7 @@ def simulate(
         raise VidsimError("nothing would be kept; give --out FILE.csv, or --name to keep the judgments in the store")
     if model is not None and temperature is None:
         raise VidsimError("--model needs --temperature: how noisy choices are depends on the unit of its similarities")
-    if out is not None:
-        check_out(out, (".csv",), force=force)
+    check_out(out, (".csv",), force=force)
     if name is not None:
         check_name(name, root_of(root), "judgments", force=force)
     from vidsim.data.simulate import planted_rsm
