@@ -210,26 +210,21 @@ def _accuracy(found: "Classification", within: int, resamples: int, seed: int) -
 
 
 def _csv(answer: dict[str, Any]) -> bytes:
-    import csv
-    import io
-
     from vidsim.report.classify import FIRST, name_of
+    from vidsim.report.csv_rows import csv_of
 
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")  # writes None as an empty cell
-    writer.writerow(["encoder", "measure", "class", "value", "sd", "low", "high", "p"])
+    rows: list[list[object]] = [["encoder", "measure", "class", "value", "sd", "low", "high", "p"]]
     for found in answer["encoders"]:
         name = name_of(found)
         for measure in ("top1", f"top{FIRST}"):
             if measure in found:
-                row = (found[measure], found[f"{measure}_sd"], *found[f"{measure}_interval"])
-                writer.writerow([name, measure, None, *row, None])
-        for action, value in found["per_class"].items():
-            writer.writerow([name, "top1", action, value, *[None] * 4])
+                cells = (found[measure], found[f"{measure}_sd"], *found[f"{measure}_interval"])
+                rows.append([name, measure, None, *cells, None])
+        rows.extend([name, "top1", action, value, *[None] * 4] for action, value in found["per_class"].items())
     for found in answer["comparisons"]:
         what = f"{found['second']} - {found['first']}"
-        writer.writerow([what, "top1", None, found["difference"], None, *found["interval"], found["p_value"]])
-    return text.getvalue().encode()
+        rows.append([what, "top1", None, found["difference"], None, *found["interval"], found["p_value"]])
+    return csv_of(rows)
 
 
 def _tell(answer: dict[str, Any]) -> None:

@@ -205,19 +205,16 @@ def _write(
 
 
 def _csv(found: "Comparison", look: "Look") -> bytes:
-    import csv
-    import io
+    from vidsim.report.csv_rows import csv_of
 
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
     facts = ("trial", "kept_1", "kept_2", "odd", "odd_a", "odd_b", "margin_a", "margin_b", "same", "judged")
-    writer.writerow(["flip", *facts, "caption_1", "caption_2", "caption_odd"])
+    rows: list[list[object]] = [["flip", *facts, "caption_1", "caption_2", "caption_odd"]]
     for way, flipped in (("towards", found.towards), ("away", found.away)):
         for example in flipped:
             facts = (example.odd_a, example.odd_b, example.margin_a, example.margin_b, example.same, example.judged)
             told = (look.captions.get(name) for name in example.stimuli)
-            writer.writerow([way, example.trial, *example.stimuli, *facts, *told])
-    return text.getvalue().encode()
+            rows.append([way, example.trial, *example.stimuli, *facts, *told])
+    return csv_of(rows)
 
 
 def _tell(answer: dict[str, Any]) -> None:

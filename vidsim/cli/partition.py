@@ -212,24 +212,20 @@ def _stored_matrix(name: str, root: str, split: str | None) -> "RSM | None":
 
 
 def _csv(answer: dict[str, Any]) -> bytes:
-    import csv
-    import io
-
     from vidsim.analysis.quality import plain
+    from vidsim.report.csv_rows import csv_of
 
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")  # writes None as an empty cell
-    writer.writerow(["model", "kind", "predictors", "value", "low", "high", "held_out"])
+    rows: list[list[object]] = [["model", "kind", "predictors", "value", "low", "high", "held_out"]]
     for found in (answer, answer["after"]):
         for kind in ("r2", "parts") if found else ():
             for share in plain(found[kind]):
                 what = (found["predictors"][0], kind.removesuffix("s"), " + ".join(share["predictors"]))
-                writer.writerow([*what, share["value"], *share["interval"], share["held_out"]])
+                rows.append([*what, share["value"], *share["interval"], share["held_out"]])
     for kind in ("r2", "parts") if answer["change"] else ():
         for changed in plain(answer["change"][kind]):
             what = f"{' + '.join(changed['after'])} - {' + '.join(changed['before'])}"
-            writer.writerow(["change", kind.removesuffix("s"), what, changed["value"], *changed["interval"], None])
-    return text.getvalue().encode()
+            rows.append(["change", kind.removesuffix("s"), what, changed["value"], *changed["interval"], None])
+    return csv_of(rows)
 
 
 def _tell(answer: dict[str, Any]) -> None:

@@ -289,14 +289,10 @@ def _words(given: Sequence[str]) -> list[str]:
 
 
 def _csv(found: "Probe") -> bytes:
-    import csv
-    import io
-
     from vidsim.analysis.quality import plain
+    from vidsim.report.csv_rows import csv_of
 
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")  # writes None as an empty cell
-    writer.writerow(CSV)
+    rows: list[Sequence[object]] = [CSV]
     for k, attribute in enumerate(found.attributes):
         for space in found.spaces:
             score = space.scores[k]
@@ -304,8 +300,8 @@ def _csv(found: "Probe") -> bytes:
             for gain in space.gains[k : k + 1]:  # the first space has none
                 row += [gain.value, *gain.interval, gain.p, gain.p_corrected]
             cells = plain(row)
-            writer.writerow([*cells, *[None] * (len(CSV) - len(cells))])
-    return text.getvalue().encode()
+            rows.append([*cells, *[None] * (len(CSV) - len(cells))])
+    return csv_of(rows)
 
 
 def _tell(found: "Probe", answer: dict[str, Any]) -> None:

@@ -1,11 +1,10 @@
 """Tables and plots of alignment: models against people, beside how reliable people are."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from vidsim import __version__
+from vidsim.report.csv_rows import csv_of
 from vidsim.report.figures import COLOURS, GREY, legend, name_rows, or_nan, plot, png, points, shorten, svg
 from vidsim.report.neighbours import NEIGHBOUR_COLUMNS, neighbour_cells, neighbour_sections
 from vidsim.report.page import Page, Section
@@ -321,33 +320,29 @@ def alignment_csv(answer: Answer) -> bytes:
         UTF-8; an unknown number is an empty cell.
     """
     retrieval = answer.get("retrieval")
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")  # writes None as an empty cell
     names = ("rho", "rho2", "rho_a", *ACCURACIES)
     facts = ("pairs", "trials", "split", "context", "protocol", "layer_choice")
-    writer.writerow(
+    header = [
+        *("encoder", "layer"),
+        *(column for name in names for column in (name, f"{name}_low", f"{name}_high")),
+        *("p_value", "p_corrected", "published_rho2"),
+        *facts,
+        *("reliability", "over", "resamples", "seed"),
+        *([] if retrieval is None else NEIGHBOUR_COLUMNS),
+    ]
+    rows = [
         [
-            *("encoder", "layer"),
-            *(column for name in names for column in (name, f"{name}_low", f"{name}_high")),
-            *("p_value", "p_corrected", "published_rho2"),
-            *facts,
-            *("reliability", "over", "resamples", "seed"),
-            *([] if retrieval is None else NEIGHBOUR_COLUMNS),
+            *(encoder["encoder"], encoder["layer"]),
+            *(cell for name in names for cell in (encoder[name], *encoder["intervals"][name])),
+            *(encoder["p_value"], encoder["p_corrected"]),
+            encoder["published"]["rho2"] if encoder["published"] else None,
+            *(encoder[name] for name in facts),
+            *(answer[name] for name in ("reliability", "over", "resamples", "seed")),
+            *([] if retrieval is None else neighbour_cells(retrieval, encoder["name"])),
         ]
-    )
-    for encoder in answer["encoders"]:
-        writer.writerow(
-            [
-                *(encoder["encoder"], encoder["layer"]),
-                *(cell for name in names for cell in (encoder[name], *encoder["intervals"][name])),
-                *(encoder["p_value"], encoder["p_corrected"]),
-                encoder["published"]["rho2"] if encoder["published"] else None,
-                *(encoder[name] for name in facts),
-                *(answer[name] for name in ("reliability", "over", "resamples", "seed")),
-                *([] if retrieval is None else neighbour_cells(retrieval, encoder["name"])),
-            ]
-        )
-    return text.getvalue().encode()
+        for encoder in answer["encoders"]
+    ]
+    return csv_of([header, *rows])
 
 
 def _stimuli(split: str | None) -> str:
