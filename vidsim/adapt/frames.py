@@ -7,9 +7,7 @@ import math
 import os
 import struct
 import time
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -26,8 +24,10 @@ from vidsim.encoders.frame_encoder import FramedEncoder
 from vidsim.encoders.machine import FEWER, able
 from vidsim.encoders.vision_language import VisionLanguage
 from vidsim.errors import UnusableFile, VidsimError
-from vidsim.extract.plan import file_entry
+from vidsim.extract.plan import file_entry, refuse_changing
 from vidsim.extract.run import Progress, Quiet
+from vidsim.extract.threads import decoding_threads
+from vidsim.store import Entry
 
 FORMAT = 3
 """Version of the files: frames (t, 3, h, w), uint8 in C order, then h and w, then the checksum of all these bytes."""
@@ -58,9 +58,11 @@ class _Clip:
     """One distinct content, and a file that has it."""
 
     key: str
-    path: Path
-    size: int
-    mtime_ns: int
+    entry: Entry
+
+    @property
+    def path(self) -> Path:
+        return Path(self.entry.path)
 
 
 class FrameCache:
@@ -131,7 +133,7 @@ class FrameCache:
         failures: dict[str, UnusableFile] = {}
         clips: dict[str, _Clip] = {}
         owners: dict[str, list[str]] = {}
-        with _threads(workers) as pool:
+        with decoding_threads(workers) as pool:
             for stimulus, outcome in zip(stimuli, pool.map(self._look, stimuli), strict=True):
                 if isinstance(outcome, UnusableFile):
                     failures[stimulus.id] = outcome
@@ -198,7 +200,7 @@ class FrameCache:
             return error
         facts = json.dumps({**self._facts, "content": content}, sort_keys=True)
         key = hashlib.blake2b(facts.encode(), digest_size=16).hexdigest()
-        return _Clip(key, Path(entry.path), entry.size, entry.mtime_ns)
+        return _Clip(key, entry)
 
     def _check(self, clip: _Clip) -> bool:
         """Say whether a clip's file is there and whole."""
@@ -221,13 +223,9 @@ class FrameCache:
         try:
             with able("cpu", FEWER):
                 frames = self._reader.decode(clip.path, self._sampling.times, self._prepare).images
-            now = file_entry(Stimulus(clip.key, clip.path))
+            refuse_changing(clip.entry)
         except UnusableFile as error:
             return error
-        if (now.size, now.mtime_ns) != (clip.size, clip.mtime_ns):
-            return UnusableFile(
-                "changing", f"{os.fspath(clip.path)!r} changed while it was read; run again when it is complete"
-            )
         images: Tensor = torch.as_tensor(frames)
         count, colours, *sides = images.shape
         assert (count, colours) == (self._sampling.frames, 3), f"frames of shape {tuple(images.shape)}"
@@ -283,19 +281,6 @@ class FrameCache:
                     draft.unlink()
             except OSError:  # another process has just finished or removed it
                 continue
-
-
-@contextmanager
-def _threads(workers: int) -> Generator[ThreadPoolExecutor]:
-    """Lend threads in which torch starts none of its own; after an error those that wait never start."""
-    before = torch.get_num_threads()
-    limit: Callable[[int], None] = torch.set_num_threads
-    pool = ThreadPoolExecutor(workers, "decode", initializer=limit, initargs=(1,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)
 
 
 def _checksum(*parts: memoryview | bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -15,6 +15,7 @@ from vidsim.errors import UnusableFile
 from vidsim.extract.clip import Item, Read, prepare, reading
 from vidsim.extract.plan import caption_entry, file_entry
 from vidsim.extract.spec import FeatureSpec
+from vidsim.extract.threads import decoding_threads
 from vidsim.store import Entry, Failure
 
 
@@ -76,24 +77,16 @@ def _captioned(stimuli: Sequence[Stimulus], spec: FeatureSpec) -> Iterator[Item 
 def _decoded(
     stimuli: Sequence[Stimulus], encoder: Encoder, spec: FeatureSpec, batch_size: int, workers: int, device: str
 ) -> Iterator[Item | Failure]:
-    import torch
-
     # one batch in the model, one ready, and one clip in each thread: memory does not grow with the number of clips
     ahead = 2 * batch_size + workers
     waiting = iter(stimuli)
-    threads = torch.get_num_threads()
-    with reading(encoder, spec, workers, device) as read:
+    with reading(encoder, spec, workers, device) as read, decoding_threads(workers) as pool:
         job = partial(_outcome, encoder=encoder, read=read, spec=spec)
-        pool = ThreadPoolExecutor(workers, "decode", initializer=torch.set_num_threads, initargs=(1,))
-        try:
-            pending: deque[Future[Item | Failure]] = deque(pool.submit(job, s) for s in islice(waiting, ahead))
-            while pending:
-                outcome = pending.popleft().result()
-                pending.extend(pool.submit(job, s) for s in islice(waiting, 1))
-                yield outcome
-        finally:
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(threads)  # the decoding threads have set what later threads begin with
+        pending: deque[Future[Item | Failure]] = deque(pool.submit(job, s) for s in islice(waiting, ahead))
+        while pending:
+            outcome = pending.popleft().result()
+            pending.extend(pool.submit(job, s) for s in islice(waiting, 1))
+            yield outcome
 
 
 def _outcome(stimulus: Stimulus, encoder: Encoder, read: Read, spec: FeatureSpec) -> Item | Failure:

@@ -16,9 +16,8 @@ from vidsim.encoders import catalog
 from vidsim.encoders.base import Encoder
 from vidsim.encoders.decoding import PREPARATIONS, DecodingProcesses
 from vidsim.encoders.preprocess import Preprocess
-from vidsim.errors import UnusableFile
 from vidsim.extract.encode import encode, naming_family
-from vidsim.extract.plan import file_entry, used_captions
+from vidsim.extract.plan import file_entry, refuse_changing, used_captions
 from vidsim.extract.spec import FeatureSpec
 from vidsim.store import Entry
 
@@ -101,11 +100,8 @@ def prepare(stimulus: Stimulus, encoder: Encoder, read: Read, spec: FeatureSpec)
         If the encoder's family is another package's and fails, or a process that decodes ends.
     """
     before = file_entry(stimulus)
-    path = Path(before.path)
-    content, frames = read(path)
-    after = file_entry(stimulus)
-    if (before.size, before.mtime_ns) != (after.size, after.mtime_ns):
-        raise UnusableFile("changing", f"{before.path!r} changed while it was read; run again when it is complete")
+    content, frames = read(Path(before.path))
+    refuse_changing(before)
     if encoder.card.modality != "video+text":
         return replace(before, content=content, duration=frames.duration), frames.images
     captions = used_captions(stimulus, spec.captions)

@@ -84,6 +84,24 @@ def file_entry(stimulus: Stimulus, content: str = "") -> Entry:
     return Entry(stimulus.id, path.as_posix(), content, status.st_size, status.st_mtime_ns)
 
 
+def refuse_changing(before: Entry) -> None:
+    """Refuse a file that was not left alone while it was read.
+
+    Parameters
+    ----------
+    before : Entry
+        Of `file_entry`, before it was read.
+
+    Raises
+    ------
+    UnusableFile
+        If its size or modification time is another now, or it is gone.
+    """
+    after = file_entry(Stimulus(before.id, Path(before.path)))
+    if (before.size, before.mtime_ns) != (after.size, after.mtime_ns):
+        raise UnusableFile("changing", f"{before.path!r} changed while it was read; run again when it is complete")
+
+
 def caption_entry(stimulus: Stimulus, captions: Literal["mean", "first"]) -> tuple[Entry, tuple[str, ...]]:
     """Describe a stimulus by the captions that will be encoded.
 
@@ -155,7 +173,6 @@ def plan(
     -------
     Plan
         What to do.
-
     """
     return _Planner(stored, failures, [*scopes, FILES], modality, captions, retry).plan(stimuli, workers)
 
