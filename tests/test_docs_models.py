@@ -1,21 +1,17 @@
 """Every card, snippet and command of the guide to models works."""
 
 import re
-import shlex
 import shutil
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from fenced import blocks, commands
 
 from vidsim.encoders import catalog, user_cards
 
-GUIDE = Path(__file__).resolve().parents[1] / "docs" / "models.md"
-
-
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+GUIDE = (Path(__file__).resolve().parents[1] / "docs" / "models.md").read_text()
 
 
 @pytest.fixture
@@ -26,12 +22,12 @@ def guided(tmp_path, clips, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("VIDSIM_CARDS", str(tmp_path / "cards"))
     (tmp_path / "cards").mkdir()
-    *cards, project = blocks("toml")
+    *cards, project = blocks(GUIDE, "toml")
     for number, card in enumerate(cards):
         (tmp_path / "cards" / f"{number}.toml").write_text(card)
     site, package = tmp_path / "site", tmp_path / "site" / "mean_colour"
     package.mkdir(parents=True)
-    for name, code in zip(("__init__.py", "encoder.py"), blocks("python"), strict=True):
+    for name, code in zip(("__init__.py", "encoder.py"), blocks(GUIDE, "python"), strict=True):
         (package / name).write_text(code)
     info = site / "mean_colour-1.0.dist-info"
     info.mkdir()
@@ -57,9 +53,8 @@ def test_the_cards_are_cards(guided):
 
 
 def test_the_commands_run(vidsim, guided):
-    commands = [shlex.split(line)[1:] for block in blocks("sh") for line in block.splitlines() if line.strip()]
     ran = []
-    for command in commands:
+    for command in commands(GUIDE):
         status, out, err = vidsim(*command)
         assert (status, err) == (0, "") or (status == 0 and command[0] == "index"), (command, err)
         assert out.strip(), command
@@ -74,7 +69,7 @@ def test_the_commands_run(vidsim, guided):
 
 def tables():
     """Return the rows of the guide's tables by the name of their first column, without head and rule."""
-    found = re.findall(r"^\| (?P<name>[\w ]+) \|.*\n\| ---.*\n(?P<rows>(?:\|.*\n)+)", GUIDE.read_text(), re.MULTILINE)
+    found = re.findall(r"^\| (?P<name>[\w ]+) \|.*\n\| ---.*\n(?P<rows>(?:\|.*\n)+)", GUIDE, re.MULTILINE)
     return {
         name: [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows.splitlines()]
         for name, rows in found

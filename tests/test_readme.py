@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fenced import blocks
 
 from vidsim.data.stimuli import StimulusSet
 from vidsim.store import Entry, Store
@@ -16,18 +17,14 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-
-
 def commands():
-    lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    lines = [line.split("#")[0].strip() for block in blocks(README, "sh") for line in block.splitlines()]
     found = [line.split("vidsim", 1)[1] for line in lines if re.match(r"(\.venv/bin/)?vidsim ", line)]
     return [shlex.split(command) for command in found]
 
 
 def test_the_readme_opens_with_exactly_two_lines_that_set_up():
-    setups = [line for block in blocks("sh") for line in block.splitlines() if "-m venv" in line]
+    setups = [line for block in blocks(README, "sh") for line in block.splitlines() if "-m venv" in line]
     assert len(setups) == 2
     run, test = (line.split(" && ") for line in setups)
     assert run[0] == test[0] == "python3 -m venv .venv"
@@ -125,7 +122,7 @@ def test_stimuli_of_the_store_are_encoded(vidsim, tmp_path, monkeypatch):
 def test_python_runs(vidsim, clips, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     vidsim("index", clips, "--encoder", "motion-energy")
-    (code,) = blocks("python")
+    (code,) = blocks(README, "python")
     scope = {}
     exec(code, scope)
     assert scope["similarity"].shape == (6, 6)

@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from fenced import blocks
 from published import publish
 from tiny_trainer import Quiet
 
@@ -47,7 +48,7 @@ def test_the_code_of_the_card_gives_what_vidsim_gives(head, publish, tmp_path, m
     stuff = Material(Triplets(ids, ROWS), None, frames=frames.__getitem__)
     folder = tmp_path / "adapters" / "mine"
     manifest = Trainer(told, resolved, stuff, seed=0, device="cpu").run(folder, tmp_path / "state", "mine", Quiet())
-    (code,) = re.findall(r"^```python\n(.*?)^```$", model_card(manifest), re.MULTILINE | re.DOTALL)
+    (code,) = blocks(model_card(manifest), "python")
     code = code.replace('"facebook/timesformer-base-finetuned-k400"', repr(os.fspath(made.folder)))
     monkeypatch.chdir(folder)
     scope = {}
@@ -72,7 +73,7 @@ def test_the_code_for_a_sentence_encoder_gives_what_vidsim_gives(head, tmp_path,
     stuff = Material(Triplets(tuple(captions), ROWS), None, captions=captions)
     resolved, folder = catalog.resolve("all-MiniLM-L6-v2"), tmp_path / "adapters" / "mine"
     manifest = Trainer(told, resolved, stuff, seed=0, device="cpu").run(folder, tmp_path / "state", "mine", Quiet())
-    (code,) = re.findall(r"^```python\n(.*?)^```$", model_card(manifest), re.MULTILINE | re.DOTALL)
+    (code,) = blocks(model_card(manifest), "python")
     code = re.sub(
         r'SentenceTransformer\("[^)]*\)', f"SentenceTransformer({str(resolved.folder)!r}, device='cpu')", code
     )
