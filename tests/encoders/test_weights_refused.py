@@ -102,8 +102,11 @@ def test_rounded_weights_are_refused(dtype, said, made):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_floats_are_taken(dtype, made):
+    before = load(made).model.state_dict()
     rewrite(made, lambda state: {name: value.to(dtype) for name, value in state.items()})
-    load(made)
+    after = load(made).model.state_dict()
+    assert all(torch.equal(value, before[name].to(dtype).float()) for name, value in after.items())
+    assert before.keys() == after.keys()
 
 
 def test_rounded_weights_of_shards_and_pickles_are_refused_by_file(made, caches):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import torch
 from safetensors.torch import save_file
 from zoo_files import write_zoo_file
 
@@ -129,7 +130,9 @@ def test_an_address_with_other_letters_is_one_line():
 def test_a_file_in_safetensors_is_fetched_too(zoo):
     save_file(zoo.made.state, zoo.made.path, metadata={"format": "pt"})
     card = replace(zoo.card, checkpoint=zoo.card.checkpoint.replace(".pyth", ".safetensors"))
-    catalog.load(catalog.resolve(card), device="cpu")
+    found = catalog.load(catalog.resolve(card), device="cpu").model.state_dict()
+    assert found.keys() == zoo.made.state.keys()
+    assert all(torch.equal(value, zoo.made.state[name]) for name, value in found.items())
 
 
 def test_addresses_that_differ_in_the_query_alone_have_each_their_file(caches):
