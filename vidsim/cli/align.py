@@ -115,18 +115,16 @@ def align(
     _check_outs(outs, force=force)
     if curves is not None and layer != AUTO:
         raise VidsimError(f"--curves is with --layer {AUTO}, which measures every layer; leave one of the two out")
-    if protocol is Protocol.paper and (context is not ContextName.within or captions is Captions.mean):
-        raise VidsimError("--protocol paper is with --context split and --captions first; leave the others out")
+    compared = captions_under(protocol, context, captions)
     if k is not None and not retrieval:
         raise VidsimError("-k counts neighbours for --retrieval; add it, or leave -k out")
-    caption = captions or (Captions.first if protocol is Protocol.paper else Captions.mean)
     answer = measure(
         Question(
             judgments=judgments,
             encoders=names_of(encoders),
             split=split,
             context=context.value,
-            captions=caption.value,
+            captions=compared.value,
             layer=layer,
             similarity=similarity.value,
             protocol=protocol.value,
@@ -149,6 +147,35 @@ def align(
         _tell(answer)
         for out in outs.values():
             typer.echo(show.printable(str(out)))
+
+
+def captions_under(protocol: Protocol, context: ContextName, captions: Captions | None) -> Captions:
+    """Choose the captions whose embeddings are compared where nobody has; the paper's protocol takes the first.
+
+    Parameters
+    ----------
+    protocol : Protocol
+        How models and people are compared.
+    context : ContextName
+        Which trials count.
+    captions : Captions, optional
+        Those asked for.
+
+    Returns
+    -------
+    Captions
+        Of each stimulus.
+
+    Raises
+    ------
+    VidsimError
+        If the paper's protocol is asked for with trials or captions that are not its own.
+    """
+    if protocol is not Protocol.paper:
+        return captions or Captions.mean
+    if context is not ContextName.within or captions is Captions.mean:
+        raise VidsimError("--protocol paper is with --context split and --captions first; leave the others out")
+    return Captions.first
 
 
 def _check_outs(outs: Mapping[str, Path], *, force: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from vidsim.cli import show
-from vidsim.cli.align import Over, Protocol
+from vidsim.cli.align import Over, Protocol, captions_under
 from vidsim.cli.alignment import AUTO, Question, measure
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
 from vidsim.cli.options import Captions, Device, Json, Root, checkpoint_of
@@ -142,15 +142,13 @@ def report(
     check_out(twin, (".md",), force=force)
     if folder.exists() and not force:
         raise VidsimError(f"{str(folder)!r} exists already; --force writes into it, or give another --out")
-    if protocol is Protocol.paper and (context is not ContextName.within or captions is Captions.mean):
-        raise VidsimError("--protocol paper is with --context split and --captions first; leave the others out")
-    caption = captions or (Captions.first if protocol is Protocol.paper else Captions.mean)
+    compared = captions_under(protocol, context, captions)
     question = Question(
         judgments=judgments,
         encoders=names_of(encoders),
         split=split,
         context=context.value,
-        captions=caption.value,
+        captions=compared.value,
         layer=layer,
         similarity=similarity.value,
         protocol=protocol.value,
