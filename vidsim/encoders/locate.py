@@ -255,12 +255,7 @@ def _packaged(card: EncoderCard) -> Path | None:
 
 def _download(card: EncoderCard, revision: str, alternatives: Sequence[str]) -> Path:
     from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     hub_id = card.checkpoint
     assert hub_id is not None
@@ -268,14 +263,8 @@ def _download(card: EncoderCard, revision: str, alternatives: Sequence[str]) -> 
         with _quiet_hub():
             # one request with a time limit: snapshot_download alone retries for a minute against a dead network
             info = HfApi().model_info(hub_id, revision=revision, timeout=HUB_TIMEOUT)
-            names = [file.rfilename for file in info.siblings or []]
-            names = [name for name in names if not any(Path(name).match(other) for other in OTHER_RUNTIMES)]
-            safe = [name for name in names if Path(name).name.startswith("model") and name.endswith(".safetensors")]
-            # old pipelines have safetensors of their transformer alone
-            whole = {Path(name).parent for name in safe}
-            pickled = [n for n in names if Path(n).match("pytorch_model*.bin") and Path(n).parent not in whole]
             # small files first: a folder with weights is then a complete one
-            for patterns in (SMALL_FILES, safe + pickled):
+            for patterns in (SMALL_FILES, _weights_among([file.rfilename for file in info.siblings or []])):
                 folder = snapshot_download(
                     hub_id,
                     revision=revision,
@@ -297,18 +286,32 @@ def _download(card: EncoderCard, revision: str, alternatives: Sequence[str]) -> 
     except Exception as error:
         if refused(error):  # by the disk, which is not the network
             raise
-        # whatever else the HTTP client of this version raises, it is the network
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason, remedy = f"the hub cannot be reached ({lines[0]})", CONNECT
-        if isinstance(error, OSError) and error.filename is not None:
-            file = os.fsdecode(error.filename)
-            reason, remedy = f"the hub's client cannot use {file!r} ({error.strerror})", "mend that"
-        if isinstance(error, HfHubHTTPError):
-            said = " ".join((error.server_message or lines[0]).split())
-            reason, remedy = f"the hub answers {error.response.status_code} ({said})", "try again"
-        raise CheckpointUnavailable(_missing(card, revision, reason, remedy, alternatives)) from error
+        raise CheckpointUnavailable(_missing(card, revision, *_why(error), alternatives)) from error
     weights_of(Path(folder))
     return Path(folder)
+
+
+def _weights_among(names: Sequence[str]) -> list[str]:
+    """Choose the files of a repository that hold weights, safetensors before pickles."""
+    names = [name for name in names if not any(Path(name).match(other) for other in OTHER_RUNTIMES)]
+    safe = [name for name in names if Path(name).name.startswith("model") and name.endswith(".safetensors")]
+    # old pipelines have safetensors of their transformer alone
+    whole = {Path(name).parent for name in safe}
+    return safe + [n for n in names if Path(n).match("pytorch_model*.bin") and Path(n).parent not in whole]
+
+
+def _why(error: Exception) -> tuple[str, str]:
+    """Say why nothing came from the hub, and what to do."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if isinstance(error, HfHubHTTPError):
+        said = " ".join((error.server_message or lines[0]).split())
+        return f"the hub answers {error.response.status_code} ({said})", "try again"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"the hub's client cannot use {os.fsdecode(error.filename)!r} ({error.strerror})", "mend that"
+    # whatever else the HTTP client of this version raises, it is the network
+    return f"the hub cannot be reached ({lines[0]})", CONNECT
 
 
 def _no_revision(card: EncoderCard, revision: str) -> str:
