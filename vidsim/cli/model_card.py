@@ -105,8 +105,8 @@ def _where(card: "EncoderCard", facts: dict[str, Any]) -> str:
         return "no"
     if facts["folder"] is None:
         return WHERE[facts["copy"]]
-    where = WHERE.get(facts["copy"])
-    if where is None:  # of the zoo
+    where = WHERE.get(facts["copy"], "")
+    if facts["copy"] == "zoo":
         where = "in vidsim's cache" if Path(facts["folder"]) == fetched_file(card) else "in torch.hub's cache"
     return f"{where}: {facts['folder']}"
 
