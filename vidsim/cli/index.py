@@ -249,12 +249,6 @@ def bring_up_to_date(
     asked = kind or (before["asked"] if before else "auto")
     least = min_recall if min_recall is not None else before["min_recall"] if before else indexes.MIN_RECALL
     done = "up to date"
-
-    def fits(found: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> bool:
-        if found is None or found["asked"] != asked or found["recall"]["recall"] < least:
-            return False
-        return found["provenance"] == facts
-
     while True:
         # again if another process has written meanwhile: whoever ends last must have indexed everything
         version, entries = table.version, table.entries()
@@ -264,56 +258,80 @@ def bring_up_to_date(
             "attributes": _hash_of_known(store, entries),
             **({"gone": _hash(sorted(left))} if left else {}),
         }
-        if fits(manifest, {**facts, "version": version}):
+        if manifest is not None and _fits(manifest, asked, least, {**facts, "version": version}):
             if manifest is not before or intact(root, table.encoder, layer) is not None:
-                break
+                return _describe(manifest, done, len(left))
             manifest = None  # damaged
         if entries.num_rows == len(left):
             return None
         _warn_of_memory(len(table), table.layers[layer], asked)
-        if asked == "lancedb":
-            from vidsim.retrieval import stored
+        manifest, done = _build(root, store, table, layer, facts, left, manifest, asked, least)
 
-            again = manifest is None or manifest["kind"] != asked
-            manifest = stored.build(
-                root,
-                table,
-                layer,
-                provenance=facts,
-                min_recall=least,
-                attributes=partial(_known, store),
-                again=again,
-                without=left,
-            ).manifest
-            done = "built" if again else "refreshed"
-            continue
-        embeddings, entries, version = table.snapshot(layer)
-        if left:
-            embeddings = embeddings.take([name for name in embeddings.ids if name not in left])
-        found, done = indexes.refresh(
+
+def _fits(manifest: Mapping[str, Any], asked: str, least: float, facts: Mapping[str, Any]) -> bool:
+    """Tell whether an index is of the kind, as thorough and of the embeddings that are asked for."""
+    return manifest["asked"] == asked and manifest["recall"]["recall"] >= least and manifest["provenance"] == facts
+
+
+def _build(
+    root: str,
+    store: "Store",
+    table: "EmbeddingTable",
+    layer: str,
+    facts: Mapping[str, Any],
+    left: Collection[str],
+    earlier: Mapping[str, Any] | None,
+    asked: str,
+    least: float,
+) -> tuple[Mapping[str, Any], str]:
+    """Build or refresh an index from what the store holds now, without the stimuli that are left out.
+
+    Returns
+    -------
+    tuple of mapping and str
+        Its manifest, and what was done.
+    """
+    if asked == "lancedb":
+        from vidsim.retrieval import stored
+
+        again = earlier is None or earlier["kind"] != asked
+        found = stored.build(
             root,
-            embeddings,
-            entries,
-            encoder=table.encoder,
-            layer=layer,
-            provenance={**facts, "version": version},
-            kind=cast("Kind", asked),
+            table,
+            layer,
+            provenance=facts,
             min_recall=least,
-            attributes=_known(store, entries),
+            attributes=partial(_known, store),
+            again=again,
+            without=left,
         )
-        manifest = found.manifest
-    assert manifest is not None
+        return found.manifest, "built" if again else "refreshed"
+    from vidsim.retrieval import indexes
+
+    embeddings, entries, version = table.snapshot(layer)
+    if left:
+        embeddings = embeddings.take([name for name in embeddings.ids if name not in left])
+    found, done = indexes.refresh(
+        root,
+        embeddings,
+        entries,
+        encoder=table.encoder,
+        layer=layer,
+        provenance={**facts, "version": version},
+        kind=cast("Kind", asked),
+        min_recall=least,
+        attributes=_known(store, entries),
+    )
+    return found.manifest, done
+
+
+def _describe(manifest: Mapping[str, Any], done: str, gone: int) -> dict[str, Any]:
     return {
-        "layer": layer,
-        "rows": manifest["rows"],
-        "dims": manifest["dims"],
-        "kind": manifest["kind"],
-        "recall": manifest["recall"],
-        "parameters": manifest["parameters"],
-        "left_out": manifest["left_out"],
+        "layer": manifest["layer"],
+        **{name: manifest[name] for name in ("rows", "dims", "kind", "recall", "parameters", "left_out")},
         "built": done != "up to date",
         "done": done,
-        **({"gone": len(left)} if left else {}),
+        **({"gone": gone} if gone else {}),
         **({"change": manifest["change"]} if done == "refreshed" and "change" in manifest else {}),
     }
 
