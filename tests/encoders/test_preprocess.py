@@ -320,6 +320,11 @@ def test_provenance_is_json_and_tells_apart() -> None:
         ({"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 0}}, "pixels above 0"),
         ({"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": -5}}, "pixels above 0"),
         ({"image_processor_type": "CLIPImageProcessor", "crop_size": 0}, "crop_size 0; expected a number of pixels"),
+        # upstream refuses such a crop; frames of one size are not to go uncropped
+        (
+            {"image_processor_type": "CLIPImageProcessor", "size": [256, 256], "crop_size": {"shortest_edge": 224}},
+            r"crop_size {'shortest_edge': 224}; expected a height and a width",
+        ),
         ({"image_processor_type": "CLIPImageProcessor", "crop_size": [-1, 224]}, "crop_size [-1, 224]; expected"),
     ],
 )

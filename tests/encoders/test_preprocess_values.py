@@ -57,7 +57,11 @@ def test_a_filter_is_no_truth():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"size": None}, {"crop_size": "x"}, {"image_mean": None}, {"image_std": 0}, {"size": {"height": 5}}]
+    "changes",
+    [
+        *({"size": None}, {"crop_size": "x"}, {"image_mean": None}, {"image_std": 0}, {"size": {"height": 5}}),
+        {"crop_size": {"shortest_edge": 32}},
+    ],
 )
 def test_values_of_a_short_side(changes):
     whole = {"size": {"shortest_edge": 32}, "crop_size": 32, "image_mean": 0.45, "image_std": 0.225}

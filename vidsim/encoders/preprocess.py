@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from vidsim.encoders.processor_values import (
     read_colours,
+    read_crop,
     read_factor,
     read_filter,
     read_size,
@@ -201,7 +202,8 @@ class Preprocess:
         refuse_other_keys(config, USED | family.keys(), HARMLESS)
         known = {**DEFAULTS, **family, **{k: v for k, v in config.items() if v is not None}}
         if family is FAMILIES["VJEPA2"]:
-            known["size"] = _vjepa2_size(known)
+            # its processor sets the size by the crop, whatever the file says
+            known["size"] = {"shortest_edge": int(read_crop(known["crop_size"])[0] * 256 / 224)}
         if known["offset"] and not known["do_rescale"]:
             raise VidsimError("preprocessor config has an offset without do_rescale; expected both, or neither")
         mean = read_colours(known["image_mean"], "image_mean") if known["do_normalize"] else (0.0, 0.0, 0.0)
@@ -211,7 +213,7 @@ class Preprocess:
             shortest_edge=shortest_edge,
             exact=exact,
             resample=read_filter(known.get("resample", 2)),
-            crop=read_size(known.get("crop_size"), True, "crop_size")[1] if known["do_center_crop"] else None,
+            crop=read_crop(known.get("crop_size")) if known["do_center_crop"] else None,
             factor=read_factor(known["rescale_factor"]) if known["do_rescale"] else 1.0,
             mean=(mean[0] + 1, mean[1] + 1, mean[2] + 1) if known["offset"] else mean,
             std=read_colours(known["image_std"], "image_std", above=0.0) if known["do_normalize"] else (1.0, 1.0, 1.0),
@@ -349,11 +351,3 @@ def _family(config: Mapping[str, object], architecture: str | None) -> Mapping[s
     if stem.lower() not in known:
         raise VidsimError(f"preprocessor class {name!r} is not known; expected that of {', '.join(sorted(FAMILIES))}")
     return known[stem.lower()]
-
-
-def _vjepa2_size(known: Mapping[str, object]) -> Mapping[str, int]:
-    """Follow V-JEPA 2's processor, which sets the size by the crop, whatever its file says."""
-    _, crop = read_size(known["crop_size"], True, "crop_size")
-    if crop is None:
-        raise VidsimError(f"preprocessor config has crop_size {known['crop_size']!r}; expected a height and a width")
-    return {"shortest_edge": int(crop[0] * 256 / 224)}

@@ -108,6 +108,30 @@ def read_size(size: object, square: bool, key: str) -> tuple[int | None, tuple[i
     )
 
 
+def read_crop(size: object) -> tuple[int, int]:
+    """Read what a processor cuts from the middle.
+
+    Parameters
+    ----------
+    size : object
+        What its file says as ``crop_size``, in pixels.
+
+    Returns
+    -------
+    (int, int)
+        Height and width.
+
+    Raises
+    ------
+    VidsimError
+        If it is no size of both, or one larger than any frame.
+    """
+    _, sides = read_size(size, True, "crop_size")
+    if sides is None:
+        raise VidsimError(f"preprocessor config has crop_size {size!r}; expected a height and a width")
+    return sides
+
+
 def read_filter(value: object) -> int:
     """Read what a processor resizes with.
 

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from vidsim.encoders.preprocess import Preprocess
-from vidsim.encoders.processor_values import read_colours, read_size
+from vidsim.encoders.processor_values import read_colours, read_crop, read_size
 from vidsim.errors import VidsimError
 
 PROCESSOR = "ShortSideScale"
@@ -46,12 +46,11 @@ class ShortSide(Preprocess):
         """
         # any checkpoint's file may name itself like this
         side, _ = read_size(config.get("size"), False, "size")
-        _, crop = read_size(config.get("crop_size"), True, "crop_size")
-        if side is None or crop is None:
+        if side is None:
             raise VidsimError(f"preprocessor config has size {config['size']!r}; expected {{'shortest_edge': n}}")
         return cls(
             shortest_edge=side,
-            crop=crop,
+            crop=read_crop(config.get("crop_size")),
             mean=read_colours(config.get("image_mean"), "image_mean"),
             std=read_colours(config.get("image_std"), "image_std", above=0.0),
         )
