@@ -8,12 +8,13 @@ from vidsim.cli.judgments.source import load_split
 from vidsim.cli.root import root_of
 from vidsim.cli.seen import seen_in_training
 from vidsim.cli.spaces import Space, captions_of, find_space, holds, table_of
-from vidsim.errors import VidsimError
+from vidsim.errors import NoStore, VidsimError
 
 if TYPE_CHECKING:
     from jaxtyping import Int
     from numpy import ndarray
 
+    from vidsim.analysis.alignment import Alignment
     from vidsim.analysis.layers import LayerChoice
     from vidsim.rsm import RSM
     from vidsim.store import EmbeddingTable
@@ -137,7 +138,6 @@ def measure(question: Question) -> dict[str, Any]:
     from vidsim.analysis.odd_one_out import CHANCE
     from vidsim.analysis.quality import plain
     from vidsim.analysis.sample import LEAST
-    from vidsim.report.seen import SEEN
 
     triplets, people = question.trials(question.split)
     if len(triplets.ids) < LEAST:
@@ -150,9 +150,10 @@ def measure(question: Question) -> dict[str, Any]:
     against = question.against
     if against is not None and against not in spaces:
         raise VidsimError(f"--against {against!r} is none of the encoders compared: {', '.join(spaces)}")
+    models = {name: rsm for name, (_, rsm) in spaces.items()}
     found = align(
         triplets,
-        {name: rsm for name, (_, rsm) in spaces.items()},
+        models,
         context=question.context,
         over=question.over,
         participants=people if question.context == "any" else people[: len(triplets)],
@@ -160,23 +161,15 @@ def measure(question: Question) -> dict[str, Any]:
         resamples=question.resamples,
         seed=question.seed,
     )
-    same = {
-        "trials": len(triplets),
-        "split": question.split,
-        "context": question.context,
-        "similarity": question.similarity,
-        "protocol": question.protocol,
-    }
-    answers: list[dict[str, Any]] = []
-    for name, alignment in found.models.items():
-        facts = {k: v for k, v in vars(alignment).items() if k != "accuracies"}
-        facts |= {**alignment.accuracies, "interval": alignment.intervals["rho"]}
-        space = spaces[name][0]
-        seen = seen_in_training(space["encoder"], space["layer"], triplets.ids, question.root)
-        answers.append({"name": name, **space, **facts, "published": _published(space, question), SEEN: seen, **same})
+    answers: list[dict[str, Any]] = [
+        {"name": name, **_answer(question, triplets, spaces[name][0], alignment)}
+        for name, alignment in found.models.items()
+    ]
     answers.sort(key=lambda answer: -(answer["rho2"] if answer["rho"] > 0 else -answer["rho2"]))
-    curves_split = _training(question.split)
-    curved = any(answer["curve"] for answer in answers)
+    curves = None
+    if any(answer["curve"] for answer in answers):
+        split = _training(question.split)
+        curves = {"split": split, **_reliability(question, question.trials(split)[0])}
     agreed = agreement(triplets, people[: len(triplets)], resamples=min(question.resamples, 1000), seed=question.seed)
     return plain(
         {
@@ -191,14 +184,28 @@ def measure(question: Question) -> dict[str, Any]:
             "predicted": question.predicted(question.split),
             "over": question.over,
             "participants": len(set(people[people >= 0].tolist())),
-            "retrieval": _retrieval(question, triplets, {name: rsm for name, (_, rsm) in spaces.items()}),
-            "curves": {"split": curves_split, **_reliability(question, question.trials(curves_split)[0])}
-            if curved
-            else None,
+            "retrieval": _retrieval(question, triplets, models),
+            "curves": curves,
             "resamples": question.resamples,
             "seed": question.seed,
         }
     )
+
+
+def _answer(question: Question, triplets: "Triplets", space: dict[str, Any], found: "Alignment") -> dict[str, Any]:
+    """Say how closely a space matches people, and what was asked."""
+    from vidsim.report.seen import SEEN
+
+    return {
+        **space,
+        **{name: value for name, value in vars(found).items() if name != "accuracies"},
+        **found.accuracies,
+        "interval": found.intervals["rho"],
+        "published": _published(space, question),
+        SEEN: seen_in_training(space["encoder"], space["layer"], triplets.ids, question.root),
+        "trials": len(triplets),
+        **{name: getattr(question, name) for name in ("split", "context", "similarity", "protocol")},
+    }
 
 
 def _published(space: dict[str, Any], question: Question) -> Mapping[str, float] | None:
@@ -242,7 +249,6 @@ def _training(split: str | None) -> str | None:
 def _spaces(question: Question, name: str, ids: "tuple[str, ...]") -> "dict[str, tuple[dict[str, Any], RSM]]":
     """Find the similarities of an encoder's layer, or layers, and say which and why."""
     from vidsim.adapt.card import FAMILY
-    from vidsim.errors import NoStore
     from vidsim.store import Store
 
     try:
