@@ -49,6 +49,20 @@ def test_a_release_goes_to_the_store(vidsim, tmp_path):
     assert (info["judgments"], info["stimuli"], info["rsms"]) == (["social"], ["social"], [])
 
 
+def test_names_of_a_source_stay_on_their_line(vidsim, tmp_path):
+    header = ["participant", "stim1", "stim2", "stim3", "choice", "response_time"]
+    write_csv(tmp_path / "t.csv", header, [["a\x1b[31m\nb", "u", "v", "w", "w", 9.0], ["c", "u", "v", "w", "w", 1.0]])
+    write_csv(tmp_path / "s.csv", ["id", "caption", "good\nmood"], [[name, "x", 1] for name in "uvw"])
+    rules = ("--rt-range", ",5", "--repeats", "first")
+    where = ("--name", "s", "--root", tmp_path / "root", "--stimuli", tmp_path / "s.csv")
+    status, out, err = vidsim("judgments", "import", tmp_path / "t.csv", *where, *rules)
+    assert (status, err) == (0, "")
+    assert r"ratings: good\nmood" in out
+    write_csv(tmp_path / "t.csv", header, [["a\x1b[31m\nb", "u", "u", "w", "u", 9.0], ["c", "u", "v", "w", "w", 1.0]])
+    told = vidsim("judgments", "inspect", tmp_path / "t.csv", "--min-catch-accuracy", 0.5)[1]
+    assert r"1 people: a\x1b[31m\nb" in told
+
+
 def test_the_text_says_what_was_found(vidsim, tmp_path):
     release(tmp_path / "release", without={"all_triplets.csv", "test_triplets.csv"})
     status, out, err = vidsim("judgments", "import", tmp_path / "release", "--name", "s", "--root", tmp_path / "root")

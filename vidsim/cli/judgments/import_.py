@@ -243,9 +243,10 @@ def _equal(a: "pa.Table", b: "pa.Table") -> bool:
 def _tell(answer: dict[str, Any]) -> None:
     if "rsms" in answer:
         kind = "with counts" if answer["counts"] else "without counts"
+        pairs = f"{answer['pairs']:,} of {answer['pairs_total']:,} pairs"
+        where = show.printable(", ".join(answer["rsms"]))
         typer.echo(
-            f"similarities of {answer['stimuli']} stimuli, {answer['pairs']:,} of {answer['pairs_total']:,} pairs, "
-            f"{kind}, stored as {', '.join(answer['rsms'])} under {answer['root']}"
+            f"similarities of {answer['stimuli']} stimuli, {pairs}, {kind}, stored as {where} under {answer['root']}"
         )
         return
     whose = "no person" if answer["predicted"] else f"{answer['participants'] or 'unknown'} participants"
@@ -255,10 +256,9 @@ def _tell(answer: dict[str, Any]) -> None:
     )
     if answer["stimuli"]:
         parts = ", ".join(f"{count} {split}" for split, count in answer["splits"].items()) or "no split"
-        typer.echo(
-            f"{answer['stimuli']} stimuli ({parts}), {answer['captions']} with captions; ratings: "
-            f"{', '.join(answer['ratings']) or 'none'}"
-        )
+        ratings = ", ".join(answer["ratings"]) or "none"
+        told = f"{answer['stimuli']} stimuli ({parts}), {answer['captions']} with captions; ratings: {ratings}"
+        typer.echo(show.printable(told))
     tell_defects(answer["defects"], answer["exclusions"], answer["notes"])
     typer.echo(f"stored as judgments {answer['name']!r} under {answer['root']}")
 
@@ -288,6 +288,6 @@ def tell_defects(defects: list[dict[str, Any]], exclusions: list[dict[str, Any]]
     for e in exclusions:
         people = f", {len(e['participants'])} people: {', '.join(e['participants'][:5])}" if e["participants"] else ""
         more = ", ..." if len(e["participants"]) > 5 else ""
-        typer.echo(f"excluded by {e['rule']} {e['value']}: {e['rows']:,} trials{people}{more}")
+        typer.echo(show.printable(f"excluded by {e['rule']} {e['value']}: {e['rows']:,} trials{people}{more}"))
     for note in notes:
-        typer.echo(f"note: {note}")
+        typer.echo(show.printable(f"note: {note}"))
