@@ -30,7 +30,7 @@ def find_card(name: str, root: str) -> "EncoderCard":
     VidsimError
         If there is none of this name.
     """
-    from vidsim.adapt.card import card_of
+    from vidsim.adapt.card import card_of, taken_names
     from vidsim.adapt.folder import find_adapter
     from vidsim.adapt.manifest import read_manifest
     from vidsim.encoders import catalog
@@ -43,10 +43,11 @@ def find_card(name: str, root: str) -> "EncoderCard":
     except VidsimError:
         from difflib import get_close_matches
 
-        near = get_close_matches(name, [one.name for one in adapters(root)], 1)
         catalog.own_cards().refuse(name)
-        if near:
-            raise VidsimError(f"no encoder named {name!r}; did you mean the adapter {near[0]!r}?") from None
+        trained = {one.name.lower(): one.name for one in adapters(root)}
+        near = get_close_matches(name.lower(), [*trained, *taken_names()], 1)
+        if near and near[0] in trained:
+            raise VidsimError(f"no encoder named {name!r}; did you mean the adapter {trained[near[0]]!r}?") from None
         raise
 
 
