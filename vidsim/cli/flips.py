@@ -137,12 +137,11 @@ def _stimuli(source: str, root: str, spaces: tuple[str, str]) -> tuple[dict[str,
     stored = store is not None and not is_path(source) and source in store.judgments
     paths: dict[str, str] = {}
     stimuli = stimuli_of(store, source) if store is not None and stored else read(expand(source)).stimuli
-    for name in spaces if store is not None else ():
-        encoder = name.partition(":")[0]
-        for table in store.tables(encoder) if store is not None and encoder in store else ():
-            entries = table.entries()
-            pairs: Iterable[tuple[str, str]] = zip(entries["id"].to_pylist(), entries["path"].to_pylist(), strict=True)
-            paths = {**{key: path for key, path in pairs if path}, **paths}
+    tables = [] if store is None else [one for name in spaces for one in store.tables(name.partition(":")[0])]
+    for table in tables:
+        entries = table.entries()
+        pairs: Iterable[tuple[str, str]] = zip(entries["id"].to_pylist(), entries["path"].to_pylist(), strict=True)
+        paths = {**{key: path for key, path in pairs if path}, **paths}
     there = ((s.id, s.path) for s in stimuli or () if s.path is not None and os.access(s.path, os.R_OK))
     paths |= {name: str(path) for name, path in there if path.is_file()}
     return {s.id: s.captions[0] for s in stimuli or () if s.captions}, paths
