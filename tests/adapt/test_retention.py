@@ -21,13 +21,13 @@ def vectors(ids):
     return torch.stack([torch.tensor([float(ord(name)), 1.0]) for name in ids])
 
 
-def retention(captions="draw", unlabelled=(), number=2):
+def retention(captions="draw", unlabelled=(), number=2, texts=CAPTIONS):
     told = recipe(
         loss={"kind": "soft", "retention": 0.5, "retention_stimuli": number},
         run={"captions": captions, "validation": 0},
     )
     fit = trials(IDS, np.arange(4) % 2, 9, 0)
-    return Retention(told, Material(fit, None, captions=CAPTIONS, unlabelled=unlabelled), vectors)
+    return Retention(told, Material(fit, None, captions=texts, unlabelled=unlabelled), vectors)
 
 
 @pytest.mark.parametrize("captions", ["draw", "first"])
@@ -40,6 +40,18 @@ def test_the_steps_own_stimuli_are_embedded_again_where_some_captions_are_left_o
 def test_with_the_mean_of_captions_the_steps_own_embeddings_serve():
     own = vectors("caCd")
     now, base = retention("mean").of(STEP, own, vectors, np.random.default_rng(0))
+    assert now is own
+    assert torch.equal(base, vectors("cacd"))
+
+
+@pytest.mark.parametrize("captions", ["draw", "first"])
+@pytest.mark.parametrize("texts", [None, dict.fromkeys(IDS, ("One.",)), {"a": ("One.",), "b": (), "c": (), "d": ()}])
+def test_stimuli_of_one_caption_or_none_are_embedded_once(captions, texts):
+    def never(ids):
+        raise AssertionError(ids)
+
+    own = vectors("cacd")
+    now, base = retention(captions, texts=texts).of(STEP, own, never, np.random.default_rng(0))
     assert now is own
     assert torch.equal(base, vectors("cacd"))
 

@@ -34,7 +34,9 @@ class Retention:
     ) -> None:
         self._drawn = recipe.loss.retention_stimuli if material.unlabelled else 0
         self._kept: Sequence[str] = material.unlabelled or material.fit.ids
-        self._whole = material.captions is None or recipe.run.captions == "mean"
+        captions = material.captions or {}
+        single = all(len(captions.get(name, ())) < 2 for name in self._kept)
+        self._whole = single or recipe.run.captions == "mean"  # a step has seen all that there is of each
         self._base = frozen(self._kept)
 
     def of(
