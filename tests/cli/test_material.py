@@ -3,12 +3,16 @@ import json
 import numpy as np
 import pytest
 from published import publish
+from tiny_models import write_qwen
 from tiny_study import BASE, RECIPE, make_release, nothing_left, ready, refused, run, study
+from tiny_trainer import recipe
 
 from vidsim.adapt.manifest import read_manifest
-from vidsim.cli.material import shown_in
+from vidsim.cli.material import find_material, shown_in
 from vidsim.data.judgments.judgments import Judgments
 from vidsim.data.splits import validation_split
+from vidsim.data.stimuli import Stimulus, StimulusSet
+from vidsim.encoders import catalog
 from vidsim.store import Store
 from vidsim.triplets import Triplets
 
@@ -50,6 +54,34 @@ def test_unlabelled_stimuli_are_kept_near_where_they_were(vidsim, ready):
     assert manifest.data["unlabelled_stimuli"] == 6
     assert set(manifest.curve[1]["losses"]) == {"soft", "retention"}
     assert "has no effect without loss.retention" in refused(vidsim, "--unlabelled", "more.csv", name="other")
+
+
+def test_captions_of_unlabelled_clips_that_cannot_be_used_count_for_nothing(tmp_path, capsys):
+    made = write_qwen(tmp_path / "qwen")
+    resolved = catalog.resolve(made.card, checkpoint=str(made.folder))
+    judged = tuple(f"clip {k}" for k in range(5))
+    read = Judgments.of(Triplets(judged, np.array([[0, 1, 2], [2, 3, 4], [1, 3, 0]])))
+    videos = {
+        name: write_clip(tmp_path / f"{name}.mp4", moving_square(frames=9, start=k))
+        for k, name in enumerate((*judged, "new 0", "new 1"))
+    }
+    (tmp_path / "new 2.mp4").write_bytes(b"no video")
+    stimuli = StimulusSet(tuple(Stimulus(name, videos[name], (f"caption of {name}",)) for name in judged))
+    told = recipe(made.card.name, loss={"kind": "soft", "retention": 1.0}, run={"validation": 0})
+
+    def material(second, broken):
+        captions = ("first", second, broken)
+        rows = "".join(f"new {k},{tmp_path}/new {k}.mp4,{captions[k]}\n" for k in range(3))
+        (tmp_path / "more.csv").write_text(f"id,path,caption\n{rows}")
+        more = str(tmp_path / "more.csv")
+        return find_material(told, resolved, read, stimuli, None, str(tmp_path / "root"), 1, more)
+
+    found = material("second", "broken")
+    assert "'new 2', which nobody judged, is left out" in capsys.readouterr().err
+    assert found.unlabelled == ("new 0", "new 1")
+    assert set(found.captions) == {*judged, "new 0", "new 1"}
+    assert material("second", "mended").digest == found.digest
+    assert material("another", "broken").digest != found.digest
 
 
 def test_an_encoder_that_sees_is_trained_on_a_folder_of_videos(vidsim, study, publish_named):
@@ -108,8 +140,6 @@ class TestRefusals:
         assert err.startswith("vidsim: the stimuli of 'bare' are not in 'indexes', so there is nothing to encode")
 
     def test_judgments_that_share_no_stimulus(self, vidsim, ready):
-        from vidsim.data.stimuli import Stimulus, StimulusSet
-
         other = StimulusSet(tuple(Stimulus(f"film {k}", captions=("a",), split="train") for k in range(9)))
         Store(ready / "indexes").stimuli.put("social", other.table())
         assert refused(vidsim).startswith("vidsim: none of 9 stimuli is judged and of split 'train'")

@@ -152,12 +152,15 @@ def find_material(
     more = () if unlabelled is None else tuple(find_unlabelled(unlabelled, root, judged, captions=not sees))
     if reads and sees:
         _tell_silent(training, recipe, resolved.card.name)
+    kept = tuple(one.id for one in more)
+    if sees:
+        cache, kept = _frames(resolved, _located(stimuli.take(ids), source), more, root, workers)
+        made = replace(made, frames=cache.get, clips=cache.digest)
     if reads:
-        made = replace(made, captions={one.id: one.captions for one in (*training, *more)})
-    if not sees:
-        return replace(made, unlabelled=tuple(one.id for one in more))
-    cache, more = _frames(resolved, _located(stimuli.take(ids), source), more, root, workers)
-    return replace(made, frames=cache.get, clips=cache.digest, unlabelled=more)
+        captions = {one.id: one.captions for one in (*training, *more)}
+        # of clips that are used alone: a caption is part of the material's hash
+        made = replace(made, captions={name: captions[name] for name in (*ids, *kept)})
+    return replace(made, unlabelled=kept)
 
 
 def _tell_silent(training: "Sequence[Stimulus]", recipe: "Recipe", encoder: str) -> None:
