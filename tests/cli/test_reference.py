@@ -43,6 +43,10 @@ def test_every_verb_has_help(vidsim, verb):
             for verb in ("extract", "index", "train")
         ),
         *((verb, "-e, --encoders", "ENCODER:LAYER, or a file of embeddings; ") for verb in ("classify", "probe")),
+        *(
+            (verb, "--captions", "Which embeddings of encoders that read: ")
+            for verb in ("align", "calibrate", "compare", "label", "oddoneout", "partition", "probe", "report")
+        ),
     ],
 )
 def test_an_option_says_what_its_verb_takes(vidsim, verb, option, told):

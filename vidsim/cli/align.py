@@ -50,7 +50,7 @@ def align(
     context: ContextOption = ContextName.within,
     captions: Annotated[
         Captions | None,
-        typer.Option("--captions", help="Which embeddings of sentence encoders: mean (default) or first caption."),
+        typer.Option("--captions", help="Which embeddings of encoders that read: mean (default) or first caption."),
     ] = None,
     layer: Annotated[
         str,

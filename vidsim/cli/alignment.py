@@ -41,7 +41,7 @@ class Question:
     context : {"split", "any"}
         Which trials count for a pair.
     captions : {"mean", "first"}
-        Which embeddings of sentence encoders.
+        Which embeddings of encoders that read.
     layer : str
         ``"auto"``, ``"all"``, or a name.
     similarity : {"cosine", "pearson"}

@@ -45,7 +45,7 @@ def find_flips(
     context : ContextName
         Whether all three stimuli lie in the split, or two at least.
     captions : Captions
-        Which embeddings of sentence encoders.
+        Which embeddings of encoders that read.
     similarity : Similarity
         How embeddings are compared.
     resamples, seed : int

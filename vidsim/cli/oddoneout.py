@@ -47,8 +47,8 @@ def oddoneout(
     captions: Annotated[
         Captions | None,
         typer.Option(
-            help="Which embeddings of sentence encoders: of all captions, or the first; by default those of the index, "
-            "or of all.",
+            help="Which embeddings of encoders that read: of all captions, or the first; by default those of the "
+            "index, or of all.",
             show_default=False,
         ),
     ] = None,

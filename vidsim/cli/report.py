@@ -76,7 +76,7 @@ def report(
     context: ContextOption = ContextName.within,
     captions: Annotated[
         Captions | None,
-        typer.Option("--captions", help="Which embeddings of sentence encoders: mean (default) or first caption."),
+        typer.Option("--captions", help="Which embeddings of encoders that read: mean (default) or first caption."),
     ] = None,
     layer: Annotated[str, typer.Option("--layer", help="As for vidsim align: auto or a name.")] = AUTO,
     similarity: SimilarityOption = Similarity.cosine,

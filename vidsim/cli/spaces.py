@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vidsim.store import EmbeddingTable, Store
 
 CaptionsOption = Annotated[
-    Captions, typer.Option("--captions", help="Which embeddings of sentence encoders: of all captions, or the first.")
+    Captions, typer.Option("--captions", help="Which embeddings of encoders that read: of all captions, or the first.")
 ]
 
 

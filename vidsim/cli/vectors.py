@@ -45,7 +45,7 @@ def find_vectors(name: str, root: str, captions: str = "mean") -> Vectors:
     root : str
         Artefact root.
     captions : {"mean", "first"}
-        Which embeddings of a sentence encoder.
+        Which embeddings of an encoder that reads.
 
     Returns
     -------
