@@ -141,6 +141,13 @@ class TestRefusals:
     def test_epochs_of_a_linear_transform(self, vidsim, ready):
         assert "--epochs has no effect with --method linear" in refused(vidsim, "--method", "linear", "--epochs", 2)
 
+    def test_a_single_epoch_of_a_ramp_from_nothing(self, vidsim, ready):
+        (ready / "ramp.toml").write_text(
+            'base = "all-minilm-l6-v2-hybrid"\n[loss]\nalpha = 0\nbeta = [0, 1]\n[optimiser]\nepochs = 2\n'
+        )
+        told = refused(vidsim, "--epochs", 1, recipe="ramp.toml")
+        assert told.startswith("vidsim: ramp.toml: loss.beta expected a first weight above 0 with loss.alpha = 0 and a")
+
     def test_unknown_methods(self, vidsim, ready):
         told = "vidsim: Invalid value for '--method': 'lora' is not one of 'recipe', 'linear'; see: "
         assert refused(vidsim, "--method", "lora").startswith(told)

@@ -96,7 +96,8 @@ def train(
     from vidsim.encoders import catalog
 
     place = root_of(root)
-    told = _changed(read_recipe(recipe), method, epochs, seeds)
+    with naming(recipe):
+        told = _changed(read_recipe(recipe), method, epochs, seeds)
     check_name(name)
     _refuse_long(name)
     folder = adapters_of(place) / name
@@ -222,7 +223,7 @@ def _trainable(recipe: "Recipe", root: str) -> "EncoderCard":
 
 
 def _changed(recipe: "Recipe", method: str, epochs: int | None, seeds: str | None) -> "Recipe":
-    from vidsim.adapt.recipe import linear_alone
+    from vidsim.adapt.recipe import Unfit, linear_alone, weightless
 
     if method == "linear":
         recipe = linear_alone(recipe)
@@ -230,6 +231,8 @@ def _changed(recipe: "Recipe", method: str, epochs: int | None, seeds: str | Non
             raise VidsimError("--epochs has no effect with --method linear, which fits at once; leave it out")
     if epochs is not None:
         recipe = recipe.model_copy(update={"optimiser": recipe.optimiser.model_copy(update={"epochs": epochs})})
+        if why := weightless(recipe.loss, epochs):
+            raise Unfit("loss.beta", f"loss.beta {why}")
     if seeds is not None:
         parts = [part.strip() for part in seeds.split(",")]
         given = tuple(int(part) for part in parts if part.isdecimal() and len(part) <= 10)
