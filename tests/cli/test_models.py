@@ -309,6 +309,15 @@ def test_an_adapter_in_a_folder_of_no_such_name_is_left_out_and_told(name, vidsi
     assert vidsim("extract", "captions.csv", "--encoder", name) == (2, "", f"vidsim: {said}")
 
 
+def test_a_name_that_no_file_can_have_is_that_of_no_encoder(vidsim, places):
+    (places / "indexes" / "adapters" / "mine").mkdir(parents=True)
+    name = "x" * 300
+    for verb in (("models", name), ("extract", "clips", "--encoder", name)):
+        status, out, err = vidsim(*verb, "--root", places / "indexes")
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert err.startswith(f"vidsim: no encoder named '{name}'; there are timesformer-base, ")
+
+
 def test_no_adapter_is_no_wrong_family(vidsim, places):
     answer = vidsim("models", "--family", "adapter", "--root", places / "none")
     assert answer == (0, "no encoder is like that; vidsim models lists all\n", "")

@@ -4,6 +4,7 @@ LoRA weights and their configuration as PEFT has them, the head if it has one, a
 people, and the manifest.
 """
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -58,11 +59,21 @@ def find_adapter(root: str, name: str) -> Path | None:
     Path or None
         Its folder, also of a name that `vidsim.adapt.card.refuse_folder` refuses; None if there is none, or the root
         is no local folder.
+
+    Raises
+    ------
+    OSError
+        If nobody may look.
     """
     if "://" in root or name != Path(name).name or name[:1] in {"", "."}:  # a path, or a file that is hidden
         return None
     folder = adapters_of(root) / name
-    return folder if (folder / MANIFEST).is_file() else None
+    try:
+        return folder if (folder / MANIFEST).is_file() else None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # no folder can be called so
+            return None
+        raise
 
 
 def hash_file(path: Path) -> str:
