@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from vidsim.analysis.ordinal.embedding import fit
+from vidsim.analysis.ordinal.embedding import OrdinalEmbedding, fit
 from vidsim.analysis.ordinal.likelihood import Similarity
 from vidsim.errors import VidsimError
 from vidsim.triplets import Triplets, triplet_numbers
@@ -165,7 +165,7 @@ def folds_of(triplets: Triplets, folds: int, seed: int, least: int = 2) -> Int[n
             "collect judgments of more"
         )
     if different < folds:
-        raise VidsimError(f"{different} different triplets cannot be dealt to {folds} folds; give fewer folds")
+        raise VidsimError(f"{different} different triplets cannot be dealt to {folds} folds; give at most {different}")
     return (np.random.default_rng(seed).permutation(different) % folds)[group]
 
 
@@ -216,7 +216,7 @@ def cross_validate(
         raise VidsimError(
             f"{folds} folds for {len(tried)} candidates: expected at least 1 candidate, and 2 folds, or 3 to choose by"
         )
-    fold = folds_of(triplets, folds, seed, 2 + nested)
+    fold = folds_of(triplets, folds, seed, 3 + nested)  # of one triplet alone nothing is known of another
     fits = len(tried) * (folds + nested * folds * (folds - 1) // 2)
     done = 0
     # scores[c, f, g]: fold g predicted by candidate c fitted without f and g; log-likelihood and accuracy
@@ -234,9 +234,8 @@ def cross_validate(
                 max_iter=max_iter,
                 seed=seed,
             )
-            scores[number, f, g] = found.score(triplets.select(fold == g))
-            if f != g:
-                scores[number, g, f] = found.score(triplets.select(fold == f))
+            for other, held in {(f, g), (g, f)}:
+                scores[number, other, held] = _score(found, triplets, fold, held)
             done += 1
             if progress:
                 progress(done, fits)
@@ -255,3 +254,14 @@ def cross_validate(
         accuracies=outer[:, 1],
         nested=nested,
     )
+
+
+def _score(found: OrdinalEmbedding, triplets: Triplets, fold: Int[ndarray, " t"], held: int) -> tuple[float, float]:
+    """Predict the trials of a fold by an embedding fitted without them."""
+    part = triplets.select(fold == held)
+    try:
+        return found.score(part)
+    except VidsimError as error:  # judgments lie too far apart
+        folds, most = int(fold.max()) + 1, int(triplet_numbers(triplets.rows).max()) + 1
+        more = f"give more than {folds} folds, at most {most}, or " if folds < most else ""
+        raise VidsimError(f"a fold cannot be predicted: {error}; {more}collect judgments of more triplets") from error
