@@ -3,8 +3,8 @@
 python benchmarks/large.py layers|scipy|cosine|pearson
 """
 
+import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 
@@ -81,4 +81,6 @@ WAYS: dict[str, Callable[[], dict[str, object]]] = {
 }
 
 if __name__ == "__main__":
-    print(json.dumps(WAYS[sys.argv[1]]()))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("way", choices=WAYS)
+    print(json.dumps(WAYS[parser.parse_args().way]()))

@@ -3,7 +3,7 @@
 python benchmarks/naive.py CLIPS CHECKPOINT OUT
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import av
@@ -34,4 +34,9 @@ def main(clips: Path, checkpoint: Path, out: Path, dims: int = 4732) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("out", type=Path)
+    arguments = parser.parse_args()
+    main(arguments.clips, arguments.checkpoint, arguments.out)
