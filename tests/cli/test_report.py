@@ -113,6 +113,10 @@ def test_mistakes_are_one_line_and_write_nothing(vidsim, root, tmp_path):
         ),
         (("-e", "good", "--out", new, "--actions", tmp_path / "lists"), "lists"),
         (("-e", "good", "--out", new, "--rollout", "a.mp4", "--before", "poor <b>"), "a.mp4"),
+        (
+            ("-e", "good", "--out", new, "--rollout", "a.mp4"),
+            "--rollout shows what two encoders attend to, and good:head is alone; name the other with --before, or ",
+        ),
     ):
         status, out, err = vidsim("report", "--judgments", "lab", *arguments, "--resamples", 0)
         assert (status, out, err.count("\n")) == (2, "", 1), arguments

@@ -335,6 +335,11 @@ def _compare(question: Question, pair: tuple[str, str], examples: int) -> _Part:
 def _rollout(pair: tuple[str, str], wishes: Wishes, folder: Path, root: str) -> _Part:
     from vidsim.cli.rollout import rollout
 
+    if not pair[0]:
+        raise VidsimError(
+            f"--rollout shows what two encoders attend to, and {pair[1]} is alone; name the other with --before, or "
+            "among --encoders"
+        )
     first, second = (name.partition(":")[0] for name in pair)
     found = rollout(
         (first, second),
