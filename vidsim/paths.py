@@ -5,6 +5,15 @@ from pathlib import Path
 
 from vidsim.errors import VidsimError
 
+SCHEMES = ("s3", "gs", "az", "abfss")
+"""Object stores that may be an artefact root, as addresses begin."""
+
+FURTHER = ("file", "file+uring", "file-object-store", "s3+ddb", "oss", "cos", "hf", "goosefs")
+"""Schemes that LanceDB knows beside; an index cannot be on all of them."""
+
+EXPECTED = f"{', '.join(f'{scheme}://' for scheme in SCHEMES[:-1])} or {SCHEMES[-1]}://, or a folder"
+"""What a root may be, in words."""
+
 
 def expand(place: str | os.PathLike[str]) -> Path:
     """Put a home folder in the place of ``~``.

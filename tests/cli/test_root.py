@@ -24,7 +24,32 @@ def test_what_is_nearly_an_address_is_none(vidsim, tmp_path, monkeypatch, root, 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("root", ["s3://b/p", "gs://b", "file:///there/x", "s3", "a:b", "c:\\x", "x/y:/z"])
+@pytest.mark.parametrize("scheme", ["foo", "gcs", "http", "S3", "memory", ""])
+def test_an_unknown_scheme_is_told_with_those_that_are_known(vidsim, tmp_path, scheme):
+    root = f"{scheme}://b/p"
+    said = (
+        f"vidsim: --root {root!r} begins with '{scheme}://', which is not known; expected s3://, gs://, az:// or "
+        "abfss://, or a folder\n"
+    )
+    for verb in (("store", "info"), ("search", "a"), ("models",), ("index", tmp_path, "-e", "motion-energy")):
+        assert vidsim(*verb, "--root", root) == (2, "", said)
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        "s3://b/p",
+        "gs://b",
+        "az://b",
+        "abfss://c@a/p",
+        "s3+ddb://b/p",
+        "file:///there/x",
+        "s3",
+        "a:b",
+        "c:\\x",
+        "x/y:/z",
+    ],
+)
 def test_addresses_and_folders_are_taken_as_they_are(root):
     assert root_of(root) == root
 

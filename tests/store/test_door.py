@@ -87,6 +87,15 @@ def test_missing_credentials_are_named(root: str, error: str, variables: str) ->
     assert str(caught.value) == f"access to the store in {root!r} is denied; check the credentials ({variables})"
 
 
+def test_an_unknown_scheme_is_told_with_those_that_are_known() -> None:
+    with pytest.raises(StoreError) as caught:
+        door.connect("foo://x")
+    assert str(caught.value) == (
+        "the store in 'foo://x' cannot be used, as it begins with no scheme that is known; expected s3://, gs://, "
+        "az:// or abfss://, or a folder"
+    )
+
+
 def test_a_native_panic_is_told_and_an_interrupt_is_not() -> None:
     panic = type("PanicException", (BaseException,), {})
     with pytest.raises(StoreError, match="index out of bounds"), told("root"):

@@ -4,7 +4,7 @@ import os
 import re
 
 from vidsim.errors import VidsimError
-from vidsim.paths import expand
+from vidsim.paths import EXPECTED, FURTHER, SCHEMES, expand
 
 DEFAULT_ROOT = "indexes"
 
@@ -32,7 +32,7 @@ def root_of(root: str) -> str:
     Raises
     ------
     VidsimError
-        If it is empty, or begins like an address and is none.
+        If it is empty, begins like an address and is none, or is of an unknown scheme.
     """
     if not root:
         raise VidsimError("--root is empty; expected a folder, or s3://bucket/prefix")
@@ -43,4 +43,9 @@ def root_of(root: str) -> str:
         if not place or not re.match(rf"{slashes}[^/]", rest):
             right = f"{scheme}:{slashes}{place or 'bucket/prefix'}"
             raise VidsimError(f"--root {root!r} is no address; expected {right}, or a folder")
-    return root if "://" in root else os.fspath(expand(root))
+    scheme, remote, _ = root.partition("://")
+    if not remote:
+        return os.fspath(expand(root))
+    if scheme not in (*SCHEMES, *FURTHER):
+        raise VidsimError(f"--root {root!r} begins with {scheme + remote!r}, which is not known; expected {EXPECTED}")
+    return root

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from vidsim.disk import CLOSED, NO_ROOM, number_of
 from vidsim.errors import StoreError
-from vidsim.paths import expand
+from vidsim.paths import EXPECTED, expand
 
 Connection = Any
 """A lancedb.db.DBConnection. Not imported here: importing lancedb takes a second, and entries need none of it."""
@@ -37,6 +37,7 @@ _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",
 }
 _ABSENT = "was not found"
+_NO_SCHEME = "no object store provider found for scheme"
 
 
 def is_remote(root: str) -> bool:
@@ -287,6 +288,8 @@ def _line(place: str, error: BaseException) -> str:
     if any(sign in text.lower() for sign in _DENIED):
         variables = next((names for scheme, names in _CREDENTIALS.items() if f"{scheme}://" in place), None)
         return f"access to {place} is denied; check the credentials ({variables or _CREDENTIALS['s3']})"
+    if _NO_SCHEME in text.lower():
+        return f"{place} cannot be used, as it begins with no scheme that is known; expected {EXPECTED}"
     if "nosuchbucket" in text.lower():
         return f"the bucket of {place} does not exist; create it first"
     if any(sign in text.lower() for sign in _UNREACHABLE):
