@@ -253,6 +253,32 @@ def test_arguments_that_the_class_does_not_take_are_one_line(init, cards, publis
     assert str(told.value).endswith(f"; mend {init.split()[0]} in options.init of the card")
 
 
+@pytest.mark.parametrize(
+    ("init", "said"),
+    [
+        ("hidden_size = 64", "; options.init of the card overrides hidden_size of '{config}': leave it out"),
+        ("num_hidden_layers = 9", "; options.init of the card overrides num_hidden_layers of '{config}': leave it out"),
+        (
+            "num_frames = 8, tubelet_size = 1",
+            "; options.init of the card overrides num_frames, tubelet_size of '{config}': leave it out",
+        ),
+        ("num_frames = 8", "expects frames 16, and options.init.num_frames of its card says 8; mend one of the two"),
+        ("image_size = 64", "expects image size 32, and options.init.image_size of its card says 64; mend one of the"),
+        ("hidden_act = 'no'", "; expected config.json and weights as published, and hidden_act in options.init of the"),
+    ],
+)
+def test_what_init_overrides_is_told_to_be_the_cards(init, said, cards, publish):
+    publish("videomae-base-finetuned-kinetics").folder.rename(cards / "weights")
+    card = WHOLE.replace("me/videomae-of-mine", "./weights").replace('revision = "012345', '# "')
+    write(cards, card.replace("prefix_tokens = 0", f"init = {{ {init} }}"))
+    with pytest.raises(VidsimError) as told:
+        catalog.load(catalog.resolve("my-videomae"), device="cpu")
+    assert said.format(config=cards / "weights" / "config.json") in str(told.value)
+    assert "config.json' are not as published" not in str(told.value)
+    write(cards, card.replace("prefix_tokens = 0", "init = { num_frames = 16, num_attention_heads = 2 }"))
+    assert catalog.load(catalog.resolve("my-videomae"), device="cpu").model.config.num_attention_heads == 2
+
+
 def test_an_architecture_that_is_none_is_told(cards, publish):
     publish("videomae-base-finetuned-kinetics").folder.rename(cards / "weights")
     for wrong in ("VideoMAEModle", "logging"):

@@ -224,6 +224,7 @@ class FrameEncoder(FramedEncoder):
         check_fit(
             model,
             resolved,
+            {"frames": frames_field, "image_size": size_field, "width": "hidden_size", "blocks": "num_hidden_layers"},
             **facts,
             image_size=(options.get("trained_size", card.size), said(size_field, None)),
             frames_prepared_at=((card.size, card.size), preprocess.size),

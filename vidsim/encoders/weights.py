@@ -5,6 +5,7 @@ import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -74,14 +75,19 @@ def load_strictly(
             said = " ".join(said.split())[:200].rstrip(".") or type(error).__name__
             odd = next((name for name in init if repr(name) in said), None)
             mend = f"mend {odd} in options.init of the card" if odd else "expected config.json and weights as published"
+            if not odd and (changed := _overridden(folder, init)):
+                mend += f", and {', '.join(changed)} in options.init of the card to fit them"
             raise VidsimError(f"{where!r} cannot be loaded as {architecture}: {said}; {mend}") from error
+    config = os.fspath(place / "config.json")
+    changed = ", ".join(_overridden(folder, init))
     _refuse_misfit(
         where,
         architecture,
         told["mismatched_keys"],
         [name for name in told["missing_keys"] if not name.startswith(tuple(optional))],
         [name for name in told["unexpected_keys"] if not name.startswith(tuple(heads))],
-        f"; either they or {os.fspath(place / 'config.json')!r} are not as published",
+        of_shapes="" if changed else f"; either they or {config!r} are not as published",
+        of_any=f"; options.init of the card overrides {changed} of {config!r}: leave it out" if changed else "",
     )
     _refuse_needed(model, architecture, [head for head in heads if not head.startswith(tuple(optional))])
     _refuse_rounded(model, stored, heads)
@@ -151,7 +157,12 @@ def refuse_other_model(architecture: str, folder: Path) -> None:
         )
 
 
-def check_fit(model: nn.Module, resolved: Resolved, **facts: tuple[object, object]) -> None:
+def check_fit(
+    model: nn.Module,
+    resolved: Resolved,
+    fields: Mapping[str, str] = MappingProxyType({}),
+    **facts: tuple[object, object],
+) -> None:
     """Refuse a checkpoint that is not what the card says.
 
     Parameters
@@ -160,6 +171,8 @@ def check_fit(model: nn.Module, resolved: Resolved, **facts: tuple[object, objec
         The loaded model.
     resolved : Resolved
         Its card.
+    fields : mapping of str to str
+        Where the checkpoint's configuration has a fact, which ``options.init`` of a card may override.
     **facts : tuple
         What the card says and what the checkpoint says, by name.
 
@@ -175,6 +188,11 @@ def check_fit(model: nn.Module, resolved: Resolved, **facts: tuple[object, objec
     for name, (card, checkpoint) in compared.items():
         if name == "parameters" and card == 0:  # a user's card need not count them
             continue
+        if card != checkpoint and (field := fields.get(name)) in resolved.card.options.get("init", {}):
+            raise VidsimError(
+                f"{resolved.card.name} expects {name.replace('_', ' ')} {card}, and options.init.{field} of its card "
+                f"says {checkpoint}; mend one of the two"
+            )
         if card != checkpoint:
             raise VidsimError(
                 f"{resolved.card.name} expects {name.replace('_', ' ')} {card}, the checkpoint in {where!r} has "
@@ -262,7 +280,9 @@ def _refuse_misfit(
     mismatched: Iterable[tuple[str, Sequence[int], Sequence[int]]],
     missing: Iterable[str],
     unexpected: Iterable[str],
-    unless: str = "",
+    *,
+    of_shapes: str = "",
+    of_any: str = "",
 ) -> None:
     shapes = [f"{name} is {_shape(have)}, expected {_shape(want)}" for name, have, want in sorted(mismatched)]
     kinds = (
@@ -273,7 +293,15 @@ def _refuse_misfit(
     # the first of each kind: names that are left over show why others are missing
     said = "; ".join(_first(problems) for problems in kinds if problems)
     if said:
-        raise VidsimError(f"the weights in {where!r} do not fit {architecture}: {said}{unless if shapes else ''}")
+        raise VidsimError(
+            f"the weights in {where!r} do not fit {architecture}: {said}{of_shapes if shapes else ''}{of_any}"
+        )
+
+
+def _overridden(folder: Path, init: Mapping[str, Any]) -> list[str]:
+    """List the arguments that stand in ``config.json`` too, with other values."""
+    config = read_json(folder / "config.json") if init else {}
+    return [key for key, value in init.items() if key in config and config[key] != value]
 
 
 def _first(problems: Sequence[str], count: int = 3) -> str:
