@@ -227,6 +227,36 @@ def test_another_base_is_refused(minilm, what):
         resolve_adapter(folder)
 
 
+@pytest.mark.parametrize(
+    ("revision", "local", "mend"),
+    [
+        ("abc", None, "revision abc"),
+        (None, None, "the files that it was trained on"),
+        (None, "/gone", "the files that it was trained on, which lay in '/gone'"),
+    ],
+)
+def test_where_the_right_base_is_found_is_told(revision, local, mend, publish, tmp_path, monkeypatch):
+    made = publish("dino-vitb16")
+    monkeypatch.setitem(catalog.CARDS, made.card.name, made.card)
+    folder, _ = write_adapter(tmp_path, "mine", made)
+    manifest = read_manifest(folder)
+    other = {**manifest.base, "weights": "0" * 64, "revision": revision, "local": local}
+    replace(manifest, base=other).write(folder)
+    with pytest.raises(VidsimError, match=r"^mine was trained on dino-vitb16 with other weights") as caught:
+        resolve_adapter(folder, checkpoint=str(made.folder))
+    assert str(caught.value).endswith(f"; give --checkpoint with {mend}, or train again")
+
+
+def test_the_same_training_leaves_the_same_bytes(minilm, tmp_path):
+    folder, encoder, attached = minilm
+    names = sorted(name for name, module in encoder.model.named_modules() if isinstance(module, Linear))
+    config = replace(attached.config, target_modules=set(names))
+    save(replace(attached, config=config), tmp_path, encoder, encoder.card.default_layer)
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"] == names
+    ends = json.loads((folder / "adapter_config.json").read_text())["target_modules"]
+    assert ends == sorted(encoder.card.lora_targets)
+
+
 def test_another_sampling_of_the_base_is_refused_and_both_are_told(publish, tmp_path, monkeypatch):
     made = publish("videomae-base-finetuned-kinetics")
     name = made.card.name

@@ -4,6 +4,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from tiny_study import ready, refused, run, same, study, weights
 
+from vidsim.adapt.claim import claimed
 from vidsim.cli import trained
 
 __all__ = ["ready", "study"]
@@ -124,3 +125,13 @@ def test_a_seed_whose_weights_are_not_what_was_saved_is_not_taken_for_done(damag
     said = refused(vidsim, "--seeds", "0,1", "--epochs", 1)
     assert "mine.seed-0/adapter_model.safetensors' is not what was saved (SHA-256 " in said
     assert said.endswith("restore it or train the adapter again\n")
+
+
+@pytest.mark.parametrize("held", ["mine", "mine.seed-0"])
+def test_while_a_training_runs_another_of_its_names_is_refused(held, vidsim, ready):
+    with claimed([ready / "indexes" / "adapters" / held]):
+        told = refused(vidsim, "--seeds", "0,1", "--force")
+        assert told.startswith(f"vidsim: another training of '{held}' is running in ")
+        assert run(vidsim, "--epochs", 1, name="other")[0] == 0
+    assert run(vidsim, "--seeds", "0,1", "--epochs", 1)[0] == 0
+    assert not list((ready / "indexes" / "adapters").glob(".*"))

@@ -21,7 +21,7 @@ from vidsim.adapt.embed import encode_with_head
 from vidsim.adapt.folder import GOLDEN, HEAD, WEIGHTS
 from vidsim.adapt.golden import golden_embedding, is_golden
 from vidsim.adapt.head import head_like
-from vidsim.adapt.lora_config import CONFIG, read_lora_config
+from vidsim.adapt.lora_config import CONFIG, read_lora_config, write_lora_config
 from vidsim.adapt.manifest import RESTORE, Manifest, read_manifest
 from vidsim.encoders import catalog
 from vidsim.encoders.base import Encoder, EncoderCard, Reduce
@@ -46,7 +46,7 @@ def save(attached: Attached, folder: Path, encoder: Encoder, layer: str) -> None
     state = {name: value.detach().cpu().contiguous() for name, value in attached.trainable().items()}
     if attached.config is not None:
         save_file({name: value for name, value in state.items() if not name.startswith("head.")}, folder / WEIGHTS)
-        replace(attached.config, inference_mode=True).save_pretrained(os.fspath(folder))
+        write_lora_config(attached.config, folder)
     if attached.head is not None:
         head = {name.removeprefix("head."): value for name, value in state.items() if name.startswith("head.")}
         save_file(head, folder / HEAD)

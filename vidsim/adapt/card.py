@@ -160,7 +160,9 @@ def resolve_adapter(folder: Path, *, checkpoint: str | None = None, offline: boo
     )
     identity = resolved.identity
     if what := manifest.other(identity):
-        mend = f"give --checkpoint with revision {base['revision'] or 'that it had'}"
+        lay = f", which lay in {base['local']!r}" if base["local"] else ""
+        right = f"revision {base['revision']}" if base["revision"] else f"the files that it was trained on{lay}"
+        mend = f"give --checkpoint with {right}, or train again"
         if what == "sampling":  # of the card, not of the checkpoint
             mend = f"give the card of {base['encoder']} frames, fps and windows as they were, or train again"
         raise VidsimError(

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,22 @@ SETTINGS: Mapping[str, Kind] = {
 
 NOTES = frozenset({"base_model_name_or_path", "revision", "peft_version", "inference_mode"})
 """What shapes no embedding. All else is as PEFT has it by itself."""
+
+
+def write_lora_config(config: LoraConfig, folder: Path) -> None:
+    """Write PEFT's configuration of an adapter, the same bytes for the same training: PEFT's order of names is random.
+
+    Parameters
+    ----------
+    config : LoraConfig
+        Of `vidsim.adapt.attached.attach`.
+    folder : Path
+        The adapter's folder.
+    """
+    replace(config, inference_mode=True).save_pretrained(os.fspath(folder))
+    path = folder / CONFIG
+    facts = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**facts, "target_modules": sorted(facts["target_modules"])}, indent=2), "utf-8")
 
 
 def read_lora_config(path: Path) -> LoraConfig:

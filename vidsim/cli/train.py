@@ -84,6 +84,7 @@ def train(
     A run that was killed goes on behind its last epoch when the same command is given again.
     """  # noqa: DOC501
     from vidsim.adapt.card import check_name
+    from vidsim.adapt.claim import claimed
     from vidsim.adapt.drafts import remove_abandoned
     from vidsim.adapt.folder import adapters_of
     from vidsim.adapt.recipe import Unfit
@@ -124,46 +125,47 @@ def train(
     from vidsim.cli.trained import Run, evaluate_runs, find_baselines, named, only, summary, tell, write_cards
     from vidsim.cli.training import watch
 
-    with naming(recipe):
-        material = find_material(told, resolved, read, stimuli, source, place, workers_of(workers), unlabelled)
-    material = replace(material, facts=facts_of(judgments, participants, read, material))
-    done = finished(folder, names, told, resolved, material, force=force)
-    resumed = folder.exists()
-    kept = set[str]() if restart else done
-    held = material.validation
-    ceiling = float("nan") if held is None else ceiling_of(held).rho
-    runs: list[Run] = []
-    first, transform = True, None
-    others: dict[str, Embeddings] = {}
-    for seed, own in names.items():
-        made, state = folder.with_name(own), folder.parent / f".{own}.state.safetensors"
-        if restart:
-            state.unlink(missing_ok=True)
-        drop_finished(state, made)
+    with claimed(folder.with_name(own) for own in sorted({name, *names.values()})):
         with naming(recipe):
-            trainer = Trainer(told, resolved, material, seed=seed, device=device, transform=transform)
-        transform = trainer.transform
-        first = trainer.accelerator.is_main_process
-        if not runs and first:
-            others = find_baselines(trainer, material)
-        if own in kept:
-            manifest = refill(trainer, made)
-        else:
-            with watch(trainer, ceiling=ceiling, tensorboard=tensorboard) as watcher:
-                manifest = trainer.run(made, state, own, watcher, force=force or own in done)
-        validated = trainer.embed(held.ids) if first and held is not None else None
-        runs.append(Run(made, manifest, validated))
-    if not first:  # the first process of several leaves and says it all
-        return
-    evaluation = evaluate_runs(runs, others, material)
-    answer = summary(told, name, runs, evaluation, place)
-    for run in runs:
-        write_cards(run, [run.manifest.curve], only(evaluation, run))
-    if len(runs) > 1:
-        best = answer["best"]["adapter"]
-        made = Run(folder, keep_best(folder, best, force=force or resumed), None)
-        write_cards(made, [run.manifest.curve for run in runs], named(evaluation, name, best))
-    show.emit(plain(answer)) if json else tell(answer, evaluation, place)
+            material = find_material(told, resolved, read, stimuli, source, place, workers_of(workers), unlabelled)
+        material = replace(material, facts=facts_of(judgments, participants, read, material))
+        done = finished(folder, names, told, resolved, material, force=force)
+        resumed = folder.exists()
+        kept = set[str]() if restart else done
+        held = material.validation
+        ceiling = float("nan") if held is None else ceiling_of(held).rho
+        runs: list[Run] = []
+        first, transform = True, None
+        others: dict[str, Embeddings] = {}
+        for seed, own in names.items():
+            made, state = folder.with_name(own), folder.parent / f".{own}.state.safetensors"
+            if restart:
+                state.unlink(missing_ok=True)
+            drop_finished(state, made)
+            with naming(recipe):
+                trainer = Trainer(told, resolved, material, seed=seed, device=device, transform=transform)
+            transform = trainer.transform
+            first = trainer.accelerator.is_main_process
+            if not runs and first:
+                others = find_baselines(trainer, material)
+            if own in kept:
+                manifest = refill(trainer, made)
+            else:
+                with watch(trainer, ceiling=ceiling, tensorboard=tensorboard) as watcher:
+                    manifest = trainer.run(made, state, own, watcher, force=force or own in done)
+            validated = trainer.embed(held.ids) if first and held is not None else None
+            runs.append(Run(made, manifest, validated))
+        if not first:  # the first process of several leaves and says it all
+            return
+        evaluation = evaluate_runs(runs, others, material)
+        answer = summary(told, name, runs, evaluation, place)
+        for run in runs:
+            write_cards(run, [run.manifest.curve], only(evaluation, run))
+        if len(runs) > 1:
+            best = answer["best"]["adapter"]
+            made = Run(folder, keep_best(folder, best, force=force or resumed), None)
+            write_cards(made, [run.manifest.curve for run in runs], named(evaluation, name, best))
+        show.emit(plain(answer)) if json else tell(answer, evaluation, place)
 
 
 def _refuse_long(name: str) -> None:
