@@ -135,7 +135,7 @@ def test_steps_of_the_usual_size_alone_are_captured(publish, monkeypatch):
     one.encoder.model.train()
     assert torch.equal(tower(ids[:3], None), plain)
     assert played == [3]
-    assert torch.equal(tower(ids[:2], None), plain[:2])
+    torch.testing.assert_close(tower(ids[:2], None), plain[:2])
     with torch.no_grad():
         tower(ids[:3], None)
     one.encoder.model.eval()

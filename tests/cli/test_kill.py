@@ -20,13 +20,16 @@ COMMAND = [sys.executable, "-c", "from vidsim.cli import main; main()"]
 # a process that a shell puts into the background ignores the interrupt, and so do its children
 HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 
+CLIPS = 45
+"""Several commits' worth."""
+
 INTERRUPTED = "vidsim: interrupted; what was committed stays, the same command goes on from there"
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
     folder = tmp_path_factory.mktemp("many")
-    for number in range(90):
+    for number in range(CLIPS):
         write_clip(folder / f"{number}.mp4", moving_square(frames=6 + number % 7, step=1 + number, start=number))
     (folder / "broken.mp4").write_bytes(b"")
     return folder
@@ -78,11 +81,11 @@ def test_killed_at_random_moments_the_store_ends_as_if_nothing_had_happened(many
         finished += 1
         assert process.exitcode == 0
         out = json.loads(answer.read_text())
-        assert (out["stimuli"], out["failures"]) == (90, 1)
+        assert (out["stimuli"], out["failures"]) == (CLIPS, 1)
         resumed = Store(root)["motion-energy"]
         assert list(whole) == list(resumed)
         for layer in whole:
-            assert len(resumed[layer]) == 90
+            assert len(resumed[layer]) == CLIPS
             np.testing.assert_array_equal(resumed[layer].take(whole[layer].ids).matrix, whole[layer].matrix)
         assert Store(root).check() == []
 
@@ -101,12 +104,12 @@ def test_shards_run_at_the_same_time(many, tmp_path):
     parts = [subprocess.Popen([*index(many, tmp_path), "--shard", f"{n}/3"], stdout=subprocess.PIPE) for n in (1, 2, 3)]
     answers = [json.loads(part.communicate()[0]) for part in parts]
     assert [part.returncode for part in parts] == [0, 0, 0]
-    assert sum(answer["encoded"] for answer in answers) == 90
+    assert sum(answer["encoded"] for answer in answers) == CLIPS
     layers = Store(tmp_path)["motion-energy"]
-    assert sorted(layers["combined"].ids) == sorted(f"{n}.mp4" for n in range(90))
+    assert sorted(layers["combined"].ids) == sorted(f"{n}.mp4" for n in range(CLIPS))
     # whoever finished last indexed everything
     again = json.loads(subprocess.run(index(many, tmp_path), check=True, capture_output=True).stdout)
-    assert (again["encoded"], again["index"]["rows"]) == (0, 90)
+    assert (again["encoded"], again["index"]["rows"]) == (0, CLIPS)
 
 
 def test_an_interrupt_is_told_in_one_line_and_keeps_what_was_committed(many, tmp_path):
@@ -119,5 +122,5 @@ def test_an_interrupt_is_told_in_one_line_and_keeps_what_was_committed(many, tmp
     assert (process.returncode, told[-1:]) == (130, [INTERRUPTED])
     assert not any("Traceback" in line for line in told)
     again = subprocess.run(index(many, tmp_path), check=True, capture_output=True)
-    assert json.loads(again.stdout)["index"]["rows"] == 90
+    assert json.loads(again.stdout)["index"]["rows"] == CLIPS
     assert Store(tmp_path).check() == []
