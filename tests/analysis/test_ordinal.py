@@ -241,13 +241,13 @@ def test_what_cannot_be_validated_is_refused():
     empty = Triplets(("a", "b"), np.empty((0, 3), np.int32))
     with pytest.raises(VidsimError, match="no trial to fit"):
         ordinal.fit(empty, 2)
-    with pytest.raises(VidsimError, match=r"0 different triplets are too few .*; expected at least 3: collect"):
+    with pytest.raises(VidsimError, match=r"^different triplets: 0, too few .*; expected at least 3: collect"):
         ordinal.cross_validate(empty, ordinal.candidates(2, l2=1.0))
     rows = np.array([[0, 1, 2], [0, 2, 1], [1, 2, 3], [0, 1, 3], [0, 2, 3]], np.int32)
     two, three = (Triplets(("a", "b", "c", "d"), rows[:number]) for number in (3, 4))
     for few, tried, folds in ((two, 1, 5), (two, 1, 2), (two, 4, 5), (three, 4, 3)):
         different, least = 2 + (few is three), 3 + (tried > 1)
-        told = rf"^{different} different triplets are too few .*; expected at least {least}: collect judgments of more$"
+        told = rf"^different triplets: {different}, too few .*; expected at least {least}: collect judgments of more$"
         with pytest.raises(VidsimError, match=told):
             ordinal.cross_validate(few, ordinal.candidates(2, l2=1.0 if tried == 1 else None), folds=folds)
     with pytest.raises(VidsimError, match=r"3 different triplets cannot be dealt to 5 folds; give at most 3$"):
@@ -266,7 +266,7 @@ def test_what_cannot_be_validated_is_refused():
         VidsimError, match=r"; give more than 3 folds, at most 4, or collect judgments of more triplets$"
     ):
         ordinal.cross_validate(Triplets(("a", "b", "c", "d"), rows), ordinal.candidates(2), folds=3)
-    with pytest.raises(VidsimError, match="2 folds for 4 candidates"):
+    with pytest.raises(VidsimError, match=r"2 folds for 4 candidates: .* and 3 folds at least; give more"):
         ordinal.cross_validate(trials(), ordinal.candidates(2), folds=2)
     with pytest.raises(VidsimError, match="folds is 1"):
         folds_of(trials(), 1, 0)

@@ -99,12 +99,18 @@ def test_flips_of_other_spaces_can_be_asked_for(vidsim, root, tmp_path):
 def test_mistakes_are_one_line_and_write_nothing(vidsim, root, tmp_path):
     (tmp_path / "taken.html").write_text("mine")
     (tmp_path / "also.md").write_text("mine")
+    (tmp_path / "file-figures").write_text("mine")
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     new = tmp_path / "new.html"
     for arguments, message in (
         (("-e", "good", "--out", tmp_path / "page.txt"), "expected a name that ends in .html"),
         (("-e", "good", "--out", tmp_path / "taken.html"), "exists already; --force replaces it"),
         (("-e", "good", "--out", tmp_path / "also.html"), "also.md' exists already"),
+        (("-e", "good", "--out", tmp_path / "file.html"), "file-figures' exists already; --force writes into it"),
+        (
+            ("-e", "good", "--out", tmp_path / "file.html", "--force"),
+            "file-figures' is a file, where a folder for the ",
+        ),
         (("-e", "god", "--out", new), "did you mean 'good'"),
         (("-e", "good", "--out", new, "--ratings", "none"), "none"),
         (

@@ -142,6 +142,10 @@ def report(
     check_out(twin, (".md",), force=force)
     if folder.exists() and not force:
         raise VidsimError(f"{str(folder)!r} exists already; --force writes into it, or give another --out")
+    if folder.exists() and not folder.is_dir():
+        raise VidsimError(
+            f"{str(folder)!r} is a file, where a folder for the figures is to be; move it, or give another --out"
+        )
     compared = captions_under(protocol, context, captions)
     question = Question(
         judgments=judgments,

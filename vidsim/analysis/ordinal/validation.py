@@ -161,8 +161,8 @@ def folds_of(triplets: Triplets, folds: int, seed: int, least: int = 2) -> Int[n
     different = int(group.max(initial=-1)) + 1
     if different < least:
         raise VidsimError(
-            f"{different} different triplets are too few to predict some from others; expected at least {least}: "
-            "collect judgments of more"
+            f"different triplets: {different}, too few to predict some from others; expected at least {least}: collect "
+            "judgments of more"
         )
     if different < folds:
         raise VidsimError(f"{different} different triplets cannot be dealt to {folds} folds; give at most {different}")
@@ -214,7 +214,7 @@ def cross_validate(
     nested = len(tried) > 1
     if not tried or folds < 2 + nested:
         raise VidsimError(
-            f"{folds} folds for {len(tried)} candidates: expected at least 1 candidate, and 2 folds, or 3 to choose by"
+            f"{folds} folds for {len(tried)} candidates: expected one, and {2 + nested} folds at least; give more"
         )
     fold = folds_of(triplets, folds, seed, 3 + nested)  # of one triplet alone nothing is known of another
     fits = len(tried) * (folds + nested * folds * (folds - 1) // 2)
