@@ -3,7 +3,7 @@
     python benchmarks/clips.py FOLDER_OF_VIDEOS CLIPS --number 64 --frames 75 --height 240 --width 320
     python benchmarks/hidden.py CLIPS
 
-The model is a stand-in: it waits for as long as a GPU of some speed would compute, and needs no core meanwhile; nor
+The model is a stand-in: it waits for as long as a GPU of some speed would compute, and needs hardly a core; nor
 does it copy frames, as a GPU fetches them itself. All else is extraction as it is: files are hashed and decoded in
 processes, as beside a GPU, and 13 layers of 768 features are stored. (Beside a GPU the processes leave frames as
 decoded, and scale nothing.) The model's speeds are multiples of that of the decoding alone, which is measured before
@@ -116,14 +116,19 @@ def extraction(stimuli: StimulusSet, workers: int, batch_size: int, seconds: flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clips", type=Path)
+    parser.add_argument(
+        "clips", type=Path, help="a folder of them, for files that take far longer than processes to start"
+    )
     parser.add_argument("--number", type=int, default=2048, help="of files")
     parser.add_argument("--workers", type=int, default=3, help="processes; from three on extraction has some")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--speeds", type=float, nargs="+", default=[0.5, 0.75, 1.0, 1.5])
     told = parser.parse_args()
+    clips = sorted(path for path in told.clips.iterdir() if path.is_file())
+    if told.workers < 3 or not clips:
+        parser.error("expected a folder of clips, and 3 workers at least: with fewer, extraction decodes in threads")
     with tempfile.TemporaryDirectory() as folder:
-        for number, path in enumerate(islice(cycle(sorted(told.clips.iterdir())), told.number)):
+        for number, path in enumerate(islice(cycle(clips), told.number)):
             shutil.copy(path, Path(folder, f"{number:06}{path.suffix}"))
         paths, stimuli = sorted(Path(folder).iterdir()), from_folder(Path(folder))
         before = decoding_alone(paths, told.workers)

@@ -102,11 +102,6 @@ def test_defaults_and_types(write):
             "[loss]\nalpha = 0\nbeta = [0, 0]",
             "loss.alpha expected above 0 with loss.beta = [0.0, 0.0], 0.0 came: nothing to minimise",
         ),
-        (
-            "[loss]\nalpha = 0\nbeta = [0, 0.7]\n[optimiser]\nepochs = 1",
-            "loss.beta expected a first weight above 0 with loss.alpha = 0 and a single epoch (optimiser.epochs, or "
-            "--epochs), which the second does not reach, [0.0, 0.7] came: nothing to minimise; raise one of the three",
-        ),
         ("[loss]\nkind = 'triplet'\nbeta = [0, 1]", "loss.beta has no effect with loss.kind = 'triplet'; leave it out"),
         ("[loss]\nkind = 'soft'\nmargin = 0.1", "loss.margin has no effect with loss.kind = 'soft'; leave it out"),
         ("[loss]\ntemperature = 0.1", "loss.temperature has no effect with loss.kind = 'hybrid'; leave it out"),
@@ -145,11 +140,6 @@ def test_a_mistake_is_named_with_its_file_and_what_is_legal(write, text, said):
 )
 def test_one_weight_is_enough(write, text):
     assert isinstance(read_recipe(write(f"{ENCODER}[loss]\n{text}")), Recipe)
-
-
-@pytest.mark.parametrize("text", ["beta = [0, 0.1]", "alpha = 0\nbeta = [0.1, 0]", "alpha = 0\nretention = 0.1"])
-def test_one_weight_is_enough_for_a_single_epoch(write, text):
-    assert isinstance(read_recipe(write(f"{ENCODER}[loss]\n{text}\n[optimiser]\nepochs = 1")), Recipe)
 
 
 def test_the_first_of_several_mistakes_is_named_and_the_others_are_counted(write):

@@ -9,7 +9,6 @@ from published import MAKERS
 from tiny_models import QWEN, XCLIP, write_qwen, write_xclip
 from torch import nn
 
-from vidsim.adapt.material import Material
 from vidsim.adapt.recipe import Unfit
 from vidsim.adapt.targets import find_targets, linear_layers
 from vidsim.adapt.tower import tower_of
@@ -17,7 +16,6 @@ from vidsim.adapt.trunk import trunk_of
 from vidsim.encoders import catalog
 from vidsim.encoders.catalog import CARDS
 from vidsim.errors import VidsimError
-from vidsim.triplets import Triplets
 
 MINILM = "all-MiniLM-L6-v2"
 
@@ -48,11 +46,10 @@ def reached(encoder, layer):
         pixels = {name: rng.integers(0, 256, (count, size, size, 3)).astype(np.uint8) for name in ids}
         clips = {name: torch.stack([encoder.prepare(frame) for frame in pixels[name]]) for name in ids}
         frames = clips.__getitem__
-    stuff = Material(Triplets(("a", "b", "c"), np.array([[0, 1, 2]])), None, captions=captions, frames=frames)
     linear = {name: module for name, module in trunk.named_modules() if isinstance(module, nn.Linear)}
     for module in linear.values():
         module.weight.requires_grad_()
-    vectors = tower_of(encoder, stuff, "mean", layer)(ids, None)
+    vectors = tower_of(encoder, captions, frames, "mean", layer)(ids, None)
     (vectors * torch.randn(vectors.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
     found = {name for name, module in linear.items() if module.weight.grad is not None and module.weight.grad.any()}
     for module in linear.values():
@@ -107,10 +104,24 @@ def test_the_order_of_a_card_decides_nothing(loaded):
     encoder = loaded(QWEN, lambda card: replace(card, layers=(*card.layers, layer), default_layer=layer))
     assert expand(encoder, ["qkv"]) <= reached(encoder, layer)
     assert find_targets(encoder, layer, ["qkv"]) == ("qkv",)
-    said = r"^Qwen3-VL-2B-Instruct runs no 'q_proj' before its layer 'model\.visual\.merger', which is trained; mend "
+    said = (
+        r"^no 'q_proj' of Qwen3-VL-2B-Instruct has a part in its layer 'model\.visual\.merger', which is trained; mend "
+    )
     with pytest.raises(VidsimError, match=rf"{said}lora_targets of its card$"):
         find_targets(encoder, layer, "attention")
     with pytest.raises(Unfit, match=rf"{said}adapter\.targets$"):
         find_targets(encoder, layer, ["qkv", "q_proj"])
-    with pytest.raises(Unfit, match=r"runs no '.*layers\.0.*' before"):
+    with pytest.raises(Unfit, match=r"^no '.*layers\.0.*' of Qwen"):
         find_targets(encoder, layer, "all-linear")
+
+
+def test_what_runs_and_is_read_by_nothing_is_no_target(loaded):
+    encoder = loaded(MINILM)
+    layer = encoder.card.default_layer
+    assert "pooler.dense" not in reached(encoder, layer)
+    found = find_targets(encoder, layer, ["dense"])
+    assert set(found) == expand(encoder, ["dense"]) - {"pooler.dense"}
+    with pytest.raises(
+        Unfit, match=r"^no 'pooler.dense' of all-MiniLM-L6-v2 has a part in its layer 'sentence_embedding'"
+    ):
+        find_targets(encoder, layer, ["query", "pooler.dense"])

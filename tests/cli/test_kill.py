@@ -12,6 +12,7 @@ import pytest
 
 from vidsim.cli import main
 from vidsim.errors import VidsimError
+from vidsim.extract import writer
 from vidsim.store import Store
 
 from clips import moving_square, write_clip
@@ -21,7 +22,6 @@ COMMAND = [sys.executable, "-c", "from vidsim.cli import main; main()"]
 HEEDING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 
 CLIPS = 45
-"""Several commits' worth."""
 
 INTERRUPTED = "vidsim: interrupted; what was committed stays, the same command goes on from there"
 
@@ -41,6 +41,7 @@ def index(folder, root):
 
 def run(arguments, answer):
     """Run vidsim in this process; the forkserver has imported most of what takes time, so that kills fall into work."""
+    writer.COMMIT_ROWS, writer.COMMIT_SECONDS = 4, (0.0, 1.0)  # so that kills fall between and into commits
     with answer.open("wb") as file:
         os.dup2(file.fileno(), 1)
     sys.argv = ["vidsim", *arguments]
@@ -62,6 +63,8 @@ def test_killed_at_random_moments_the_store_ends_as_if_nothing_had_happened(many
     start = time.monotonic()
     started(tmp_path / "whole").join()
     length = time.monotonic() - start
+    (table,) = Store(tmp_path / "whole").tables()
+    assert table.version > 4
     whole = Store(tmp_path / "whole")["motion-energy"]
     moments = random.Random(0)
     killed = finished = 0

@@ -129,9 +129,9 @@ def test_a_seed_whose_weights_are_not_what_was_saved_is_not_taken_for_done(damag
 
 @pytest.mark.parametrize("held", ["mine", "mine.seed-0"])
 def test_while_a_training_runs_another_of_its_names_is_refused(held, vidsim, ready):
-    with claimed([ready / "indexes" / "adapters" / held]):
+    with claimed(ready / "indexes", [held]):
         told = refused(vidsim, "--seeds", "0,1", "--force")
         assert told.startswith(f"vidsim: another training of '{held}' is running in ")
         assert run(vidsim, "--epochs", 1, name="other")[0] == 0
     assert run(vidsim, "--seeds", "0,1", "--epochs", 1)[0] == 0
-    assert not list((ready / "indexes" / "adapters").glob(".*"))
+    assert not list((ready / "indexes").glob(".*"))

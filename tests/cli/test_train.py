@@ -146,7 +146,7 @@ class TestRefusals:
             'base = "all-minilm-l6-v2-hybrid"\n[loss]\nalpha = 0\nbeta = [0, 1]\n[optimiser]\nepochs = 2\n'
         )
         told = refused(vidsim, "--epochs", 1, recipe="ramp.toml")
-        assert told.startswith("vidsim: ramp.toml: loss.beta expected a first weight above 0 with loss.alpha = 0 and a")
+        assert told.startswith("vidsim: ramp.toml: loss.beta = [0.0, 1.0] and loss.alpha = 0 weigh nothing in a single")
 
     def test_unknown_methods(self, vidsim, ready):
         told = "vidsim: Invalid value for '--method': 'lora' is not one of 'recipe', 'linear'; see: "

@@ -256,11 +256,18 @@ def test_arguments_that_the_class_does_not_take_are_one_line(init, cards, publis
 @pytest.mark.parametrize(
     ("init", "said"),
     [
-        ("hidden_size = 64", "; options.init of the card overrides hidden_size of '{config}': leave it out"),
-        ("num_hidden_layers = 9", "; options.init of the card overrides num_hidden_layers of '{config}': leave it out"),
+        (
+            "hidden_size = 64",
+            "; options.init of the card overrides hidden_size of '{config}': either that or a file is wrong",
+        ),
+        (
+            "num_hidden_layers = 9",
+            "; options.init of the card overrides num_hidden_layers of '{config}': either that or a file is wrong",
+        ),
         (
             "num_frames = 8, tubelet_size = 1",
-            "; options.init of the card overrides num_frames, tubelet_size of '{config}': leave it out",
+            "; options.init of the card overrides num_frames, tubelet_size of '{config}': either that or a file is "
+            "wrong",
         ),
         ("num_frames = 8", "expects frames 16, and options.init.num_frames of its card says 8; mend one of the two"),
         ("image_size = 64", "expects image size 32, and options.init.image_size of its card says 64; mend one of the"),

@@ -1,8 +1,9 @@
-"""Idle runs: training whose steps meet no judgment that its loss compares with."""
+"""Idle runs: training whose steps meet no judgment that its loss compares with, or whose loss weighs none."""
 
 from itertools import chain, islice
 
 from vidsim.adapt.batches import Batches
+from vidsim.adapt.legal import spell
 from vidsim.adapt.recipe import Recipe, Unfit
 from vidsim.triplets import Triplets
 
@@ -25,8 +26,16 @@ def refuse_idle_epochs(recipe: Recipe, batches: Batches, fit: Triplets) -> None:
     Raises
     ------
     Unfit
-        If none of the first `LOOKED` steps has a trial, or judged pairs, as the loss takes them.
+        If none of the first `LOOKED` steps has a trial, or judged pairs, as the loss takes them; or a single epoch has
+        none but the first weight of the RSA loss, and that is 0.
     """
+    loss = recipe.loss
+    if recipe.optimiser.epochs == 1 and loss.kind == "hybrid" and not any((loss.alpha, loss.beta[0], loss.retention)):
+        raise Unfit(
+            "loss.beta",
+            f"loss.beta = {spell(loss.beta)} and loss.alpha = 0 weigh nothing in a single epoch, which has the first "
+            "of the two weights: there is nothing to learn from; raise one of them, or the number of epochs",
+        )
     kind = recipe.loss.kind
     steps = islice(chain.from_iterable(map(batches.epoch, range(recipe.optimiser.epochs))), LOOKED)
     trials, pairs = kind != "rsa", kind in {"hybrid", "rsa"}

@@ -98,40 +98,6 @@ class Recipe(Section):
             )
         return self
 
-    @model_validator(mode="after")
-    def _weigh(self) -> "Recipe":
-        if why := weightless(self.loss, self.optimiser.epochs):
-            refuse(why, "loss.beta")
-        return self
-
-
-def weightless(loss: Loss, epochs: int) -> str:
-    """Say why no term of a hybrid loss weighs anything in a run of one epoch, which has the ramp's first weight alone.
-
-    Parameters
-    ----------
-    loss : Loss
-        The loss.
-    epochs : int
-        Epochs of the run.
-
-    Returns
-    -------
-    str
-        To stand behind ``loss.beta``; empty where something weighs.
-
-    Examples
-    --------
-    >>> weightless(Loss(alpha=0.0, beta=(0.0, 0.7)), 2)
-    ''
-    """
-    if epochs != 1 or loss.kind != "hybrid" or any((loss.alpha, loss.beta[0], loss.retention)):
-        return ""
-    return (
-        "expected a first weight above 0 with loss.alpha = 0 and a single epoch (optimiser.epochs, or --epochs), which "
-        f"the second does not reach, {spell(loss.beta)} came: nothing to minimise; raise one of the three"
-    )
-
 
 def linear_alone(recipe: Recipe) -> Recipe:
     """Return the recipe that fits a linear transform to the same encoder's embeddings, and trains nothing.

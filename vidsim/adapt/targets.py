@@ -1,19 +1,22 @@
 """Targets: the linear layers that take LoRA weights."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from vidsim.adapt.golden import golden_embedding
+from vidsim.adapt.golden import CAPTION, golden_frames
 from vidsim.adapt.recipe import Unfit
+from vidsim.adapt.tower import tower_of
 from vidsim.adapt.trunk import trunk_of
 from vidsim.encoders.base import Encoder
 from vidsim.errors import VidsimError
 
 
 def find_targets(encoder: Encoder, layer: str, wanted: str | Sequence[str]) -> tuple[str, ...]:
-    """Find the linear layers that take LoRA weights: what runs only behind the trained layer would learn nothing.
+    """Find the linear layers that take LoRA weights: what has no part in the trained layer would learn nothing.
 
     Parameters
     ----------
@@ -27,14 +30,14 @@ def find_targets(encoder: Encoder, layer: str, wanted: str | Sequence[str]) -> t
     Returns
     -------
     tuple of str
-        The ends, where all that they mean runs before the layer has; else whole names, as in the encoder's network.
+        The ends, where all that they mean has a part; else whole names, as in the encoder's network.
 
     Raises
     ------
     Unfit
-        If the encoder has no such linear layers, or they do not run.
+        If the encoder has no such linear layers, or they have no part.
     VidsimError
-        If the card names some that it has not, modules that are none, or none that runs.
+        If the card names some that it has not, modules that are none, or none that has a part.
     """
     named = {"attention": encoder.card.lora_targets, "all-linear": linear_layers(encoder)}
     ends = named[wanted] if isinstance(wanted, str) else tuple(wanted)
@@ -47,13 +50,13 @@ def find_targets(encoder: Encoder, layer: str, wanted: str | Sequence[str]) -> t
         if kinds or not paths:  # PEFT takes all that it can of such a list, and says nothing of the rest
             odd = "".join(f" ({path} is a {kind})" for path, kind in [*kinds.items()][:1])
             _refuse(key, f"{name} has no such linear layers: {end!r}{odd}")
-    run = _run(encoder, layer, there)
-    idle = [end for end in ends if run.isdisjoint(meant[end])]
+    learning = _learning(encoder, layer, there)
+    idle = [end for end in ends if learning.isdisjoint(meant[end])]
     if len(idle) == len(ends) or (idle and not isinstance(wanted, str)):
         what = repr(idle[0]) if idle else "linear layer of its blocks"
-        _refuse(key, f"{name} runs no {what} before its layer {layer!r}, which is trained")
+        _refuse(key, f"no {what} of {name} has a part in its layer {layer!r}, which is trained")
     paths = dict.fromkeys(path for end in ends for path in meant[end])
-    return ends if run.issuperset(paths) else tuple(path for path in paths if path in run)
+    return ends if learning.issuperset(paths) else tuple(path for path in paths if path in learning)
 
 
 def linear_layers(encoder: Encoder) -> tuple[str, ...]:
@@ -78,17 +81,33 @@ def linear_layers(encoder: Encoder) -> tuple[str, ...]:
     )
 
 
-def _run(encoder: Encoder, layer: str, modules: Mapping[str, nn.Module]) -> set[str]:
-    """Tell which linear layers run before a layer has: in one pass, as names and the order of a card say little."""
-    names: Mapping[nn.Module, str] = {module: name for name, module in modules.items() if isinstance(module, nn.Linear)}
-    run: set[str] = set()
-    handles = [module.register_forward_pre_hook(lambda module, _: run.add(names[module])) for module in names]
+def _learning(encoder: Encoder, layer: str, modules: Mapping[str, nn.Module]) -> set[str]:
+    """Tell which linear layers a gradient of the trained layer reaches: names and the order of a card say little."""
+    found: set[str] = set()
+    handles = [
+        module.register_forward_hook(partial(_follow, found, name))
+        for name, module in modules.items()
+        if isinstance(module, nn.Linear)
+    ]
+    tower = tower_of(encoder, {"golden": (CAPTION,)}, lambda _: golden_frames(encoder), "mean", layer)
     try:
-        golden_embedding(encoder, None, layer)
+        with torch.enable_grad():
+            tower(["golden"], None).sum().backward()
     finally:
         for handle in handles:
             handle.remove()
-    return run
+    return found
+
+
+def _follow(found: set[str], name: str, _module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+    """Give an output a gradient, which is noted when it comes."""
+    followed = output + output.new_zeros((), requires_grad=True)
+    followed.register_hook(partial(_note, found, name))
+    return followed
+
+
+def _note(found: set[str], name: str, _gradient: Tensor) -> None:
+    found.add(name)
 
 
 def _refuse(key: str, said: str) -> NoReturn:

@@ -107,7 +107,7 @@ class Trainer:
             torch.manual_seed(seed)
             self.attached = equip(self.encoder, self.layer, recipe.adapter, self._fitted)
         self.weights = self.attached.trainable()
-        self.tower = tower_of(self.encoder, material, recipe.run.captions, self.layer)
+        self.tower = tower_of(self.encoder, material.captions, material.frames, recipe.run.captions, self.layer)
         self._human = None if material.validation is None else material.validation.rsm()
 
     def counts(self) -> Counts:

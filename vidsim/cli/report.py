@@ -210,6 +210,11 @@ def make(question: Question, wishes: Wishes, folder: Path) -> "tuple[Page, dict[
     answer: dict[str, Any] = {"align": measure(question)}
     named = [_space_name(encoder) for encoder in answer["align"]["encoders"]]
     pair = (wishes.before or (named[1] if len(named) > 1 else ""), wishes.after or named[0])
+    if wishes.clips and not pair[0]:
+        raise VidsimError(
+            f"--rollout shows what two encoders attend to, and {pair[1]} is alone; name the other with --before, or "
+            "among --encoders"
+        )
     rated = wishes.ratings or question.judgments
     parts: dict[str, Callable[[], _Part]] = {
         "partition": lambda: _partition(question, named, answer["align"]["reliability"]),
@@ -339,11 +344,6 @@ def _compare(question: Question, pair: tuple[str, str], examples: int) -> _Part:
 def _rollout(pair: tuple[str, str], wishes: Wishes, folder: Path, root: str) -> _Part:
     from vidsim.cli.rollout import rollout
 
-    if not pair[0]:
-        raise VidsimError(
-            f"--rollout shows what two encoders attend to, and {pair[1]} is alone; name the other with --before, or "
-            "among --encoders"
-        )
     first, second = (name.partition(":")[0] for name in pair)
     found = rollout(
         (first, second),

@@ -97,8 +97,7 @@ def train(
     from vidsim.encoders import catalog
 
     place = root_of(root)
-    with naming(recipe):
-        told = _changed(read_recipe(recipe), method, epochs, seeds)
+    told = _changed(read_recipe(recipe), method, epochs, seeds)
     check_name(name)
     _refuse_long(name)
     folder = adapters_of(place) / name
@@ -125,7 +124,7 @@ def train(
     from vidsim.cli.trained import Run, evaluate_runs, find_baselines, named, only, summary, tell, write_cards
     from vidsim.cli.training import watch
 
-    with claimed(folder.with_name(own) for own in sorted({name, *names.values()})):
+    with claimed(Path(place), sorted({name, *names.values()})):
         with naming(recipe):
             material = find_material(told, resolved, read, stimuli, source, place, workers_of(workers), unlabelled)
         material = replace(material, facts=facts_of(judgments, participants, read, material))
@@ -225,7 +224,7 @@ def _trainable(recipe: "Recipe", root: str) -> "EncoderCard":
 
 
 def _changed(recipe: "Recipe", method: str, epochs: int | None, seeds: str | None) -> "Recipe":
-    from vidsim.adapt.recipe import Unfit, linear_alone, weightless
+    from vidsim.adapt.recipe import linear_alone
 
     if method == "linear":
         recipe = linear_alone(recipe)
@@ -233,8 +232,6 @@ def _changed(recipe: "Recipe", method: str, epochs: int | None, seeds: str | Non
             raise VidsimError("--epochs has no effect with --method linear, which fits at once; leave it out")
     if epochs is not None:
         recipe = recipe.model_copy(update={"optimiser": recipe.optimiser.model_copy(update={"epochs": epochs})})
-        if why := weightless(recipe.loss, epochs):
-            raise Unfit("loss.beta", f"loss.beta {why}")
     if seeds is not None:
         parts = [part.strip() for part in seeds.split(",")]
         given = tuple(int(part) for part in parts if part.isdecimal() and len(part) <= 10)

@@ -1,5 +1,6 @@
 """Weights: load a checkpoint into a model strictly."""
 
+import json
 import os
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -87,7 +88,9 @@ def load_strictly(
         [name for name in told["missing_keys"] if not name.startswith(tuple(optional))],
         [name for name in told["unexpected_keys"] if not name.startswith(tuple(heads))],
         of_shapes="" if changed else f"; either they or {config!r} are not as published",
-        of_any=f"; options.init of the card overrides {changed} of {config!r}: leave it out" if changed else "",
+        of_any=f"; options.init of the card overrides {changed} of {config!r}: either that or a file is wrong"
+        if changed
+        else "",
     )
     _refuse_needed(model, architecture, [head for head in heads if not head.startswith(tuple(optional))])
     _refuse_rounded(model, stored, heads)
@@ -301,7 +304,8 @@ def _refuse_misfit(
 def _overridden(folder: Path, init: Mapping[str, Any]) -> list[str]:
     """List the arguments that stand in ``config.json`` too, with other values."""
     config = read_json(folder / "config.json") if init else {}
-    return [key for key, value in init.items() if key in config and config[key] != value]
+    given = json.loads(json.dumps(init))  # lists, where a card of a package has tuples
+    return [key for key, value in given.items() if key in config and config[key] != value]
 
 
 def _first(problems: Sequence[str], count: int = 3) -> str:
