@@ -125,3 +125,9 @@ def test_what_runs_and_is_read_by_nothing_is_no_target(loaded):
         Unfit, match=r"^no 'pooler.dense' of all-MiniLM-L6-v2 has a part in its layer 'sentence_embedding'"
     ):
         find_targets(encoder, layer, ["query", "pooler.dense"])
+
+
+def test_a_layer_in_front_of_all_linear_layers_has_no_targets(loaded):
+    encoder = loaded("dino-vitb16")
+    with pytest.raises(Unfit, match=r"^no 'q_proj' of dino-vitb16 has a part in its layer 'embeddings'"):
+        find_targets(encoder, "embeddings", ["q_proj"])

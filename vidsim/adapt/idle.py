@@ -36,9 +36,8 @@ def refuse_idle_epochs(recipe: Recipe, batches: Batches, fit: Triplets) -> None:
             f"loss.beta = {spell(loss.beta)} and loss.alpha = 0 weigh nothing in a single epoch, which has the first "
             "of the two weights: there is nothing to learn from; raise one of them, or the number of epochs",
         )
-    kind = recipe.loss.kind
     steps = islice(chain.from_iterable(map(batches.epoch, range(recipe.optimiser.epochs))), LOOKED)
-    trials, pairs = kind != "rsa", kind in {"hybrid", "rsa"}
+    trials, pairs = loss.kind != "rsa", loss.kind in {"hybrid", "rsa"}
     if not recipe.optimiser.epochs or any(
         (trials and len(step.trials)) or (pairs and len(step.pairs)) for step in steps
     ):

@@ -92,7 +92,9 @@ def _learning(encoder: Encoder, layer: str, modules: Mapping[str, nn.Module]) ->
     tower = tower_of(encoder, {"golden": (CAPTION,)}, lambda _: golden_frames(encoder), "mean", layer)
     try:
         with torch.enable_grad():
-            tower(["golden"], None).sum().backward()
+            total = tower(["golden"], None).sum()
+            if total.requires_grad:  # it does once a linear layer has run
+                total.backward()
     finally:
         for handle in handles:
             handle.remove()
