@@ -15,13 +15,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
 
 import torch
+from gpu_extract import FromBegin, decoding
 from numpy import ndarray
 
 from vidsim.data.sources import from_folder
@@ -74,30 +74,11 @@ class StandIn:
         return found
 
 
-class FromBegin:
-    """Progress that notes when the encoding began."""
-
-    start: float
-
-    def begin(self, total: int, what: str) -> None:
-        """Take the time."""
-        self.start = time.perf_counter()
-
-    def advance(self, encoded: int, failed: int) -> None:
-        """Take note of nothing."""
-
-
-def decoding_alone(paths: list[Path], workers: int) -> float:
+def alone(paths: list[Path], workers: int) -> float:
     """Return the seconds that hashing and decoding takes, by processes that have begun."""
-    with (
-        DecodingProcesses("pyav", CARD.sampling or Sampling(8), STEPS) as processes,
-        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-    ):
-        list(pool.map(processes.read, paths[: 2 * workers]))
-        start = time.perf_counter()
-        for _ in pool.map(processes.read, paths):
-            pass
-        return time.perf_counter() - start
+    assert CARD.sampling is not None
+    with DecodingProcesses("pyav", CARD.sampling, STEPS) as processes:
+        return len(paths) / decoding(processes.read, paths, workers)
 
 
 def extraction(stimuli: StimulusSet, workers: int, batch_size: int, seconds: float) -> float:
@@ -124,23 +105,23 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--speeds", type=float, nargs="+", default=[0.5, 0.75, 1.0, 1.5])
     told = parser.parse_args()
-    clips = sorted(path for path in told.clips.iterdir() if path.is_file())
+    clips = sorted(path for path in told.clips.glob("*") if path.is_file())
     if told.workers < 3 or not clips:
         parser.error("expected a folder of clips, and 3 workers at least: with fewer, extraction decodes in threads")
     with tempfile.TemporaryDirectory() as folder:
         for number, path in enumerate(islice(cycle(clips), told.number)):
             shutil.copy(path, Path(folder, f"{number:06}{path.suffix}"))
         paths, stimuli = sorted(Path(folder).iterdir()), from_folder(Path(folder))
-        before = decoding_alone(paths, told.workers)
+        before = alone(paths, told.workers)
         for speed in told.speeds:
             model = before / speed
             whole = extraction(stimuli, told.workers, told.batch_size, model / len(paths))
-            behind = decoding_alone(paths, told.workers)
-            decoding = (before + behind) / 2
-            hidden = (decoding + model - whole) / min(decoding, model)
+            behind = alone(paths, told.workers)
+            seconds = (before + behind) / 2
+            hidden = (seconds + model - whole) / min(seconds, model)
             print(
-                f"model {len(paths) / model:.0f} clips/s, decoding alone {len(paths) / decoding:.0f}: together "
-                f"{len(paths) / whole:.0f}, {max(decoding, model) / whole:.0%} of the slower one; {hidden:.0%} of the "
+                f"model {len(paths) / model:.0f} clips/s, decoding alone {len(paths) / seconds:.0f}: together "
+                f"{len(paths) / whole:.0f}, {max(seconds, model) / whole:.0%} of the slower one; {hidden:.0%} of the "
                 "faster one is hidden",
                 flush=True,
             )

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from vidsim.adapt.attached import Attached, attach
 from vidsim.adapt.golden import golden_embedding
@@ -13,7 +14,13 @@ from vidsim.adapt.targets import find_targets
 from vidsim.encoders.base import Encoder
 
 
-def equip(encoder: Encoder, layer: str, settings: Adapter, fitted: Callable[[], LinearTransform]) -> Attached:
+def equip(
+    encoder: Encoder,
+    layer: str,
+    settings: Adapter,
+    fitted: Callable[[], LinearTransform],
+    embed: Callable[[], Float[Tensor, "n d"]],
+) -> Attached:
     """Attach LoRA weights and a head to an encoder.
 
     Parameters
@@ -26,6 +33,8 @@ def equip(encoder: Encoder, layer: str, settings: Adapter, fitted: Callable[[], 
         Rank, targets, dropout, head.
     fitted : callable
         Fits what a linear head begins as.
+    embed : callable
+        Embeds a stimulus or more by the layer, following gradients.
 
     Returns
     -------
@@ -39,7 +48,7 @@ def equip(encoder: Encoder, layer: str, settings: Adapter, fitted: Callable[[], 
     VidsimError
         If its card names some that it has not, or modules that are none.
     """
-    targets = find_targets(encoder, layer, settings.targets) if settings.rank else ()
+    targets = find_targets(encoder, layer, settings.targets, embed) if settings.rank else ()
     head: nn.Module | None = None
     if settings.head == "linear":
         head = LinearHead.of(fitted())

@@ -2,9 +2,9 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from numpy import ndarray
-from torch import Tensor, nn
+from torch import nn
 
 from vidsim.adapt.embed import embed
 from vidsim.encoders.base import Encoder
@@ -37,28 +37,12 @@ def golden_embedding(encoder: Encoder, head: nn.Module | None, layer: str) -> Fl
     if encoder.card.modality == "text":
         batch: object = [encoder.prepare((CAPTION,))]
     else:
-        frames = golden_frames(encoder)
+        assert encoder.card.sampling is not None
+        t, y, x, colour = np.ogrid[: encoder.card.sampling.frames, : CLIP[0], : CLIP[1], :3]
+        clip = ((x * 5 + y * 3 + t * 11 + colour * 41) % 256).astype(np.uint8)
+        frames = torch.stack([torch.as_tensor(encoder.prepare(frame)) for frame in clip])
         batch = frames[None] if encoder.card.modality != "video+text" else [(frames, (CAPTION,))]
     return embed(encoder, head, layer, batch)[0]
-
-
-def golden_frames(encoder: Encoder) -> UInt8[Tensor, "t 3 h w"]:
-    """Draw the clip of the golden embedding.
-
-    Parameters
-    ----------
-    encoder : Encoder
-        One that sees.
-
-    Returns
-    -------
-    tensor of shape (t, 3, h, w)
-        Its frames, prepared for the encoder.
-    """
-    assert encoder.card.sampling is not None
-    t, y, x, colour = np.ogrid[: encoder.card.sampling.frames, : CLIP[0], : CLIP[1], :3]
-    clip = ((x * 5 + y * 3 + t * 11 + colour * 41) % 256).astype(np.uint8)
-    return torch.stack([torch.as_tensor(encoder.prepare(frame)) for frame in clip])
 
 
 def is_golden(found: Float[ndarray, "..."], kept: Float[ndarray, "..."]) -> bool:

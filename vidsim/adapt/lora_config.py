@@ -49,10 +49,9 @@ def write_lora_config(config: LoraConfig, folder: Path) -> None:
     folder : Path
         The adapter's folder.
     """
-    replace(config, inference_mode=True).save_pretrained(os.fspath(folder))
-    path = folder / CONFIG
-    facts = json.loads(path.read_text("utf-8"))
-    path.write_text(json.dumps({**facts, "target_modules": sorted(facts["target_modules"])}, indent=2), "utf-8")
+    made = replace(config, inference_mode=True)
+    made.target_modules = sorted(made.target_modules or ())  # a set before  # pyright: ignore[reportAttributeAccessIssue]
+    made.save_pretrained(os.fspath(folder))
 
 
 def read_lora_config(path: Path) -> LoraConfig:

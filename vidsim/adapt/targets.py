@@ -1,21 +1,21 @@
 """Targets: the linear layers that take LoRA weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from vidsim.adapt.golden import CAPTION, golden_frames
 from vidsim.adapt.recipe import Unfit
-from vidsim.adapt.tower import tower_of
 from vidsim.adapt.trunk import trunk_of
 from vidsim.encoders.base import Encoder
 from vidsim.errors import VidsimError
 
 
-def find_targets(encoder: Encoder, layer: str, wanted: str | Sequence[str]) -> tuple[str, ...]:
+def find_targets(
+    encoder: Encoder, layer: str, wanted: str | Sequence[str], embed: Callable[[], Float[Tensor, "n d"]]
+) -> tuple[str, ...]:
     """Find the linear layers that take LoRA weights: what has no part in the trained layer would learn nothing.
 
     Parameters
@@ -26,6 +26,8 @@ def find_targets(encoder: Encoder, layer: str, wanted: str | Sequence[str]) -> t
         Layer of the card that is trained.
     wanted : {"attention", "all-linear"}, or sequence of str
         Those that the card names, all of its blocks, or ends of names.
+    embed : callable
+        Embeds a stimulus or more by the layer, following gradients.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def find_targets(encoder: Encoder, layer: str, wanted: str | Sequence[str]) -> t
         if kinds or not paths:  # PEFT takes all that it can of such a list, and says nothing of the rest
             odd = "".join(f" ({path} is a {kind})" for path, kind in [*kinds.items()][:1])
             _refuse(key, f"{name} has no such linear layers: {end!r}{odd}")
-    learning = _learning(encoder, layer, there)
+    learning = _learning(there, embed)
     idle = [end for end in ends if learning.isdisjoint(meant[end])]
     if len(idle) == len(ends) or (idle and not isinstance(wanted, str)):
         what = repr(idle[0]) if idle else "linear layer of its blocks"
@@ -81,20 +83,18 @@ def linear_layers(encoder: Encoder) -> tuple[str, ...]:
     )
 
 
-def _learning(encoder: Encoder, layer: str, modules: Mapping[str, nn.Module]) -> set[str]:
-    """Tell which linear layers a gradient of the trained layer reaches: names and the order of a card say little."""
+def _learning(modules: Mapping[str, nn.Module], embed: Callable[[], Float[Tensor, "n d"]]) -> set[str]:
+    """Tell which linear layers a gradient of the embeddings reaches: names and the order of a card say little."""
     found: set[str] = set()
     handles = [
         module.register_forward_hook(partial(_follow, found, name))
         for name, module in modules.items()
         if isinstance(module, nn.Linear)
     ]
-    tower = tower_of(encoder, {"golden": (CAPTION,)}, lambda _: golden_frames(encoder), "mean", layer)
     try:
-        with torch.enable_grad():
-            total = tower(["golden"], None).sum()
-            if total.requires_grad:  # it does once a linear layer has run
-                total.backward()
+        total = embed().sum()
+        if total.requires_grad:  # it does once a linear layer has run
+            total.backward()
     finally:
         for handle in handles:
             handle.remove()

@@ -1,14 +1,15 @@
 """Towers: the part of an encoder that is trained, run with gradients on stimuli known by their ids."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from vidsim.adapt.frame_tower import FrameTower
 from vidsim.adapt.joint_tower import JointTower
+from vidsim.adapt.material import Material
 from vidsim.adapt.shown import Rule
 from vidsim.adapt.text_tower import TextTower
 from vidsim.encoders.base import Encoder
@@ -26,23 +27,15 @@ class Tower(Protocol):
         ...
 
 
-def tower_of(
-    encoder: Encoder,
-    captions: Mapping[str, Sequence[str]] | None,
-    frames: Callable[[str], UInt8[Tensor, "t 3 h w"]] | None,
-    rule: Rule,
-    layer: str,
-) -> Tower:
+def tower_of(encoder: Encoder, material: Material, rule: Rule, layer: str) -> Tower:
     """Choose the tower of an encoder.
 
     Parameters
     ----------
     encoder : Encoder
         One that can be trained.
-    captions : mapping of str to sequence of str, optional
-        Of each stimulus, for an encoder that reads.
-    frames : callable, optional
-        Takes an id, and returns prepared frames, for an encoder that sees.
+    material : Material
+        With the captions that it reads, and the frames that it sees.
     rule : {"draw", "mean", "first"}
         Which captions of a stimulus a step shows.
     layer : str
@@ -51,8 +44,9 @@ def tower_of(
     Returns
     -------
     Tower
-        Of these stimuli.
+        Of the material's stimuli.
     """
+    captions, frames = material.captions, material.frames
     if isinstance(encoder, SentenceEncoder):
         assert captions is not None, "an encoder that reads needs captions"
         return TextTower(encoder, captions, rule)

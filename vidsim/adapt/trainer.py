@@ -105,9 +105,10 @@ class Trainer:
             self.encoder = catalog.load(resolved, device=device_of(self.accelerator))
             self._retention = Retention(recipe, material, self._frozen) if recipe.loss.retention else None
             torch.manual_seed(seed)
-            self.attached = equip(self.encoder, self.layer, recipe.adapter, self._fitted)
+            self.tower = tower_of(self.encoder, material, recipe.run.captions, self.layer)
+            first = partial(self.tower, material.fit.ids[:1], None)
+            self.attached = equip(self.encoder, self.layer, recipe.adapter, self._fitted, first)
         self.weights = self.attached.trainable()
-        self.tower = tower_of(self.encoder, material.captions, material.frames, recipe.run.captions, self.layer)
         self._human = None if material.validation is None else material.validation.rsm()
 
     def counts(self) -> Counts:
