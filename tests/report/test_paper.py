@@ -1,3 +1,4 @@
+from vidsim.encoders.catalog import CARDS
 from vidsim.report.paper import published, table2
 
 
@@ -18,3 +19,9 @@ def test_encoders_find_their_own_row():
     assert published("clip-vit-b-16") is None
     beyond = {"videomae-large-finetuned-kinetics", "vivit-b-16x2-kinetics400", "dinov2-base", "dinov3-vitb16"}
     assert {name for name in beyond if published(name)} == set()
+
+
+def test_a_name_that_a_row_happens_to_end_with_has_none():
+    ends = {uid.rpartition(mark)[2] for uid in table2() for mark in "-/"} - CARDS.keys()
+    assert {"m", "s", "v2"} <= ends
+    assert {name for name in ends if published(name)} == set()

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vidsim.encoders.catalog import ALIASES
+from vidsim.encoders.catalog import ALIASES, CARDS
 
 _PLACES = (Path(__file__).parents[1] / "configs", Path(__file__).parents[2] / "configs")
 """In an installed package, and in a checkout."""
@@ -60,6 +60,8 @@ def published(name: str) -> Mapping[str, float] | None:
     66.75
     """
     full = {alias.lower(): row for alias, row in ALIASES.items()}.get(name.lower(), name)
+    if full not in CARDS:  # what a user trained or brought along may be called as a UID ends
+        return None
     return next(
         (numbers for uid, numbers in table2().items() if uid == full or uid.endswith((f"/{full}", f"-{full}"))), None
     )
