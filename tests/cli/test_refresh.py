@@ -76,6 +76,9 @@ def test_what_has_come_gone_and_been_rated_is_told_and_refreshed(vidsim, indexed
     valence = dict(zip(attributes["id"].to_pylist(), attributes["valence"].to_pylist(), strict=True))
     assert (valence["clip 2.mp4"], valence["clip 3.mp4"]) == (2.0, None)
     assert refreshed(vidsim, root)["done"] == "up to date"
+    status, out, err = vidsim("index", "--refresh", "-e", "Motion-Energy", "--root", root)
+    assert (status, out) == (2, "")
+    assert "to refresh; did you mean 'motion-energy'?" in err
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def test_what_has_come_gone_and_been_rated_is_told_and_refreshed(vidsim, indexed
         (["CLIPS", "--refresh"], "--refresh encodes nothing: leave it out, or what has no effect with it: SOURCE\n"),
         (["--refresh", *ENCODER, "--pooling", "cls", "--dims", "4732", "--retry"], "it: --retry, --pooling, --dims\n"),
         (["--refresh", "-e", "timesformer-base"], "no index of 'timesformer-base' in"),
-        (["--refresh"], "no index in .* to refresh"),
+        (["--refresh"], "no index in .* to refresh; build one"),
         (["--refresh", *ENCODER], "no index of 'motion-energy' in"),
     ],
 )

@@ -96,6 +96,23 @@ def test_flips_of_other_spaces_can_be_asked_for(vidsim, root, tmp_path):
     assert found["compare"]["towards"] < found["compare"]["away"]
 
 
+@pytest.mark.parametrize(
+    ("encoders", "named", "pair"),
+    [
+        (("good", "poor <b>"), ("--after", "poor <b>"), ("good:head", "poor <b>:head")),
+        (("good", "poor <b>"), ("--before", "good:head"), ("good:head", "poor <b>:head")),
+        (("good",), ("--after", "poor <b>"), ("good:head", "poor <b>:head")),
+        (("poor <b>",), ("--before", "good"), ("good:head", "poor <b>:head")),
+    ],
+    ids=["worse", "better", "alone", "before"],
+)
+def test_whom_nobody_names_is_the_best_other(vidsim, root, tmp_path, encoders, named, pair):
+    arguments = [word for name in encoders for word in ("-e", name)]
+    found = answer(vidsim, *arguments, *named, "--out", tmp_path / "page.htm", "--resamples", 0)
+    assert (found["compare"]["a"], found["compare"]["b"]) == pair
+    assert (tmp_path / "page.htm").read_text().startswith("<!doctype html>")
+
+
 def test_mistakes_are_one_line_and_write_nothing(vidsim, root, tmp_path):
     (tmp_path / "taken.html").write_text("mine")
     (tmp_path / "also.md").write_text("mine")
@@ -122,6 +139,14 @@ def test_mistakes_are_one_line_and_write_nothing(vidsim, root, tmp_path):
         (
             ("-e", "good", "--out", new, "--rollout", "a.mp4"),
             "--rollout shows what two encoders attend to, and good:head is alone; name the other with --before, or ",
+        ),
+        (
+            ("-e", "good", "--out", new, "--rollout", "a.mp4", "--before", "good"),
+            "--rollout shows what two encoders attend to, and good is alone; name the other with --after, or ",
+        ),
+        (
+            ("-e", "good", "--out", new, "--checkpoint-before", tmp_path),
+            f"--checkpoint-before {str(tmp_path)!r} has no effect without --rollout; leave it out",
         ),
     ):
         status, out, err = vidsim("report", "--judgments", "lab", *arguments, "--resamples", 0)

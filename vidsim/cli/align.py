@@ -11,7 +11,7 @@ from vidsim.cli import show
 from vidsim.cli.alignment import AUTO, Question, measure
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
 from vidsim.cli.options import Captions, Json, Root
-from vidsim.cli.output import FIGURE, check_out, form_of, write_out
+from vidsim.cli.output import FIGURE, PAGE, check_out, form_of, write_out
 from vidsim.cli.root import DEFAULT_ROOT
 from vidsim.cli.seen import warn_seen
 from vidsim.cli.spaces import Similarity, SimilarityOption
@@ -24,7 +24,7 @@ COMPARED = 15
 DIFFERENCES = ("difference", "95 %", "p", "p corrected", "McNemar p")
 """Columns of numbers in the table of differences."""
 
-FORMS = {"--plot": FIGURE, "--curves": FIGURE, "--csv": (".csv",), "--html": (".html",)}
+FORMS = {"--plot": FIGURE, "--curves": FIGURE, "--csv": (".csv",), "--html": PAGE}
 """Options that name a file to write, and what it may end in."""
 
 

@@ -11,7 +11,7 @@ from vidsim.cli import show
 from vidsim.cli.flips import describe, find_flips, find_look
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
 from vidsim.cli.options import Captions, Device, Json, Root, checkpoint_of
-from vidsim.cli.output import FIGURE, check_out, form_of, write_out
+from vidsim.cli.output import FIGURE, PAGE, check_out, form_of, write_out
 from vidsim.cli.rollout import rollout
 from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.seen import seen_by_space, warn_seen
@@ -100,7 +100,7 @@ def compare(
 ) -> None:
     """Compare two spaces: which trials flip towards people, which away; or what two encoders attend to."""
     start = time.perf_counter()
-    outs = (("--csv", csv, (".csv",)), ("--html", html, (".html", ".htm")), ("--plot", plot, FIGURE))
+    outs = (("--csv", csv, (".csv",)), ("--html", html, PAGE), ("--plot", plot, FIGURE))
     _check_outs(outs, judgments, split, force=force)
     clips = _clips(attention, clips, out, checkpoint_a, checkpoint_b)
     if judgments is None and not clips:

@@ -339,12 +339,14 @@ def _describe(manifest: Mapping[str, Any], done: str, gone: int) -> dict[str, An
 def _refresh(root: str, encoder: str | None, *, kind: str | None, min_recall: float | None, as_json: bool) -> None:
     from vidsim.retrieval.manifest import built, read_manifest, shape_of
     from vidsim.store import Store
+    from vidsim.store.missing import nearest
 
     store = Store(root)
     there = [(e, layer) for e, layer in built(root) if encoder in {None, e}]
     if not there:
         of = f" of {encoder!r}" if encoder else ""
-        raise VidsimError(f"no index{of} in {root!r} to refresh; build one: vidsim index FOLDER")
+        known = nearest(encoder, dict.fromkeys(e for e, _ in built(root))) if encoder else ""
+        raise VidsimError(f"no index{of} in {root!r} to refresh{known}; build one: vidsim index FOLDER")
     for name, layer in there:
         manifest = read_manifest(root, name, layer)
         if manifest is None:  # deleted meanwhile

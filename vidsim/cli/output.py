@@ -10,6 +10,9 @@ from vidsim.errors import VidsimError
 FIGURE = (".png", ".svg")
 """What a file with a figure may end in."""
 
+PAGE = (".html", ".htm")
+"""What a file with a page may end in."""
+
 
 def check_out(out: Path | None, suffixes: Collection[str], *, force: bool, option: str = "--out") -> None:
     """Refuse a place that cannot be written, before any work is done.

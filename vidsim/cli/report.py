@@ -13,7 +13,7 @@ from vidsim.cli.align import Over, Protocol, captions_under
 from vidsim.cli.alignment import AUTO, Question, measure
 from vidsim.cli.judgments.source import ContextName, ContextOption, SplitOption
 from vidsim.cli.options import Captions, Device, Json, Root, checkpoint_of
-from vidsim.cli.output import check_out, write_out
+from vidsim.cli.output import PAGE, check_out, write_out
 from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.seen import warn_seen
 from vidsim.cli.spaces import Similarity, SimilarityOption, find_space
@@ -42,7 +42,7 @@ class Wishes:
     actions : Path, optional
         Folder with the lists of an action-recognition split.
     before, after : str, optional
-        Spaces whose flips are shown; the two best encoders by default.
+        Spaces whose flips are shown; the two best encoders, or the best other one, by default.
     examples : int
         Flips shown in each direction.
     clips : tuple of Path
@@ -91,7 +91,7 @@ def report(
         ),
     ] = None,
     before: Annotated[
-        str | None, typer.Option("--before", help="Space whose flips are shown; the second best encoder by default.")
+        str | None, typer.Option("--before", help="Space whose flips are shown; the best other encoder by default.")
     ] = None,
     after: Annotated[str | None, typer.Option("--after", help="Space they flip to; the best by default.")] = None,
     examples: Annotated[
@@ -137,8 +137,11 @@ def report(
 ) -> None:
     """Write one page, and its Markdown twin, with alignment, variance partition, probes and flips."""
     start = time.perf_counter()
+    for option, given in (("--checkpoint-before", checkpoint_before), ("--checkpoint-after", checkpoint_after)):
+        if given is not None and not clips:
+            raise VidsimError(f"{option} {str(given)!r} has no effect without --rollout; leave it out")
     twin, folder = out.with_suffix(".md"), out.with_name(f"{out.stem}-figures")
-    check_out(out, (".html",), force=force)
+    check_out(out, PAGE, force=force)
     check_out(twin, (".md",), force=force)
     if folder.exists() and not force:
         raise VidsimError(f"{str(folder)!r} exists already; --force writes into it, or give another --out")
@@ -209,11 +212,11 @@ def make(question: Question, wishes: Wishes, folder: Path) -> "tuple[Page, dict[
 
     answer: dict[str, Any] = {"align": measure(question)}
     named = [_space_name(encoder) for encoder in answer["align"]["encoders"]]
-    pair = (wishes.before or (named[1] if len(named) > 1 else ""), wishes.after or named[0])
-    if wishes.clips and not pair[0]:
+    pair = _pair(named, wishes)
+    if wishes.clips and not all(pair):
         raise VidsimError(
-            f"--rollout shows what two encoders attend to, and {pair[1]} is alone; name the other with --before, or "
-            "among --encoders"
+            f"--rollout shows what two encoders attend to, and {pair[0] or pair[1]} is alone; name the other with "
+            f"--{'after' if pair[0] else 'before'}, or among --encoders"
         )
     rated = wishes.ratings or question.judgments
     parts: dict[str, Callable[[], _Part]] = {
@@ -243,6 +246,16 @@ def make(question: Question, wishes: Wishes, folder: Path) -> "tuple[Page, dict[
     lead = f"{models} on {question.judgments}, split {question.split or 'all'}"
     footer = f"vidsim {__version__}; protocol {question.protocol}, seed {question.seed}."
     return Page("Models and people", lead, sections, footer), {**answer, "left_out": left_out}
+
+
+def _pair(named: list[str], wishes: Wishes) -> tuple[str, str]:
+    """Choose which flips are shown: for what nobody named the best encoder but the other, empty where there is none."""
+    after = wishes.after or _best(named, wishes.before)
+    return wishes.before or _best(named, after), after
+
+
+def _best(named: list[str], other: str | None) -> str:
+    return next((name for name in named if other not in {name, name.partition(":")[0]}), "")
 
 
 def _space_name(encoder: dict[str, Any]) -> str:
@@ -324,7 +337,7 @@ def _compare(question: Question, pair: tuple[str, str], examples: int) -> _Part:
     from vidsim.cli.flips import describe, find_flips, find_look
     from vidsim.report.compare import sections
 
-    if not pair[0]:
+    if not all(pair):
         raise VidsimError("flips are between two models; name both with --before and --after")
     found = find_flips(
         pair,
