@@ -43,17 +43,47 @@ def test_pearson_is_rsatoolboxs():
     matrix = RNG.normal(3, size=(40, 301))
     theirs = rsatoolbox.rdm.calc_rdm(rsatoolbox.data.Dataset(matrix.copy()), method="correlation").get_vectors()[0]
     ours = pearson_rsm(Embeddings(tuple(map(str, range(40))), matrix))
-    np.testing.assert_allclose(1 - ours.upper, theirs, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(1 - ours.upper, theirs, rtol=0, atol=1e-12)
 
 
 def test_pearson_does_not_change_with_scale_or_shift():
     moved = pearson_rsm(Embeddings(IDS, MATRIX * RNG.uniform(1, 9, (7, 1)) + RNG.normal(size=(7, 1))))
-    np.testing.assert_allclose(moved.similarities, pearson_rsm(Embeddings(IDS, MATRIX)).similarities, atol=1e-13)
+    np.testing.assert_allclose(moved.similarities, pearson_rsm(Embeddings(IDS, MATRIX)).similarities, atol=2e-12)
 
 
 def test_pearson_is_the_cosine_of_centred_embeddings():
     centred = cosine_rsm(Embeddings(IDS, MATRIX - MATRIX.mean(axis=1, keepdims=True)))
-    np.testing.assert_allclose(pearson_rsm(Embeddings(IDS, MATRIX)).similarities, centred.similarities, atol=1e-14)
+    np.testing.assert_allclose(pearson_rsm(Embeddings(IDS, MATRIX)).similarities, centred.similarities, atol=2e-12)
+
+
+@pytest.mark.parametrize("compute", [cosine_rsm, lambda e: list(cosine_blocks(e, rows=2))])
+@pytest.mark.parametrize("values", [np.nan, [1, 1, 1, 1, np.nan], [0, 1, -np.inf, 3, np.inf]])
+def test_an_embedding_that_is_similar_to_nothing_is_named(compute, values):
+    matrix = MATRIX.copy()
+    matrix[4] = values
+    with pytest.raises(VidsimError, match="the embedding of 'e' is not finite"):
+        compute(Embeddings(IDS, matrix))
+
+
+@pytest.mark.parametrize("compute", [cosine_rsm, pearson_rsm])
+def test_equal_embeddings_are_equally_similar_in_any_order(compute):
+    twins = np.repeat(RNG.normal(size=(40, 384)), 2, axis=0)
+    ids = tuple(map(str, range(80)))
+    for order in (np.arange(80), RNG.permutation(80)):
+        found = compute(Embeddings(tuple(ids[k] for k in order), twins[order])).take(ids).similarities
+        np.testing.assert_array_equal(found[::2], found[1::2])
+        np.testing.assert_array_equal(found[:, ::2], found[:, 1::2])
+    collapsed = compute(Embeddings(ids, np.tile(twins[:1], (80, 1)))).similarities
+    np.testing.assert_array_equal(collapsed, 1)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-20, 1e20, 1e200])
+def test_long_and_short_embeddings_have_directions(scale):
+    np.testing.assert_allclose(
+        cosine_rsm(Embeddings(IDS, MATRIX * scale)).similarities,
+        cosine_rsm(Embeddings(IDS, MATRIX)).similarities,
+        atol=2e-12,
+    )
 
 
 @pytest.mark.parametrize("values", [0.0, 0.1, 1e300, [1, 1, 1, 1, np.nan], [0, 1, 2, 3, np.inf], [0, 0, 0, 1e200, 0]])

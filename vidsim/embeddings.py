@@ -10,6 +10,9 @@ from numpy import ndarray
 
 from vidsim.errors import VidsimError
 
+LONG = 1e15
+"""Embeddings as long, or no longer than its inverse, are scaled twice, as their squares may leave float32."""
+
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
@@ -151,7 +154,7 @@ def unit_rows(matrix: Shaped[ndarray, "n d"]) -> Float[ndarray, "n d"]:
     Returns
     -------
     array of shape (n, d)
-        Rows of length 1; a zero row stays zero.
+        Rows of length 1; a zero row stays zero, one that is not finite is NaN.
 
     Examples
     --------
@@ -161,5 +164,12 @@ def unit_rows(matrix: Shaped[ndarray, "n d"]) -> Float[ndarray, "n d"]:
            [0. , 0. ]])
     """
     rows = matrix.astype(np.promote_types(matrix.dtype, np.float32), copy=False)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite stays so
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        extreme = ~((norms >= 1 / LONG) & (norms <= LONG))[:, 0]
+        if extreme.any():
+            largest = np.abs(rows[extreme]).max(axis=1, keepdims=True, initial=0)
+            rows = rows.copy()
+            rows[extreme] /= np.where(largest == 0, 1, largest)
+            norms[extreme] = np.linalg.norm(rows[extreme], axis=1, keepdims=True)
+        return np.divide(rows, norms, out=np.zeros_like(rows), where=norms != 0)

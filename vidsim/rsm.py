@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+DIGITS = 12
+"""Decimals of a computed similarity: what float64 products of vectors of any length hold without rounding errors."""
+
+
 @dataclass(frozen=True, eq=False)
 class RSM:
     """Hold the similarity of every pair of stimuli, together with the stimulus ids.
@@ -160,7 +164,12 @@ def cosine_rsm(embeddings: Embeddings) -> RSM:
     Returns
     -------
     RSM
-        Similarities from -1 to 1, in float64.
+        Similarities from -1 to 1, in float64, to `DIGITS` decimals: what is equal but for rounding is equal.
+
+    Raises
+    ------
+    VidsimError
+        If an embedding is not finite.
 
     Examples
     --------
@@ -170,6 +179,7 @@ def cosine_rsm(embeddings: Embeddings) -> RSM:
            [0.6, 1. ]])
     """
     unit = unit_rows(embeddings.matrix.astype(np.float64))
+    _refuse_undirected(unit, embeddings.ids)
     return _rsm(embeddings.ids, unit @ unit.T)
 
 
@@ -184,7 +194,7 @@ def pearson_rsm(embeddings: Embeddings) -> RSM:
     Returns
     -------
     RSM
-        Similarities from -1 to 1, in float64.
+        Similarities from -1 to 1, in float64, to `DIGITS` decimals: what is equal but for rounding is equal.
 
     Raises
     ------
@@ -220,7 +230,7 @@ def cosine_blocks(embeddings: Embeddings, rows: int = 1024) -> Iterator[tuple[sl
     Raises
     ------
     VidsimError
-        If ``rows`` is below 1.
+        If ``rows`` is below 1, or an embedding is not finite.
 
     Examples
     --------
@@ -229,8 +239,9 @@ def cosine_blocks(embeddings: Embeddings, rows: int = 1024) -> Iterator[tuple[sl
     >>> [(part.start, block.tolist()) for part, block in cosine_blocks(embeddings, rows=2)]
     [(0, [[1.0, 0.6, 0.0], [0.6, 1.0, 0.8]]), (2, [[0.0, 0.8, 1.0]])]
     """
-    parts = _parts(len(embeddings), rows)
-    return _blocks(unit_rows(embeddings.matrix), parts)
+    parts, unit = _parts(len(embeddings), rows), unit_rows(embeddings.matrix)
+    _refuse_undirected(unit, embeddings.ids)
+    return _blocks(unit, parts)
 
 
 def pearson_blocks(embeddings: Embeddings, rows: int = 1024) -> Iterator[tuple[slice, Float[ndarray, "b n"]]]:
@@ -302,8 +313,17 @@ def square(upper: ndarray, n: int, diagonal: float | int) -> ndarray:
     return matrix
 
 
+def _refuse_undirected(unit: Float[ndarray, "n d"], ids: Sequence[str]) -> None:
+    lost = np.isnan(unit[:, :1]).any(axis=1)  # `unit_rows` leaves whole rows
+    if lost.any():
+        name = ids[int(np.argmax(lost))]
+        raise VidsimError(f"the embedding of {name!r} is not finite: it is similar to nothing; leave it out")
+
+
 def _rsm(ids: Sequence[str], similarities: Float[ndarray, "n n"]) -> RSM:
     similarities = (similarities + similarities.T) / 2  # a product of blocks need not be symmetric to the last bit
+    # equal embeddings would differ by rounding errors, and break ties by the order of rows
+    np.round(similarities, DIGITS, out=similarities)
     np.fill_diagonal(similarities, 1.0)
     return RSM(ids, similarities)
 

@@ -114,6 +114,30 @@ class Triplets:
         outside = np.concatenate(parts)
         return Triplets(tuple(ids), rows[known.all(axis=1)], outside[(outside[:, :2] >= 0).all(axis=1)])
 
+    def occurring(self, context: str = "split") -> "Triplets":
+        """Drop the stimuli that no trial shows, so that resamples of the stimuli are of those that were judged.
+
+        Parameters
+        ----------
+        context : {"split", "any"}
+            Whether a stimulus occurs where only a trial with a third one outside shows it.
+
+        Returns
+        -------
+        Triplets
+            The same trials in the same order; for ``"split"`` without what lies outside.
+        """
+        outside = self.outside if context == "any" else _none()
+        shown = np.zeros(len(self.ids), bool)
+        shown[self.rows] = True
+        shown[outside[:, :2]] = True
+        new = (np.cumsum(shown) - 1).astype(np.int32)
+        return Triplets(
+            tuple(self.ids[int(k)] for k in np.flatnonzero(shown)),
+            new[self.rows],
+            np.column_stack([new[outside[:, :2]], outside[:, 2]]),
+        )
+
     def select(self, which: Shaped[ndarray, " k"]) -> "Triplets":
         """Keep some trials, by number or by mask; the ids stay, what lies outside goes."""
         return Triplets(self.ids, self.rows[which])

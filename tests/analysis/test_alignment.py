@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from vidsim.analysis.agreement import agreement
 from vidsim.analysis.alignment import align
 from vidsim.analysis.odd_one_out import credits
+from vidsim.analysis.reliability import reliability
 from vidsim.data.simulate import simulate
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
@@ -127,17 +129,44 @@ def test_intervals_over_stimuli_cover_the_truth_in_93_to_97_of_100_studies():
     assert {name: round(share, 3) for name, share in covered.items() if not 0.93 <= share <= 0.97} == {}
 
 
+@pytest.mark.parametrize("context", ["split", "any"])
+def test_stimuli_that_no_trial_shows_change_nothing(context):
+    part = TRIALS.restrict(IDS[:20]).occurring(context)
+    spread = np.arange(len(part.ids), dtype=np.int32) * 4 + 2
+    ids = [f"unjudged {k}" for k in range(int(spread[-1]) + 9)]
+    for k, name in zip(spread, part.ids, strict=True):
+        ids[k] = name
+    outside = np.column_stack([spread[part.outside[:, :2]], part.outside[:, 2]])
+    wide = Triplets(tuple(ids), spread[part.rows], outside)
+    people = np.arange(len(part) + (len(outside) if context == "any" else 0)) // 10
+    for measure in (
+        lambda trials: align(trials, MODELS, context=context, over="both", participants=people, resamples=50),
+        lambda trials: agreement(trials, people[: len(part)], resamples=50),
+        lambda trials: reliability(trials, context=context, splits=5, resamples=50),
+        lambda trials: reliability(trials, method="votes", context=context, splits=5, resamples=50),
+    ):
+        assert repr(measure(wide)) == repr(measure(part))
+    np.testing.assert_array_equal(wide.occurring(context).rows, part.rows)
+    assert tuple(wide.occurring(context).ids) == part.ids
+
+
 def test_what_cannot_be_compared_is_told_in_one_line():
-    with pytest.raises(VidsimError, match="3 stimuli are too few to compare with people; expected at least 4"):
-        align(TRIALS.restrict(IDS[:3]), MODELS)
+    with pytest.raises(
+        VidsimError, match="3 stimuli occur in trials, too few to compare with people; expected at least 4"
+    ):
+        align(TRIALS.select((TRIALS.rows == TRIALS.rows[0]).all(axis=1)), MODELS)
     with pytest.raises(VidsimError, match="'less' lacks 1 of 25 judged stimuli, the first is 's24'"):
         align(TRIALS, {"less": MODELS["one"].take(IDS[:24])})
     with pytest.raises(VidsimError, match=r"'flat' are equal.*; choose another layer .* or leave a matrix out"):
         align(TRIALS, {"flat": RSM(IDS, np.ones((25, 25)))})
     with pytest.raises(VidsimError, match="'nan' has no similarity for"):
         align(TRIALS, {"one": MODELS["one"], "nan": RSM(IDS, np.full((25, 25), np.nan))})
-    with pytest.raises(VidsimError, match="0 judged pairs"):
-        align(Triplets(IDS, np.empty((0, 3), np.int32)), MODELS)
+    with pytest.raises(VidsimError, match="4 judged pairs, which do not differ"):
+        align(
+            Triplets(IDS, np.empty((0, 3), np.int32), np.array([[0, 1, 1], [1, 2, 1], [2, 3, 1], [3, 4, 1]])),
+            MODELS,
+            context="any",
+        )
     with pytest.raises(VidsimError, match="149 participants were given for 150 trials"):
         align(TRIALS, MODELS, over="both", participants=np.zeros(149, np.int64))
     with pytest.raises(VidsimError, match="no way to resample 'pairs'"):

@@ -113,6 +113,7 @@ def agreement(
         raise VidsimError(f"{len(participants)} participants were given for {len(triplets)} trials; expected one each")
     if resamples < 0 or seed < 0:
         raise VidsimError(f"resamples {resamples} and seed {seed}: expected 0 or more")
+    triplets = triplets.occurring()
     people = np.full(len(triplets), -1) if participants is None else participants.astype(np.int64)
     shown, group, choice, people = _repeated(triplets, people)
     groups = len(shown)

@@ -146,6 +146,7 @@ def reliability(
         raise VidsimError(f"no context {context!r}: expected 'split' or 'any'")
     if method not in METHODS:
         raise VidsimError(f"no method {method!r}: expected 'trials', 'participants' or 'votes'")
+    triplets = triplets.occurring(context)
     if method == "votes":
         judged = vote_halves(triplets, context)
     elif method == "trials":

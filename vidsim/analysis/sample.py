@@ -73,7 +73,7 @@ class Sample:
         triplets : Triplets
             Judged trials.
         models : mapping of str to RSM
-            Each holds all their stimuli.
+            Each holds all stimuli that occur in them.
         context : {"split", "any"}
             Whether trials whose third stimulus lies outside count.
         participants : array of shape (u,), optional
@@ -90,9 +90,10 @@ class Sample:
             If there are fewer than four stimuli or two judged pairs, people's or a model's similarities are all equal,
             a model lacks a stimulus, or participants are not as many as trials.
         """
+        triplets = triplets.occurring(context)
         n = len(triplets.ids)
         if n < LEAST:
-            raise VidsimError(f"{n} stimuli are too few to compare with people; expected at least {LEAST}")
+            raise VidsimError(f"{n} stimuli occur in trials, too few to compare with people; expected at least {LEAST}")
         counts = triplets.counts(context)
         judged = np.flatnonzero(counts.shown)
         shares = counts.similarities[judged]

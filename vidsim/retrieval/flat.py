@@ -10,9 +10,6 @@ from numpy import ndarray
 from vidsim.embeddings import unit_rows
 from vidsim.retrieval import exact
 
-LONG = 1e15
-"""Embeddings with a value as large, or none larger than its inverse, are scaled before their length is taken."""
-
 
 class Flat:
     """Compare a query with every row.
@@ -99,12 +96,6 @@ def units(matrix: Shaped[ndarray, "n d"]) -> tuple[Float32[ndarray, "n d"], Bool
     rows = max(1, exact.BLOCK_BYTES // (4 * matrix.shape[1]))
     for start in range(0, len(matrix), rows):
         block = matrix[start : start + rows]
-        largest = np.abs(block).max(axis=1, keepdims=True).astype(float)
-        good = np.isfinite(largest[:, 0])
-        finite[start : start + rows] = good
-        if not good.all():
-            block, largest = block[good], largest[good]
-        if ((largest > LONG) | ((largest > 0) & (largest < 1 / LONG))).any():
-            block = block / np.where(largest > 0, largest, 1)  # else squares would leave float32
-        made[start : start + rows][good] = unit_rows(block)
+        good = finite[start : start + rows] = np.isfinite(block).all(axis=1)
+        made[start : start + rows][good] = unit_rows(block if good.all() else block[good])
     return made, finite
