@@ -8,7 +8,7 @@ from vidsim.errors import VidsimError
 SCHEMES = ("s3", "gs", "az", "abfss")
 """Object stores that may be an artefact root, as addresses begin."""
 
-FURTHER = ("file", "s3+ddb", "oss", "cos", "hf", "goosefs")
+FURTHER = ("s3+ddb", "oss", "cos", "hf", "goosefs")
 """Schemes that LanceDB knows beside; an index cannot be on all of them."""
 
 EXPECTED = f"{', '.join(f'{scheme}://' for scheme in SCHEMES[:-1])} or {SCHEMES[-1]}://, or a folder"

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import pytest
@@ -35,6 +36,28 @@ def test_an_index_says_its_kind_and_recall(vidsim, indexed, tmp_path):
     _, out, _ = vidsim("index", "--refresh", "--root", root)  # what was asked for stays
     assert "ivf-flat, recall@10 1.000 (nprobe 1), up to date" in out
     assert refreshed(vidsim, root, "--kind", "auto")["kind"] == "flat"
+
+
+def test_files_that_have_changed_are_told(vidsim, clips, tmp_path):
+    folder, root = shutil.copytree(clips, tmp_path / "videos"), tmp_path / "root"
+    assert vidsim("index", folder, *ENCODER, "--root", root)[0] == 0
+    one, two, other = (folder / f"clip {n}.mp4" for n in (0, 1, 2))
+    one.rename(tmp_path / "x.mp4")
+    two.rename(one)
+    (tmp_path / "x.mp4").rename(two)
+    assert refreshed(vidsim, root)["changed"] == 2
+    _, out, _ = vidsim("index", "--refresh", "--root", root)
+    assert "files that have changed since they were embedded: 2; embed them again: vidsim index FOLDER" in out
+    _, out, _ = vidsim("index", folder, *ENCODER, "--root", root)
+    assert "0 encoded" in out
+    assert "2 moved" in out
+    assert "have changed" not in out
+    status = other.stat()
+    other.write_bytes(other.read_bytes()[:-1] + b"x")
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert "0 encoded" in vidsim("index", folder, *ENCODER, "--root", root)[1]
+    assert "1 encoded" in vidsim("index", folder, *ENCODER, "--root", root, "--checksum")[1]
+    assert "0 encoded" in vidsim("index", folder, *ENCODER, "--root", root, "--checksum")[1]
 
 
 @pytest.mark.parametrize("kind", ["ivf-flat", "lancedb"])

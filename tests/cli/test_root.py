@@ -43,7 +43,6 @@ def test_an_unknown_scheme_is_told_with_those_that_are_known(vidsim, tmp_path, s
         "az://b",
         "abfss://c@a/p",
         "s3+ddb://b/p",
-        "file:///there/x",
         "s3",
         "a:b",
         "c:\\x",
@@ -52,6 +51,17 @@ def test_an_unknown_scheme_is_told_with_those_that_are_known(vidsim, tmp_path, s
 )
 def test_addresses_and_folders_are_taken_as_they_are(root):
     assert root_of(root) == root
+
+
+def test_a_file_address_is_its_folder(vidsim, tmp_path, clips):
+    place = tmp_path / "a 100% root"
+    root = place.as_uri()
+    assert root_of(root) == str(place)
+    assert vidsim("index", clips, "-e", "motion-energy", "--limit", 2, "--root", root)[0] == 0
+    assert {one.name for one in place.iterdir()} >= {"store", "faiss"}
+    by_address, by_folder = (vidsim("search", "clip 0.mp4", "--root", one, "--json") for one in (root, place))
+    assert by_address == by_folder
+    assert by_address[0] == 0
 
 
 def test_an_empty_root_is_refused_and_an_empty_variable_is_the_default(vidsim, tmp_path, monkeypatch):

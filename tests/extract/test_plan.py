@@ -65,6 +65,21 @@ def test_unchanged_files_are_done_and_not_hashed(folder, monkeypatch):
     assert planned([stimulus(path)], [row]) == Plan(done=["a.mp4"])
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_a_file_that_hides_its_change_is_found_where_all_are_read(folder, named):
+    one, two, three = (folder / f"{name}.mp4" for name in "abc")
+    rows = [entry_of(path) for path in (one, two)]
+    failure = failure_of(three)
+    for path in (two, three):
+        then = path.stat().st_mtime_ns
+        path.write_bytes(b"x" * 50)
+        os.utime(path, ns=(then, then))
+    stimuli = StimulusSet(tuple(map(stimulus, (one, two, three))), named=named)
+    assert planned(stimuli, rows, [failure]) == Plan(done=["a.mp4", "b.mp4"], known_failures=[failure])
+    again = planned(stimuli, rows, [failure], checksum=True)
+    assert again == Plan(done=["a.mp4"], todo=[stimulus(two), stimulus(three)])
+
+
 def test_a_touched_file_keeps_its_row_and_a_changed_one_is_encoded_anew(folder):
     one, two, three = (folder / f"{name}.mp4" for name in "abc")
     rows = [entry_of(path) for path in (one, two, three)]

@@ -62,6 +62,12 @@ Workers = Annotated[
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many stimuli.")]
 AllFiles = Annotated[bool, typer.Option("--all-files", help="Try every file, whatever its suffix, hidden ones too.")]
 Retry = Annotated[bool, typer.Option("--retry", help="Try files again that stand in the failure ledger.")]
+Checksum = Annotated[
+    bool,
+    typer.Option(
+        "--checksum", help="Read every file, also those whose size and time are as before, to see whether it changed."
+    ),
+]
 Shard = Annotated[
     str | None, typer.Option(metavar="I/N", help="Only part I of N, so that several processes share the work.")
 ]
@@ -117,6 +123,7 @@ def extract(
     limit: Limit = None,
     all_files: AllFiles = False,
     retry: Retry = False,
+    checksum: Checksum = False,
     shard: Shard = None,
     checkpoint: Checkpoint = None,
     revision: Revision = None,
@@ -152,6 +159,7 @@ def run(
     limit: int | None,
     all_files: bool,
     retry: bool,
+    checksum: bool,
     shard: str | None,
     checkpoint: Path | None,
     revision: str | None,
@@ -219,6 +227,7 @@ def run(
             batch_size=batch_size,
             workers=workers_of(workers),
             retry=retry,
+            checksum=checksum,
             progress=bar,
         )
     return report, resolved, spec

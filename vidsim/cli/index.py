@@ -14,6 +14,7 @@ from vidsim.cli.extract import (
     AllFiles,
     BatchSize,
     CaptionsOption,
+    Checksum,
     ColumnsOption,
     DecoderOption,
     Dims,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
     from vidsim.encoders.catalog import Resolved
     from vidsim.extract import FeatureSpec
+    from vidsim.retrieval.altered import Altered
     from vidsim.retrieval.indexes import Kind
     from vidsim.store import EmbeddingTable, Store
 
@@ -110,6 +112,7 @@ def index(
     limit: Limit = None,
     all_files: AllFiles = False,
     retry: Retry = False,
+    checksum: Checksum = False,
     shard: Shard = None,
     checkpoint: Checkpoint = None,
     revision: Revision = None,
@@ -235,11 +238,11 @@ def bring_up_to_date(
     Returns
     -------
     dict or None
-        Layer, rows, dims, kind, recall, what of it was done now, how many were left out since their files are gone;
-        None if nothing is left to index.
+        Layer, rows, dims, kind, recall, what of it was done now, how many were left out since their files are gone, of
+        how many the files have changed; None if nothing is left to index.
     """
     from vidsim.retrieval import indexes
-    from vidsim.retrieval.gone import gone
+    from vidsim.retrieval.altered import Altered, altered
     from vidsim.retrieval.manifest import intact, manifest_or_none
     from vidsim.store import Store
 
@@ -252,7 +255,8 @@ def bring_up_to_date(
     while True:
         # again if another process has written meanwhile: whoever ends last must have indexed everything
         version, entries = table.version, table.entries()
-        left: Collection[str] = gone(entries) if of_files else ()
+        files = altered(entries) if of_files else Altered()
+        left = files.gone
         facts = {
             **made,
             "attributes": _hash_of_known(store, entries),
@@ -260,7 +264,7 @@ def bring_up_to_date(
         }
         if manifest is not None and _fits(manifest, asked, least, {**facts, "version": version}):
             if manifest is not before or intact(root, table.encoder, layer) is not None:
-                return _describe(manifest, done, len(left))
+                return _describe(manifest, done, files)
             manifest = None  # damaged
         if entries.num_rows == len(left):
             return None
@@ -325,13 +329,14 @@ def _build(
     return found.manifest, done
 
 
-def _describe(manifest: Mapping[str, Any], done: str, gone: int) -> dict[str, Any]:
+def _describe(manifest: Mapping[str, Any], done: str, files: "Altered") -> dict[str, Any]:
     return {
         "layer": manifest["layer"],
         **{name: manifest[name] for name in ("rows", "dims", "kind", "recall", "parameters", "left_out")},
         "built": done != "up to date",
         "done": done,
-        **({"gone": gone} if gone else {}),
+        **({"gone": len(files.gone)} if files.gone else {}),
+        **({"changed": files.changed} if files.changed else {}),
         **({"change": manifest["change"]} if done == "refreshed" and "change" in manifest else {}),
     }
 
@@ -382,6 +387,11 @@ def _tell_index(found: dict[str, Any], encoder: str = "") -> None:
         typer.echo(f"left out, as their embeddings are zero and have no direction: {found['left_out']}")
     if "gone" in found:
         typer.echo(f"left out, as their files are gone (the store keeps their embeddings): {found['gone']}")
+    if "changed" in found:
+        typer.echo(
+            f"files that have changed since they were embedded: {found['changed']}; embed them again: vidsim index "
+            "FOLDER"
+        )
 
 
 def _changes(found: dict[str, Any]) -> str:

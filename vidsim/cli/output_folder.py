@@ -29,6 +29,31 @@ def try_writing(folder: Path) -> None:
         os.fsync(file.fileno())
 
 
+def refuse_closed(folder: Path, what: str) -> None:
+    """Refuse work whose result could not be written in the end.
+
+    Parameters
+    ----------
+    folder : Path
+        As for `try_writing`.
+    what : str
+        What could not be done, in words; for the error.
+
+    Raises
+    ------
+    VidsimError
+        If the folder cannot be written.
+    """
+    from vidsim.disk import remedy
+
+    try:
+        try_writing(folder)
+    except OSError as error:
+        raise VidsimError(
+            f"{what}: {error.strerror or error}; {remedy(error)} and run the same command again"
+        ) from error
+
+
 def check_folder(out: Path, own: str, *, force: bool, option: str = "--out") -> None:
     """Refuse a place that cannot be written, before any work is done.
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from urllib.parse import unquote
 
 from vidsim.errors import VidsimError
 from vidsim.paths import EXPECTED, FURTHER, SCHEMES, expand
@@ -17,7 +18,7 @@ _ADDRESS = re.compile(r"([a-z][a-z0-9+-]+):/|(s3|gs|az):")
 
 
 def root_of(root: str) -> str:
-    """Return the artefact root with ``~`` expanded; URIs are passed through.
+    """Return the artefact root with ``~`` expanded; addresses of object stores are passed through.
 
     Parameters
     ----------
@@ -27,7 +28,7 @@ def root_of(root: str) -> str:
     Returns
     -------
     str
-        Folder or URI.
+        Folder, that of a ``file://`` address too, or address.
 
     Raises
     ------
@@ -43,7 +44,9 @@ def root_of(root: str) -> str:
         if not place or not re.match(rf"{slashes}[^/]", rest):
             right = f"{scheme}:{slashes}{place or 'bucket/prefix'}"
             raise VidsimError(f"--root {root!r} is no address; expected {right}, or a folder")
-    scheme, remote, _ = root.partition("://")
+    scheme, remote, rest = root.partition("://")
+    if scheme == "file" and remote:
+        return unquote(rest)
     if not remote:
         return os.fspath(expand(root))
     if scheme not in (*SCHEMES, *FURTHER):

@@ -9,6 +9,7 @@ import typer
 
 from vidsim.cli import show
 from vidsim.cli.options import Checkpoint, Device, Json, Revision, Root, workers_of
+from vidsim.cli.output_folder import refuse_closed
 from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.errors import VidsimError
 
@@ -104,7 +105,7 @@ def train(
     names = names_of(name, told.run.seeds)
     refuse_matrices((name, *names.values()), place)
     check_tensorboard(tensorboard)
-    _refuse_closed(folder)
+    refuse_closed(folder.parent, f"the adapter cannot be written to {os.fspath(folder)!r}")
     remove_abandoned(folder.parent)
     if folder.exists() and not unfinished(folder) and not force:
         raise VidsimError(f"an adapter {name!r} is in {place!r} already; --force replaces it, or give another --name")
@@ -170,20 +171,6 @@ def train(
 def _refuse_long(name: str) -> None:
     if len(name) > LONGEST:
         raise VidsimError(f"--name has {len(name)} characters; expected at most {LONGEST}")
-
-
-def _refuse_closed(folder: Path) -> None:
-    """Refuse an adapter that could not be written in the end, nor the state of its training, which lies beside it."""
-    from vidsim.cli.output_folder import try_writing
-    from vidsim.disk import remedy
-
-    try:
-        try_writing(folder.parent)
-    except OSError as error:
-        raise VidsimError(
-            f"the adapter cannot be written to {os.fspath(folder)!r}: {error.strerror or error}; {remedy(error)} and "
-            "run the same command again"
-        ) from error
 
 
 def _refuse_idle(recipe: "Recipe", card: "EncoderCard", source: Path | None, unlabelled: str | None) -> None:

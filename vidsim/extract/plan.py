@@ -143,12 +143,13 @@ def plan(
     modality: Modality = "video",
     captions: Literal["mean", "first"] = "mean",
     retry: bool = False,
+    checksum: bool = False,
     workers: int = 2,
 ) -> Plan:
     """Compare stimuli with the store and the failure ledger.
 
-    A file whose path, size and modification time are those of its row is taken as unchanged; its bytes are hashed only
-    where another row has the same size, or to tell a touched file from a changed one.
+    A file whose path, size and modification time are those of its row is taken as unchanged, unless ``checksum`` is
+    given; its bytes are hashed only where another row has the same size, or to tell a touched file from a changed one.
 
     Parameters
     ----------
@@ -166,6 +167,8 @@ def plan(
         Which captions are used, where any are.
     retry : bool
         Try files again that failed before.
+    checksum : bool
+        Hash files also where size and time are as before.
     workers : int
         Threads that hash files.
 
@@ -174,7 +177,7 @@ def plan(
     Plan
         What to do.
     """
-    return _Planner(stored, failures, [*scopes, FILES], modality, captions, retry).plan(stimuli, workers)
+    return _Planner(stored, failures, [*scopes, FILES], modality, captions, retry, checksum).plan(stimuli, workers)
 
 
 class _Planner:
@@ -186,6 +189,7 @@ class _Planner:
         modality: Modality,
         captions: Literal["mean", "first"],
         retry: bool,
+        checksum: bool,
     ) -> None:
         rows: list[dict[str, object]] = stored.to_pylist() if stored is not None else []
         entries = [Entry(**row) for row in rows]  # pyright: ignore[reportArgumentType]
@@ -194,6 +198,7 @@ class _Planner:
         self.by_content: Mapping[str, Entry] = {e.content: e for e in entries}
         self.sizes = {e.size for e in entries}
         self.failed = {} if retry else {f.path: f for f in failures if f.scope in scopes}
+        self.checksum = checksum
         self.modality: Modality = modality
         self.captions: Literal["mean", "first"] = captions
 
@@ -249,11 +254,11 @@ class _Planner:
             row = self.by_path.get(entry.path, row)
         here = row is not None and row.path == entry.path
         captions = used_captions(stimulus, self.captions) if self.modality == "video+text" else ()
-        same_file = row is not None and here and (row.size, row.mtime_ns) == (entry.size, entry.mtime_ns)
-        if row is not None and same_file and row.content == joint_content(file_content(row.content), captions):
+        read = row is not None and row.content == joint_content(file_content(row.content), captions)
+        if row is not None and here and read and self._untouched(row, entry):
             return row.id
         failure = self.failed.get(entry.path)
-        if failure is not None and (failure.size, failure.mtime_ns) == (entry.size, entry.mtime_ns):
+        if failure is not None and self._untouched(failure, entry):
             return failure
         content = ""
         if entry.size in self.sizes or (failure is not None and failure.size == entry.size):
@@ -262,19 +267,20 @@ class _Planner:
             return failure
         content = joint_content(content, captions)
         if row is not None and row.content == content:  # touched, or moved with its folder
-            name = row.id if here else entry.id
-            return row.id, replace(entry, id=name, content=content, duration=row.duration), False
-        if row is None:
-            name = entry.id
-        elif here:  # changed
+            now = replace(entry, id=row.id if here else entry.id, content=content, duration=row.duration)
+            return row.id if now == row else (row.id, now, False)
+        if here and row is not None:  # changed
             name = row.id
-        else:  # another file has this id; a table says itself which file is meant
-            name = entry.id if named else self._free_id(stimulus, wanted)
+        else:  # another file may have this id; a table says itself which file is meant
+            name = entry.id if named or row is None else self._free_id(stimulus, wanted)
         twin = self.by_content.get(content)
         if twin is None:
             return replace(stimulus, id=name)
         gone = twin.id not in wanted and vanished(twin.path)
         return twin.id, replace(entry, id=name, content=content, duration=twin.duration), gone
+
+    def _untouched(self, known: Entry | Failure, entry: Entry) -> bool:
+        return not self.checksum and (known.size, known.mtime_ns) == (entry.size, entry.mtime_ns)
 
     def _free_id(self, stimulus: Stimulus, wanted: set[str]) -> str:
         """Put folder names before an id until it is nobody else's; depends on the path alone, so a rerun agrees."""

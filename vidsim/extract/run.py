@@ -94,6 +94,7 @@ def extract(
     batch_size: int | None = None,
     workers: int = 2,
     retry: bool = False,
+    checksum: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Bring the embeddings of every stimulus into the store.
@@ -124,6 +125,8 @@ def extract(
         Decoding threads, at least 1; beside a GPU each has a process of its own, from three on.
     retry : bool
         Try files again that failed before.
+    checksum : bool
+        Read every file, also those whose size and modification time are as before, to see whether it changed.
     progress : Progress, optional
         Told how it goes.
 
@@ -161,6 +164,7 @@ def extract(
         modality=card.modality,
         captions=spec.captions,
         retry=retry,
+        checksum=checksum,
         workers=workers,
     )
     log.info("%d done, %d moved, %d to encode", len(todo.done), len(todo.copies), len(todo.todo))

@@ -62,6 +62,19 @@ def test_an_embedding_is_validated_written_and_kept(vidsim, root, triplets, tmp_
     assert "the name 'denoised' is taken by similarities" in err
 
 
+def test_a_store_that_cannot_be_written_is_refused_before_anything_is_fitted(vidsim, root, monkeypatch):
+    def closed(dir):
+        raise OSError(30, "Read-only file system", str(dir))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", closed)
+    monkeypatch.setattr("vidsim.analysis.ordinal.cross_validate", lambda *_, **__: pytest.fail("fitted"))
+    assert vidsim("judgments", "embed", "pilot", "--name", "kept", "--root", root) == (
+        *(2, ""),
+        f"vidsim: the similarities cannot be kept under {str(root)!r}: Read-only file system; make it writable and run "
+        "the same command again\n",
+    )
+
+
 def test_dimensions_and_penalties_are_chosen_in_the_open(vidsim, root):
     options = ("--dims", "1,3", "--nonnegative", "--folds", 3, "--root", root)
     status, text, err = vidsim("judgments", "embed", "pilot", *options, "--json")

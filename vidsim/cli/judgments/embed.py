@@ -13,6 +13,7 @@ from vidsim.cli.judgments.names import check_name
 from vidsim.cli.judgments.source import JudgmentsSource, SplitOption, load_split
 from vidsim.cli.options import Json, Root
 from vidsim.cli.output import check_out, write_out
+from vidsim.cli.output_folder import refuse_closed
 from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.errors import VidsimError
 
@@ -59,8 +60,11 @@ def embed(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     tried_dims = _dims(dims)
     check_out(out, SUFFIXES, force=force)
+    place = root_of(root)
     if name is not None:
-        check_name(name, root_of(root), "rsms", force=force)
+        check_name(name, place, "rsms", force=force)
+        if "://" not in place:
+            refuse_closed(Path(place, "store"), f"the similarities cannot be kept under {place!r}")
     judgments, ids = load_split(source, root, split)
     from vidsim.analysis.ordinal import candidates, cross_validate, denoised_rsm, fit
 
@@ -79,7 +83,7 @@ def embed(
     if name is not None:
         from vidsim.store import Store
 
-        Store(root_of(root), create=True).rsms.put(name, denoised_rsm(found).table())
+        Store(place, create=True).rsms.put(name, denoised_rsm(found).table())
     answer = {
         **describe(found, held_out),
         "folds": folds,

@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from vidsim.retrieval.gone import gone
+from vidsim.retrieval.altered import altered
 
 
 @pytest.fixture
@@ -14,20 +15,22 @@ def entries(tmp_path):
         file = tmp_path / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("video")
-    return pa.table({"id": ids, "path": paths})
+    status = [(tmp_path / path).stat() for path in paths]
+    sizes = {"size": [one.st_size for one in status], "mtime_ns": [one.st_mtime_ns for one in status]}
+    return pa.table({"id": ids, "path": paths, **sizes})
 
 
 def test_what_is_there_is_not_gone(entries):
-    assert gone(entries) == frozenset()
+    assert altered(entries).gone == frozenset()
 
 
 def test_files_and_whole_subfolders_are_gone(entries, tmp_path):
     (tmp_path / "videos" / "sub" / "b.mp4").unlink()
     (tmp_path / "videos" / "other.mp4").unlink()
-    assert gone(entries) == {"sub/b.mp4", "named"}
+    assert altered(entries).gone == {"sub/b.mp4", "named"}
     (tmp_path / "videos" / "sub" / "c.mp4").unlink()
     (tmp_path / "videos" / "sub").rmdir()
-    assert gone(entries) == {"sub/b.mp4", "sub/c.mp4", "named"}
+    assert altered(entries).gone == {"sub/b.mp4", "sub/c.mp4", "named"}
 
 
 @pytest.mark.parametrize("empty", [True, False])
@@ -35,14 +38,14 @@ def test_a_disk_that_is_not_there_deletes_nothing(entries, tmp_path, empty):
     (tmp_path / "videos").rename(tmp_path / "elsewhere")
     if empty:  # a mount point
         (tmp_path / "videos").mkdir()
-    assert gone(entries) == frozenset()
+    assert altered(entries).gone == frozenset()
 
 
 def test_what_cannot_be_looked_at_is_not_gone(entries, tmp_path, locked, monkeypatch):
     (tmp_path / "videos" / "a.mp4").unlink()
     (tmp_path / "videos" / "sub" / "b.mp4").unlink()
     locked(tmp_path / "videos" / "sub")
-    assert gone(entries) == {"a.mp4"}
+    assert altered(entries).gone == {"a.mp4"}
     listed = Path.iterdir
 
     def refuse(folder):
@@ -51,4 +54,15 @@ def test_what_cannot_be_looked_at_is_not_gone(entries, tmp_path, locked, monkeyp
         return listed(folder)
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    assert gone(entries) == frozenset()
+    assert altered(entries).gone == frozenset()
+
+
+def test_files_of_another_size_or_time_have_changed(entries, tmp_path):
+    assert altered(entries).changed == 0
+    videos = tmp_path / "videos"
+    (videos / "a.mp4").write_text("another video")
+    os.utime(videos / "sub" / "b.mp4", (1, 1))
+    (videos / "sub" / "c.mp4").unlink()
+    assert altered(entries).changed == 2
+    unknown = entries.set_column(3, "mtime_ns", pa.array([0] * 5))
+    assert altered(unknown).changed == 0
