@@ -109,9 +109,8 @@ class Silent:
         return lambda *_: None
 
 
-def overhead(material: Material, steps: int) -> float:
-    """Measure the share of a step of the trials sampler outside forward, loss, backward and update."""
-    trainer = Trainer(read_recipe(RECIPE), catalog.resolve(ENCODER), material, seed=0, device="cpu")
+def overhead(trainer: Trainer, steps: int) -> float:
+    """Measure the share of a step outside forward, loss, backward and update."""
     trainer.batches = Slices(trainer.batches, steps)
     clock = Clock()
     model, optimiser = trainer.accelerator.prepare(*trainer._ready())
@@ -141,7 +140,7 @@ def main() -> None:
     material = load(options.release)
     base = catalog.resolve(ENCODER)
     recipe, fast_recipe = (at_rate(read_recipe(RECIPE), rate) for rate in options.rates)
-    print(f"step overhead at batch 4: {overhead(material, 40):.2%}")
+    print(f"step overhead at batch 4: {overhead(Trainer(recipe, base, material, seed=0, device='cpu'), 40):.2%}")
 
     print(f"trials sampler, {options.steps:,} steps of 4 trials")
     trials = Trainer(recipe, base, material, seed=0, device="cpu")

@@ -285,7 +285,7 @@ class Trainer:
 
     def _shared(self, epoch: int) -> Iterator[Step]:
         """Yield what processes share: as many steps each, without the first: an RSA step may be the last alone."""
-        return islice(self.batches.epoch(epoch), len(self.batches) - self._steps, None)
+        return islice(self.batches.epoch(epoch), len(self.batches) % self.accelerator.num_processes, None)
 
     def _step(
         self, step: Step, epoch: int, model: Any, optimiser: Any, rng: np.random.Generator
