@@ -36,8 +36,10 @@ def test_an_adapter_goes_in_by_the_door_of_encoders(vidsim, ready):
     assert "mine: 36,864 weights trained, seed 0" in out
     assert "epoch 2/2: soft" in err
     assert re.search(r"validation rho -?0\.\d+.*stimuli/s", err)
-    for encoder in (BASE, "mine"):
-        assert vidsim("extract", "--stimuli", "social", "--encoder", encoder, "--device", "cpu")[0] == 0
+    assert vidsim("extract", "--stimuli", "social", "--encoder", BASE, "--device", "cpu")[0] == 0
+    advised = re.search("use it as an encoder: vidsim (extract .*)", out)
+    assert advised is not None
+    assert vidsim(*advised[1].split(), "--device", "cpu")[0] == 0
     status, out, err = vidsim(
         *("align", "--judgments", "social", "--split", "val", "--resamples", 50, "--encoders", BASE, "mine", "--json")
     )

@@ -78,7 +78,7 @@ def report(
         Captions | None,
         typer.Option("--captions", help="Which embeddings of encoders that read: mean (default) or first caption."),
     ] = None,
-    layer: Annotated[str, typer.Option("--layer", help="As for vidsim align: auto or a name.")] = AUTO,
+    layer: Annotated[str, typer.Option("--layer", help="As for vidsim align: auto, all or a name.")] = AUTO,
     similarity: SimilarityOption = Similarity.cosine,
     protocol: Annotated[Protocol, typer.Option("--protocol", help="As for vidsim align.")] = Protocol.default,
     over: Annotated[Over, typer.Option("--over", help="What the bootstrap of align resamples.")] = Over.stimuli,

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -165,7 +166,9 @@ def train(
             best = answer["best"]["adapter"]
             made = Run(folder, keep_best(folder, best, force=force or resumed), None)
             write_cards(made, [run.manifest.curve for run in runs], named(evaluation, name, best))
-        show.emit(plain(answer)) if json else tell(answer, evaluation, place)
+        seen = [] if source is None else [os.fspath(source)]
+        command = ["vidsim", "extract", *seen, "--stimuli", judgments, "--encoder", name, "--root", place]
+        show.emit(plain(answer)) if json else tell(answer, evaluation, join(command))
 
 
 def _refuse_long(name: str) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -225,7 +224,7 @@ def _measured(evaluation: "Evaluation | None", name: str) -> dict[str, Any]:
     }
 
 
-def tell(answer: Mapping[str, Any], evaluation: "Evaluation | None", root: str) -> None:
+def tell(answer: Mapping[str, Any], evaluation: "Evaluation | None", command: str) -> None:
     """Say in words what was trained.
 
     Parameters
@@ -234,8 +233,8 @@ def tell(answer: Mapping[str, Any], evaluation: "Evaluation | None", root: str) 
         Of `summary`.
     evaluation : Evaluation or None
         Scores.
-    root : str
-        Artefact root.
+    command : str
+        What makes embeddings with it.
     """
     for row in answer["runs"]:
         last = row["curve"][-1]["epoch"]
@@ -247,7 +246,7 @@ def tell(answer: Mapping[str, Any], evaluation: "Evaluation | None", root: str) 
     if len(answer["runs"]) > 1:
         which, where = ("first", "") if evaluation is None else ("best", " on validation stimuli")
         typer.echo(f"{answer['name']} is {answer['best']['adapter']}, the {which} of {len(answer['runs'])}{where}")
-    typer.echo(f"use it as an encoder: vidsim extract --encoder {answer['name']} --root {quote(root)}")
+    typer.echo(f"use it as an encoder: {command}")
 
 
 def _tell_scores(evaluation: "Evaluation") -> None:
