@@ -7,6 +7,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import hypothesis
+import jaxtyping
 import pytest
 
 # two processes test at once; more threads would only wait for each other (read when numpy and torch are imported)
@@ -38,6 +39,12 @@ def shared() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return SHARED
+
+
+@pytest.fixture
+def unhooked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave arguments to vidsim's own checks, as in use: types are otherwise checked while tests run."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session")

@@ -167,6 +167,39 @@ def test_impossible_queries_are_refused(tmp_path, query, n, message):
         build(tmp_path, np.eye(3, dtype=np.float32)).search(query, n)
 
 
+@pytest.mark.parametrize("exclude", [3, np.int64(3), [3], {3}, np.array([3, 3]), (n for n in [3])])
+def test_rows_are_left_out_however_they_are_given(tmp_path, unhooked, exclude):
+    index = build(tmp_path, np.eye(6, dtype=np.float32))
+    hits = index.search(np.eye(6)[3], 6, exclude=exclude)
+    assert sorted(hit.row for hit in hits) == [0, 1, 2, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "exclude", [-1, 6, [0, 100], 1.0, "1", True, [[1, 2]], np.zeros(6, bool), np.ones((2, 2), int)]
+)
+def test_what_is_no_row_cannot_be_left_out(tmp_path, unhooked, exclude):
+    index = build(tmp_path, np.eye(6, dtype=np.float32))
+    with pytest.raises(VidsimError, match=r"exclude holds .*: expected rows of the index, 0 to 5"):
+        index.search(np.eye(6)[3], 6, exclude=exclude)
+
+
+@pytest.mark.parametrize(
+    ("within", "what"),
+    [
+        (np.array([1, 0, 0, 1, 0, 0]), r"int64 of shape \(6,\)"),
+        (np.array([0, 3]), r"int64 of shape \(2,\)"),
+        (np.ones(5, bool), r"bool of shape \(5,\)"),
+        (np.ones((6, 1), bool), r"bool of shape \(6, 1\)"),
+        ([True] * 6, "list"),
+    ],
+)
+@pytest.mark.parametrize("least", [False, True])
+def test_a_mask_of_other_rows_is_refused(tmp_path, unhooked, within, what, least):
+    index = build(tmp_path, np.eye(6, dtype=np.float32))
+    with pytest.raises(VidsimError, match=rf"within is {what}: expected bool of shape \(6,\)"):
+        index.search(np.eye(6)[3], 2, within=within, least=least)
+
+
 def test_a_full_disk_leaves_the_old_index(tmp_path, monkeypatch):
     build(tmp_path, np.eye(3, dtype=np.float32))
 

@@ -106,6 +106,7 @@ def test_percentiles_are_ranks_among_all_pairs(tmp_path, clustered):
     for similarity in (-0.2, 0.1, 0.5, 0.9):
         assert index.percentile(similarity) == pytest.approx(100 * np.mean(pairs < similarity), abs=0.2)
     assert (index.percentile(-1.0), index.percentile(1.0)) == (0.0, 100.0)
+    assert np.isnan(index.percentile(float("nan")))
 
 
 def test_percentiles_of_a_sample_are_near_those_of_all_pairs(clustered, monkeypatch):

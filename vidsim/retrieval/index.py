@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import pyarrow as pa
@@ -122,7 +122,7 @@ class Index:
         return self._vectors.similarities(self._units(query[None])[0])
 
     def percentile(self, similarity: float) -> float:
-        """Say what share of the pairs of this index's rows is less similar, 0 to 100; NaN where there are no pairs."""
+        """Say what share of the pairs of this index's rows is less similar, 0 to 100; NaN without pairs, or of NaN."""
         return pairs.percentile(self.manifest["pairs"], similarity)
 
     def search(
@@ -130,7 +130,7 @@ class Index:
         query: Float[ndarray, " d"],
         n: int,
         *,
-        exclude: int | Collection[int] | None = None,
+        exclude: SupportsIndex | Collection[SupportsIndex] | None = None,
         least: bool = False,
         within: Bool[ndarray, " rows"] | None = None,
     ) -> list[Hit]:
@@ -143,7 +143,7 @@ class Index:
         n : int
             How many results, at least 1; fewer come back if the index is smaller.
         exclude : int or collection of int, optional
-            Rows to leave out: the query itself.
+            Rows to leave out, from 0: the query itself.
         least : bool
             Find the least similar instead. Exact in every kind of index: all rows are compared.
         within : array of bool of shape (rows,), optional
@@ -157,12 +157,14 @@ class Index:
         Raises
         ------
         VidsimError
-            If ``n`` is below 1, or the query has the wrong dimension, is zero, or not finite.
+            If ``n`` is below 1, the query has the wrong dimension, is zero, or not finite, ``exclude`` holds what is no
+            row, or ``within`` is no mask of all rows.
         """
         if n < 1:
             raise VidsimError(f"{n} results were asked for; expected at least 1")
         unit = self._units(query[None])
-        gone = np.array(sorted({exclude} if isinstance(exclude, int) else set(exclude or ())), np.int64)
+        gone = self._left_out(exclude)
+        self._check_mask(within)
         if not (self._vectors.exact or least or within is not None):
             wanted = min(len(self), n + len(gone))
             similarities, rows = self._vectors.nearest(unit, wanted)
@@ -198,6 +200,22 @@ class Index:
         if n < 1:
             raise VidsimError(f"{n} results were asked for; expected at least 1")
         return self._vectors.nearest(self._units(queries), min(n, len(self)))
+
+    def _left_out(self, exclude: SupportsIndex | Collection[SupportsIndex] | None) -> Int64[ndarray, " gone"]:
+        """Return the rows to leave out, each once."""
+        rows: set[int] = set()
+        given = () if exclude is None else exclude if np.iterable(exclude) else (exclude,)
+        for row in given:
+            if not isinstance(row, int | np.integer) or isinstance(row, bool) or not 0 <= row < len(self):
+                raise VidsimError(f"exclude holds {row!r}: expected rows of the index, 0 to {len(self) - 1}")
+            rows.add(int(row))
+        return np.array(sorted(rows), np.int64)
+
+    def _check_mask(self, within: object) -> None:
+        if within is None or (isinstance(within, ndarray) and within.dtype == bool and within.shape == (len(self),)):
+            return
+        what = f"{within.dtype} of shape {within.shape}" if isinstance(within, ndarray) else type(within).__name__
+        raise VidsimError(f"within is {what}: expected bool of shape ({len(self)},), True for rows to search")
 
     def _units(self, queries: Float[ndarray, "q d"]) -> Float32[ndarray, "q d"]:
         dims = self.manifest["dims"]

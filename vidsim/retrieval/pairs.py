@@ -66,7 +66,7 @@ def percentile(pairs: Mapping[str, Any], similarity: float) -> float:
     Returns
     -------
     float
-        0 to 100; NaN where there are no pairs.
+        0 to 100; NaN where there are no pairs, or the similarity is NaN.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def percentile(pairs: Mapping[str, Any], similarity: float) -> float:
     25.0
     """
     among: Sequence[float] = pairs["quantiles"]
-    if not among:
+    if not among or np.isnan(similarity):
         return float("nan")
     values = np.asarray(among)
     left, right = np.searchsorted(values, similarity, "left"), np.searchsorted(values, similarity, "right")
