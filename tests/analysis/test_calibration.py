@@ -141,3 +141,51 @@ def test_what_cannot_be_calibrated_is_refused():
         fit_temperature(similarities[:0], odd[:0])
     with pytest.raises(VidsimError, match="a similarity is not finite"):
         fit_temperature(np.array([[0.1, np.nan, 0.2]]), np.array([0]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"odd": lambda odd: odd + 1}, "a choice is 3; expected 0, 1 or 2"),
+        ({"odd": lambda odd: odd - 1}, "a choice is -1; expected 0, 1 or 2"),
+        ({"odd": lambda odd: odd.astype(float)}, "odd holds float64; expected whole numbers"),
+        ({"odd": lambda odd: odd[:-1]}, r"of shape \(400, 3\) for choices of shape \(399,\)"),
+        ({"rows": lambda rows: rows.astype(str)}, "rows holds <U21; expected whole numbers"),
+        ({"rows": lambda rows: rows[1:]}, r"rows of shape \(399, 3\) for choices of shape \(400,\)"),
+        ({"rows": lambda rows: rows[:, :2]}, r"rows of shape \(400, 2\)"),
+    ],
+)
+def test_trials_that_do_not_fit_are_refused(unhooked, change, message):
+    rows, similarities, odd = choices(UNIT, 400, 0.3)
+    given = {"rows": rows, "odd": odd}
+    given |= {name: spoil(given[name]) for name, spoil in change.items()}
+    with pytest.raises(VidsimError, match=message):
+        calibrate(similarities, **given, resamples=0)
+    with pytest.raises(VidsimError, match=message):
+        score(odd_probabilities(similarities, 0.1), **given, resamples=0)
+    if "odd" in change:
+        with pytest.raises(VidsimError, match=message):
+            fit_temperature(similarities, given["odd"])
+
+
+@pytest.mark.parametrize("row", [[0.5, 0.3, 0.3], [1.2, -0.2, 0.0], [np.nan, 0.5, 0.5]])
+def test_what_are_no_probabilities_is_refused(row):
+    probabilities = np.array([[0.5, 0.3, 0.2], row])
+    with pytest.raises(VidsimError, match=r"of trial 1: expected three of 0 or more that sum to 1"):
+        score(probabilities, np.array([[0, 1, 2]] * 2), np.array([0, 0]))
+
+
+def test_probabilities_of_half_precision_are_taken():
+    rows, similarities, odd = choices(UNIT, 400, 0.3)
+    found = score(odd_probabilities(similarities, 0.3).astype(np.float16), rows, odd, resamples=0)
+    assert found.nll == pytest.approx(loss(similarities, odd, 0.3), rel=1e-2)
+
+
+def test_numbers_of_calibration_out_of_range_are_refused():
+    rows, similarities, odd = choices(UNIT, 400, 0.3)
+    for name, low in {"resamples": 0, "seed": 0, "bins": 1}.items():
+        with pytest.raises(VidsimError, match=f"{name} {low - 1}: expected {low} or more"):
+            score(odd_probabilities(similarities, 0.1), rows, odd, **{name: low - 1})
+    for name in ("resamples", "seed"):
+        with pytest.raises(VidsimError, match=f"{name} -1: expected 0 or more"):
+            calibrate(similarities, rows, odd, **{name: -1})

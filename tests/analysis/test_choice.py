@@ -68,3 +68,23 @@ def test_similarities_of_pairs_are_cosines(monkeypatch):
         assert row == pytest.approx([unit[a] @ unit[b], unit[a] @ unit[c], unit[b] @ unit[c]])
     monkeypatch.setattr(choice, "BYTES", 1)
     np.testing.assert_array_equal(triplet_similarities(unit, rows), found)
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 0.05, 1.0, 1e6])
+def test_half_precision_is_computed_in_single(temperature):
+    similarities = RNG.uniform(-1, 1, size=(50, 3)).astype(np.float16)
+    found = odd_probabilities(similarities, temperature)
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found, odd_probabilities(similarities.astype(np.float64), temperature), atol=1e-3)
+
+
+def test_whole_numbers_are_similarities_too():
+    similarities = np.array([[3, 1, 2]])
+    found = odd_probabilities(similarities, 1.0)
+    assert found.tolist() == odd_probabilities(similarities.astype(np.float64), 1.0).tolist()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_similarities_that_are_no_numbers_are_refused(value):
+    with pytest.raises(VidsimError, match="a similarity is not finite"):
+        odd_probabilities(np.array([[0.1, 0.2, 0.3], [0.1, value, 0.3]]), 1.0)

@@ -156,6 +156,8 @@ def test_intervals_have_the_width_of_the_scatter_over_studies():
         ({"k": 0}, "0 neighbours were asked for; expected at least 1"),
         ({"k": N}, f"none of {N} stimuli was judged with more than {N} others"),
         ({"against": "best"}, "no model 'best' to compare with; there are: good, poor"),
+        ({"resamples": -1}, "resamples -1: expected 0 or more"),
+        ({"seed": -1}, "seed -1: expected 0 or more"),
     ],
 )
 def test_mistakes_are_told(change, message):
@@ -170,3 +172,11 @@ def test_a_model_that_lacks_similarities_is_refused():
     holes[0, 1] = holes[1, 0] = np.nan
     with pytest.raises(VidsimError, match="'holes' has no similarity for 1 of 276 judged pairs"):
         neighbours(human, {"holes": RSM(IDS, holes)})
+
+
+def test_negative_similarities_of_people_are_refused():
+    human, models = study()
+    below = human.similarities.copy()
+    below[2, 5] = below[5, 2] = -0.25
+    with pytest.raises(VidsimError, match=r"^people's similarity of '.*' and '.*' is -0.25; expected 0 or more"):
+        neighbours(RSM(human.ids, below), models)

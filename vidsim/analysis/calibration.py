@@ -5,12 +5,13 @@ from itertools import combinations
 from typing import Any, TypedDict
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 from scipy.optimize import brentq
 
 from vidsim.analysis.choice import LEAST, MOST, odd_probabilities
 from vidsim.analysis.trial_interval import trial_interval, trial_intervals
+from vidsim.check import at_least
 from vidsim.errors import VidsimError
 
 
@@ -35,6 +36,9 @@ BINS = 15
 
 BIN_TRIALS = 20
 """Fewest trials of a bin, where there is more than one."""
+
+ROUNDING = 1e-3
+"""How far from 1 the sum of three probabilities may be, as in half precision."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def fit_temperature(similarities: Float[ndarray, "t 3"], odd: Int[ndarray, " t"]
     Raises
     ------
     VidsimError
-        If there is no trial, or a similarity is not finite.
+        If there is no trial, a similarity is not finite, a choice is not 0, 1 or 2, or there are not as many of both.
 
     Examples
     --------
@@ -161,6 +165,7 @@ def fit_temperature(similarities: Float[ndarray, "t 3"], odd: Int[ndarray, " t"]
     """
     if not len(odd):
         raise VidsimError("there is no trial to fit a temperature to; expected at least one")
+    _check_trials(odd, similarities=similarities)
     if not np.isfinite(similarities).all():
         raise VidsimError("a similarity is not finite; expected numbers, such as cosines")
     pairs = similarities.T.astype(np.float64)
@@ -215,9 +220,12 @@ def calibrate(
     Raises
     ------
     VidsimError
-        If a half of the folds holds too few trials, a similarity is not finite, or similarities predict choices no
-        better than chance.
+        If a half of the folds holds too few trials, a similarity is not finite, a choice is not 0, 1 or 2, there are
+        not as many similarities, rows and choices, a number is below 0, or similarities predict choices no better than
+        chance.
     """
+    at_least(0, resamples=resamples, seed=seed)
+    _check_trials(odd, similarities=similarities, rows=rows)
     names, flat = np.unique(rows, return_inverse=True)
     rows, n = flat.reshape(rows.shape), len(names)
     inside, outside = _halves(rows, n, seed)
@@ -292,6 +300,12 @@ def score(
     Score
         Likelihood and calibration error.
 
+    Raises
+    ------
+    VidsimError
+        If there is no trial, probabilities are negative or do not sum to 1, a choice is not 0, 1 or 2, there are not as
+        many probabilities, rows and choices, or a number is out of range.
+
     Examples
     --------
     >>> rows = np.array(list(combinations(range(6), 3)))
@@ -299,6 +313,9 @@ def score(
     >>> round(found.nll, 4), found.ece, [(point.confidence, point.right) for point in found.curve]
     (0.9486, 0.0, [(0.5, 0.5)])
     """
+    at_least(1, bins=bins)
+    at_least(0, resamples=resamples, seed=seed)
+    _check_probabilities(probabilities, rows, odd)
     how: Resampling = {"resamples": resamples, "seed": seed}
     losses = _losses(probabilities, odd)
     confidence, right = _right(probabilities, odd)
@@ -320,6 +337,35 @@ def score(
         ece_noise=noise,
         curve=tuple(curve),
     )
+
+
+def _check_trials(odd: Int[ndarray, "..."], **triples: Shaped[ndarray, "..."]) -> None:
+    """Refuse choices that are none of three, and what has not three values for each."""
+    for name, given in {"odd": odd, "rows": triples.get("rows", odd)}.items():
+        if given.dtype.kind not in "iu":
+            raise VidsimError(f"{name} holds {given.dtype}; expected whole numbers")
+    for name, given in triples.items():
+        if given.shape != (*odd.shape[:1], 3) or odd.ndim != 1:
+            raise VidsimError(
+                f"{name} of shape {given.shape} for choices of shape {odd.shape}; expected three a choice"
+            )
+    wrong = odd[(odd < 0) | (odd > 2)]
+    if len(wrong):
+        raise VidsimError(f"a choice is {wrong[0]}; expected 0, 1 or 2: which of the three was the odd one")
+
+
+def _check_probabilities(
+    probabilities: Float[ndarray, "..."], rows: Int[ndarray, "..."], odd: Int[ndarray, "..."]
+) -> None:
+    _check_trials(odd, probabilities=probabilities, rows=rows)
+    if not len(odd):
+        raise VidsimError("there is no trial to score; expected at least one")
+    proper = (probabilities >= 0).all(axis=1) & (np.abs(probabilities.sum(axis=1, dtype=np.float64) - 1) < ROUNDING)
+    if not proper.all():
+        first = int(np.argmin(proper))
+        raise VidsimError(
+            f"probabilities {probabilities[first].tolist()} of trial {first}: expected three of 0 or more that sum to 1"
+        )
 
 
 def _halves(rows: Int[ndarray, "t 3"], stimuli: int, seed: int) -> tuple[ndarray, ndarray]:

@@ -1,7 +1,7 @@
 """Choice: how likely each of three stimuli is the odd one, given how similar they are in pairs."""
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from numpy import ndarray
 
 from vidsim.errors import VidsimError
@@ -19,7 +19,7 @@ PAIRS = ((0, 1), (0, 2), (1, 2))
 """Places of the stimuli of each pair in a triplet, in the order of the columns of similarities."""
 
 
-def odd_probabilities(similarities: Float[ndarray, "t 3"], temperature: float) -> Float[ndarray, "t 3"]:
+def odd_probabilities(similarities: Real[ndarray, "t 3"], temperature: float) -> Float[ndarray, "t 3"]:
     """Compute how likely each stimulus of a triplet is the odd one: the softmax of what the other two have in common.
 
     The odd one is the stimulus outside the most similar pair. A pair is taken for that with a probability proportional
@@ -37,12 +37,13 @@ def odd_probabilities(similarities: Float[ndarray, "t 3"], temperature: float) -
     Returns
     -------
     array of shape (t, 3)
-        Probabilities that a, b and c are the odd one; they sum to 1. In the precision of the similarities.
+        Probabilities that a, b and c are the odd one; they sum to 1. Computed in at least float32, and in the precision
+        of the similarities; float64 where these are whole numbers.
 
     Raises
     ------
     VidsimError
-        If the temperature is not such a number.
+        If the temperature is not such a number, or a similarity is not finite.
 
     Examples
     --------
@@ -51,10 +52,14 @@ def odd_probabilities(similarities: Float[ndarray, "t 3"], temperature: float) -
            [0.333, 0.333, 0.333]])
     """
     check_temperature(temperature)
-    found = np.empty_like(similarities, order="C")
-    scale = similarities.dtype.type(1 / temperature)
+    kind = similarities.dtype if similarities.dtype.kind == "f" else np.dtype(np.float64)
+    precision = np.promote_types(kind, np.float32)
+    found = np.empty(similarities.shape, kind)
+    scale = precision.type(1 / temperature)
     for start in range(0, len(similarities), CHUNK):
-        part = similarities[start : start + CHUNK].T[::-1]  # b and c left together make a the odd one
+        part = similarities[start : start + CHUNK].T[::-1].astype(precision, copy=False)  # b, c together: a is odd
+        if not np.isfinite(part).all():
+            raise VidsimError("a similarity is not finite; expected numbers, such as cosines")
         part = (part - np.maximum(np.maximum(part[0], part[1]), part[2])) * scale
         np.exp(part, out=part)
         part /= part[0] + part[1] + part[2]

@@ -10,6 +10,7 @@ from numpy import ndarray
 from vidsim.analysis.differences import Difference, check_against, compare, compared_pairs, estimates
 from vidsim.analysis.ranking import Ideal
 from vidsim.analysis.resampling import draw, scaled, widening
+from vidsim.check import at_least
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM
 
@@ -122,7 +123,8 @@ def neighbours(
     Raises
     ------
     VidsimError
-        If ``k`` is below 1, nothing can be asked about, or a model lacks a stimulus or a similarity.
+        If ``k`` or another number is out of range, a similarity of people is negative, nothing can be asked about, or a
+        model lacks a stimulus or a similarity.
 
     Examples
     --------
@@ -134,9 +136,11 @@ def neighbours(
     """
     if k < 1:
         raise VidsimError(f"{k} neighbours were asked for; expected at least 1")
+    at_least(0, resamples=resamples, seed=seed)
     check_against(against, models)
     judged = np.isfinite(human.similarities)
     np.fill_diagonal(judged, val=False)
+    _check_gains(human, judged)
     spaces = [_similarities(name, rsm, human, judged) for name, rsm in models.items()]
     asked = np.flatnonzero((judged.sum(axis=1) > k) & (np.where(judged, human.similarities, 0).max(axis=1) > 0))
     if not len(asked):
@@ -193,6 +197,16 @@ class _Scatter:
         noise = float(contrast @ self.pairs[place] @ contrast)
         variance = max(float((n - 1) * (self.left[..., place] @ contrast).var()) - noise, noise)
         return widening(n - 1.0) * scaled(self.drawn[..., place] @ contrast, variance)
+
+
+def _check_gains(human: RSM, judged: Bool[ndarray, "n n"]) -> None:
+    below = np.argwhere(judged & (human.similarities < 0))
+    if len(below):
+        i, j = below[0]
+        raise VidsimError(
+            f"people's similarity of {human.ids[i]!r} and {human.ids[j]!r} is {human.similarities[i, j]:g}; expected "
+            "0 or more, such as the share of trials in which two stayed together"
+        )
 
 
 def _similarities(name: str, rsm: RSM, human: RSM, judged: Bool[ndarray, "n n"]) -> Float[ndarray, "n n"]:
