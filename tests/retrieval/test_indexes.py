@@ -200,6 +200,22 @@ def test_a_mask_of_other_rows_is_refused(tmp_path, unhooked, within, what, least
         index.search(np.eye(6)[3], 2, within=within, least=least)
 
 
+@pytest.mark.parametrize("make", [indexes.build, indexes.refresh])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "foo"}, "no kind 'foo': expected 'auto', 'flat', 'ivf-flat', 'ivf-pq' or 'hnsw'"),
+        ({"min_recall": float("nan")}, "min_recall nan: expected a number from 0 to 1"),
+        ({"min_recall": 1.5}, r"min_recall 1\.5: expected a number from 0 to 1"),
+        ({"seed": -1}, "seed -1: expected 0 or more"),
+    ],
+)
+def test_what_no_index_can_be_is_refused(tmp_path, clustered, unhooked, make, options, message):
+    with pytest.raises(VidsimError, match=message):
+        make(str(tmp_path), **clustered(30).arguments(), provenance={}, **options)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_full_disk_leaves_the_old_index(tmp_path, monkeypatch):
     build(tmp_path, np.eye(3, dtype=np.float32))
 

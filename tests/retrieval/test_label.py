@@ -90,17 +90,34 @@ def test_copies_are_a_tie_that_is_told_as_one():
         (5, {"count": 3, "pool": 2, "design": "uncertain"}, "at least the 3 to keep and at most the 10 there are"),
         (5, {"count": 3, "pool": 11, "design": "uncertain"}, "at most the 10 there are"),
         (20_001, {"design": "covering"}, "expected at most 20,000"),
+        (5, {"count": 3, "design": "foo"}, "no design 'foo': expected 'random', 'covering' or 'uncertain'"),
     ],
 )
-def test_numbers_that_do_not_fit_are_refused(n, options, said):
+def test_numbers_that_do_not_fit_are_refused(unhooked, n, options, said):
     design = options.pop("design", "random")
     with pytest.raises(VidsimError, match=said):
         check_design(n, design, **options)
     with pytest.raises(VidsimError, match=said):
-        next(label(np.zeros((n, 2), np.float32), 0.1, design=design, **options))
+        label(np.eye(n, 2, dtype=np.float32), 0.1, design=design, **options)  # before anything is asked of it
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_temperature_that_is_none_is_refused(temperature):
     with pytest.raises(VidsimError, match="temperature"):
-        next(label(VECTORS, temperature, count=1))
+        label(VECTORS, temperature, count=1)
+
+
+def test_a_seed_below_0_is_refused():
+    with pytest.raises(VidsimError, match="seed -1: expected 0 or more"):
+        label(VECTORS, 0.1, count=1, seed=-1)
+
+
+@pytest.mark.parametrize("scale", [0, 5, 1.01, np.nan])
+def test_vectors_that_are_not_of_length_1_are_refused(scale):
+    vectors = VECTORS.copy()
+    vectors[4] *= scale
+    with pytest.raises(VidsimError, match=rf"vector 4 has length {scale:g}: expected vectors of length 1"):
+        label(vectors, 0.1, count=1)
+    with pytest.raises(VidsimError, match=rf"vector 4 has length {scale:g}: expected vectors of length 1"):
+        predict(vectors, np.array([[0, 1, 2]], np.int32), 0.1)
+    assert len(predict(VECTORS.astype(np.float16), np.array([[0, 1, 2]], np.int32), 0.1)) == 1

@@ -105,3 +105,8 @@ def test_a_lost_table_is_one_line(tmp_path, table):
     index = indexes.load(str(tmp_path), "enc", "a.b")
     with pytest.raises(VidsimError, match=r"searches table .* no longer in"):
         index.vector(0)
+
+
+def test_a_recall_that_there_is_not_is_refused(tmp_path, table):
+    with pytest.raises(VidsimError, match="min_recall nan: expected a number from 0 to 1"):
+        made(tmp_path, table[0], min_recall=float("nan"))

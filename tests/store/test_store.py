@@ -84,11 +84,15 @@ def test_a_table_is_found_by_identity_and_layers(store: Store) -> None:
     assert found(2, None) is None
 
 
-def test_tables_that_make_no_sense_are_refused(store: Store) -> None:
+def test_tables_that_make_no_sense_are_refused(store: Store, unhooked: None) -> None:
     with pytest.raises(StoreError, match="default layer 'x' of 'e' is none of its layers"):
         store.create("e", {}, {"l": 1}, default_layer="x", versions={})
     with pytest.raises(StoreError, match="at least 1 wide"):
         store.create("e", {}, {"l": 0}, default_layer="l", versions={})
+    with pytest.raises(StoreError, match=r"whole numbers of at least 1 wide, got {'l': 3.5}"):
+        store.create("e", {}, {"l": 3.5}, default_layer="l", versions={})
+    with pytest.raises(StoreError, match="no dtype 'float64': expected 'float32' or 'float16'"):
+        store.create("e", {}, {"l": 3}, default_layer="l", dtype="float64", versions={})
     assert store.tables() == []
 
 

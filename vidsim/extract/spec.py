@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from vidsim.check import one_of
 from vidsim.projection import MATRIX_VERSION
 
 PAPER_DIMS = 4732
@@ -29,6 +30,11 @@ class FeatureSpec:
     compute : {"float32", "bfloat16"}
         Precision of the model's matrix products. Halved, it is several times quicker on GPUs that have it; embeddings
         then agree to about two digits, so they are kept in a table of their own.
+
+    Raises
+    ------
+    VidsimError
+        If ``dtype``, ``captions`` or ``compute`` is none of these.
     """
 
     dims: int | None = PAPER_DIMS
@@ -37,6 +43,11 @@ class FeatureSpec:
     decoder: str = "pyav"
     captions: Literal["mean", "first"] = "mean"
     compute: Literal["float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        one_of("dtype", self.dtype, ("float32", "float16"))
+        one_of("captions", self.captions, ("mean", "first"))
+        one_of("compute", self.compute, ("float32", "bfloat16"))
 
     def identity(self, encoder: Mapping[str, object], modality: str) -> dict[str, object]:
         """Join the encoder's identity with what this spec adds to it.

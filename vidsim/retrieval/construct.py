@@ -260,6 +260,23 @@ def measured(vectors: Flat, min_recall: float, seed: int) -> dict[str, Any]:
     )
 
 
+def check_recall(least: float) -> None:
+    """Refuse a recall that there is not.
+
+    Parameters
+    ----------
+    least : float
+        That is wanted.
+
+    Raises
+    ------
+    VidsimError
+        If it is not a number from 0 to 1.
+    """
+    if not 0 <= least <= 1:
+        raise VidsimError(f"min_recall {least:g}: expected a number from 0 to 1")
+
+
 def refusal(kind: str, reached: float, wanted: float) -> VidsimError:
     """Return the error that says that an index is not good enough, and what to do."""
     return VidsimError(

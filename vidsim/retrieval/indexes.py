@@ -4,10 +4,11 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
+from vidsim.check import at_least, one_of
 from vidsim.embeddings import Embeddings
 from vidsim.errors import IndexCorrupted, VidsimError
 from vidsim.retrieval import approximate, construct, flat, kinds
@@ -68,9 +69,10 @@ def build(
     Raises
     ------
     VidsimError
-        If faiss is missing, there is nothing to index, an embedding is not finite, the recall is not reached, or the
-        files cannot be written; what was there is unchanged.
+        If faiss is missing, there is nothing to index, an embedding is not finite, an argument is out of range, the
+        recall is not reached, or the files cannot be written; what was there is unchanged.
     """
+    _check(kind, min_recall, seed)
     found = construct.material(embeddings, entries, encoder, layer)
     facts = {"encoder": encoder, "layer": layer, "provenance": dict(provenance)}
     return _of(construct.anew(root, found, facts, kind=kind, min_recall=min_recall, attributes=attributes, seed=seed))
@@ -114,6 +116,7 @@ def refresh(
     VidsimError
         As `build` does.
     """
+    _check(kind or "auto", min_recall, seed)
     found = construct.material(embeddings, entries, encoder, layer)
     facts: dict[str, Any] = {"encoder": encoder, "layer": layer, "provenance": dict(provenance)}
     before = manifest_or_none(root, encoder, layer)  # what was asked outlives damaged files
@@ -137,6 +140,12 @@ def refresh(
     if parts is None:
         parts = construct.anew(root, found, facts, kind=asked, min_recall=min_recall, attributes=attributes, seed=seed)
     return _of(parts), done
+
+
+def _check(kind: str, min_recall: float, seed: int) -> None:
+    one_of("kind", kind, get_args(Kind))
+    construct.check_recall(min_recall)
+    at_least(0, seed=seed)
 
 
 def _of(parts: construct.Parts) -> Index:

@@ -3,17 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import comb
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
 from vidsim.analysis.choice import check_temperature, entropy, odd_probabilities
+from vidsim.check import at_least, one_of
 from vidsim.data.design.pairs import cover, schoenheim
 from vidsim.data.design.sample import Sample
 from vidsim.errors import VidsimError
-from vidsim.retrieval.triplet_similarity import triplet_similarities
+from vidsim.retrieval.triplet_similarity import check_units, triplet_similarities
 
 CHUNK = 1 << 20
 """Triplets predicted, and written, at a time."""
@@ -68,12 +69,22 @@ def predict(vectors: Float[ndarray, "n d"], rows: Int[ndarray, "t 3"], temperatu
     Labels
         One a triplet, in order. Of stimuli that are equally likely, the first is taken for odd.
 
+    Raises
+    ------
+    VidsimError
+        If the temperature is none, a vector is not of length 1, or a position is none of the vectors'.
+
     Examples
     --------
     >>> vectors = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
     >>> predict(vectors, np.array([[0, 1, 2]], np.int32), 0.2).rows.tolist()
     [[1, 2, 0]]
     """
+    check_units(vectors)
+    return _predict(vectors, rows, temperature)
+
+
+def _predict(vectors: Float[ndarray, "n d"], rows: Int[ndarray, "t 3"], temperature: float) -> Labels:
     probabilities = odd_probabilities(triplet_similarities(vectors, rows), temperature)
     a, b, c = rows.T
     odd = probabilities.argmax(axis=1)
@@ -116,28 +127,37 @@ def label(
     seed : int
         Seed of what is drawn.
 
-    Yields
-    ------
-    Labels
+    Returns
+    -------
+    iterator of Labels
         At most `CHUNK` at a time.
 
     Raises
     ------
     VidsimError
-        If there are fewer than three stimuli, not so many triplets, or a number that the design has no use for.
+        If there are fewer than three stimuli, not so many triplets, no such design, a number that the design has no use
+        for or that is out of range, or a vector that is not of length 1.
     """
     check_temperature(temperature)
     check_design(len(vectors), design, count, pool)
+    at_least(0, seed=seed)
+    check_units(vectors)
+    return _labels(vectors, temperature, design, count, pool, seed)
+
+
+def _labels(
+    vectors: Float[ndarray, "n d"], temperature: float, design: Design, count: int | None, pool: int | None, seed: int
+) -> Iterator[Labels]:
     if design == "covering":
         rows = cover(len(vectors), seed)
         for start in range(0, len(rows), CHUNK):
-            yield predict(vectors, rows[start : start + CHUNK], temperature)
+            yield _predict(vectors, rows[start : start + CHUNK], temperature)
         return
     sample = Sample(len(vectors), seed)
     wanted = count or 0
     if design == "random":
         for start in range(0, wanted, CHUNK):
-            yield predict(vectors, sample.part(start, min(start + CHUNK, wanted)), temperature)
+            yield _predict(vectors, sample.part(start, min(start + CHUNK, wanted)), temperature)
         return
     kept = _most_uncertain(vectors, temperature, sample, wanted, pool or min(POOL * wanted, sample.total))
     for start in range(0, wanted, CHUNK):
@@ -149,7 +169,7 @@ def _most_uncertain(
 ) -> Labels:
     kept: list[Labels] = []
     for start in range(0, pool, CHUNK):
-        kept.append(predict(vectors, sample.part(start, min(start + CHUNK, pool)), temperature))
+        kept.append(_predict(vectors, sample.part(start, min(start + CHUNK, pool)), temperature))
         if sum(map(len, kept)) >= 2 * count + CHUNK or start + CHUNK >= pool:
             # by entropy, and where that is equal by the order of the draw
             every = _joined(kept)
@@ -181,8 +201,10 @@ def check_design(n: int, design: Design, count: int | None = None, pool: int | N
     Raises
     ------
     VidsimError
-        If there are fewer than three stimuli, not so many triplets, or a number that the design has no use for.
+        If there are fewer than three stimuli, not so many triplets, no such design, or a number that the design has no
+        use for.
     """
+    one_of("design", design, get_args(Design))
     if n < 3:
         raise VidsimError(f"{n} clips make no triplet; expected at least 3")
     total = comb(n, 3)

@@ -9,6 +9,9 @@ from vidsim.errors import VidsimError
 from vidsim.retrieval import flat
 from vidsim.retrieval.gpu import faiss_module
 
+ROUNDING = 2e-3
+"""How far from 1 the squared length of a unit vector may be: twice as far as values of float16 are."""
+
 
 def unit_vectors(matrix: Shaped[ndarray, "n d"], ids: "tuple[str, ...]", whose: str) -> Float[ndarray, "n d"]:
     """Scale embeddings to length 1, in float32, row after row in memory.
@@ -45,6 +48,29 @@ def unit_vectors(matrix: Shaped[ndarray, "n d"], ids: "tuple[str, ...]", whose: 
             f"{ids[bad[0]]!r}; extract them again, or leave them out"
         )
     return found
+
+
+def check_units(vectors: Float[ndarray, "n d"]) -> None:
+    """Refuse vectors that are not of length 1: products of others are no cosines.
+
+    Parameters
+    ----------
+    vectors : array of shape (n, d)
+        One a stimulus.
+
+    Raises
+    ------
+    VidsimError
+        If one is not of length 1, but for rounding in half precision.
+    """
+    squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.promote_types(vectors.dtype, np.float32))
+    even = np.abs(squares - 1) < ROUNDING
+    if not even.all():
+        row = int(np.argmin(even))
+        raise VidsimError(
+            f"vector {row} has length {np.sqrt(squares[row]):g}: expected vectors of length 1; scale them with "
+            "unit_vectors"
+        )
 
 
 def triplet_similarities(vectors: Float[ndarray, "n d"], rows: Int[ndarray, "t 3"]) -> Float[ndarray, "t 3"]:

@@ -197,12 +197,14 @@ class Store(Mapping[str, Mapping[str, Embeddings]]):
         Raises
         ------
         StoreError
-            If the layers make no table, or it cannot be created.
+            If the layers make no table, there is no such precision, or it cannot be created.
         """
         if default_layer not in layers:
             raise StoreError(f"default layer {default_layer!r} of {encoder!r} is none of its layers: {list(layers)}")
-        if min(layers.values()) < 1:
-            raise StoreError(f"layers of {encoder!r} must be at least 1 wide, got {dict(layers)}")
+        if not all(map(_is_width, layers.values())):
+            raise StoreError(f"layers of {encoder!r} must be whole numbers of at least 1 wide, got {dict(layers)}")
+        if dtype not in {"float16", "float32"}:
+            raise StoreError(f"no dtype {dtype!r}: expected 'float32' or 'float16'")
         header = Header(encoder, identity, layers, default_layer, dtype, versions, provenance or {}, now())
         name = table_name(encoder, identity, layers, dtype)
         handle = create_table(self._connection, self.root, name, build(header))
@@ -386,6 +388,10 @@ class _Layers(Mapping[str, Embeddings]):
 
     def __len__(self) -> int:
         return len(list(iter(self)))
+
+
+def _is_width(value: object) -> bool:
+    return isinstance(value, int) and value >= 1
 
 
 def _check_folder(root: Path, *, create: bool) -> None:

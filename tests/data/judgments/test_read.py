@@ -94,6 +94,20 @@ def test_options_without_use_are_refused(tmp_path, how, option):
 
 
 @pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"format": "foo"}, r"no format 'foo': expected 'released', 'table', .* or 'predicted'"),
+        ({"order": "first"}, "no order 'first': expected 'odd-last', 'odd-first', 'choice-column' or 'comparisons'"),
+        ({"zero": "missing"}, "no meaning of zero 'missing': expected 'unseen' or 'similarity'"),
+        ({"unit": "min"}, "no unit 'min': expected 's' or 'ms'"),
+    ],
+)
+def test_words_that_are_not_known_are_refused(unhooked, how, message):
+    with pytest.raises(VidsimError, match=message):
+        Reading(**how)
+
+
+@pytest.mark.parametrize(
     ("how", "option"), [(Reading(unit="ms"), "--rt-unit"), (Reading(columns={"a": "b"}), "--columns")]
 )
 def test_a_bare_array_has_neither_times_nor_columns(tmp_path, how, option):

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
+from vidsim.check import one_of
 from vidsim.data.judgments.arrays import read_array
 from vidsim.data.judgments.judgments import Judgments
 from vidsim.data.judgments.matrix import looks_like_matrix, read_matrix
@@ -61,6 +62,11 @@ class Reading:
         What 0 means in a similarity matrix without counts.
     unit : {"s", "ms"}, optional
         Unit of response times in tables; s where none is given.
+
+    Raises
+    ------
+    VidsimError
+        If ``format``, ``order``, ``zero`` or ``unit`` is no such word.
     """
 
     format: Format | None = None
@@ -70,6 +76,16 @@ class Reading:
     counts: Path | None = None
     zero: Literal["unseen", "similarity"] | None = None
     unit: Literal["s", "ms"] | None = None
+
+    def __post_init__(self) -> None:
+        for name, word, legal in (
+            ("format", self.format, get_args(Format)),
+            ("order", self.order, get_args(Order)),
+            ("meaning of zero", self.zero, ("unseen", "similarity")),
+            ("unit", self.unit, ("s", "ms")),
+        ):
+            if word is not None:
+                one_of(name, word, legal)
 
 
 def read(path: Path, how: Reading = Reading()) -> Imported:
