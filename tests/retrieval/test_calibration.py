@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vidsim.errors import VidsimError
@@ -104,4 +105,40 @@ def test_a_newer_format_is_told(tmp_path):
     (file,) = tmp_path.rglob("*.json")
     file.write_text(json.dumps({**json.loads(file.read_text()), "format": FORMAT + 1}))
     with pytest.raises(VidsimError, match="upgrade vidsim"):
+        read(str(tmp_path), MADE.encoder, MADE.layer)
+
+
+@pytest.mark.parametrize("value", [1, np.float32(0.5), np.float64(0.25), np.int64(2)])
+def test_what_numbers_are_given_is_read_back(tmp_path, unhooked, value):
+    made = replace(MADE, temperature=value, nll=value, trials=np.int64(7))
+    made.write(str(tmp_path))
+    found = read(str(tmp_path), MADE.encoder, MADE.layer)
+    assert found == made
+    assert (found.temperature, found.nll, found.trials) == (float(value), float(value), 7)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"temperature": -1.0}, "temperature -1: expected a number above 0"),
+        ({"temperature": 0}, "temperature 0: expected a number above 0"),
+        ({"temperature": float("nan")}, "temperature nan: expected a finite number"),
+        ({"temperature": float("inf")}, "temperature inf: expected a finite number"),
+        ({"temperature": "0.2"}, "temperature '0.2': expected a finite number"),
+        ({"nll": float("nan")}, "nll nan: expected a finite number"),
+        ({"ece": None}, "ece None: expected a finite number"),
+        ({"trials": -1}, "trials -1: expected 0 or more"),
+        ({"trials": 2.5}, "trials 2.5: expected a whole number"),
+    ],
+)
+def test_what_could_not_be_read_back_is_refused(unhooked, wrong, message):
+    with pytest.raises(VidsimError, match=message):
+        replace(MADE, **wrong)
+
+
+def test_numbers_of_a_file_that_are_not_finite_are_damage(tmp_path):
+    MADE.write(str(tmp_path))
+    (file,) = tmp_path.rglob("*.json")
+    file.write_bytes(file.read_bytes().replace(b"0.9", b"NaN"))
+    with pytest.raises(VidsimError, match="is damaged; make it again: vidsim calibrate"):
         read(str(tmp_path), MADE.encoder, MADE.layer)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from math import isfinite
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+
+from vidsim.check import at_least
 from vidsim.errors import VidsimError
 from vidsim.retrieval.artefacts import Artefacts, artefacts
 
@@ -41,6 +45,11 @@ class Calibration:
         Of libraries.
     split : str or None
         Stimuli whose judgments those are; None for all, or where the file does not say.
+
+    Raises
+    ------
+    VidsimError
+        If the temperature is not above 0, or a number is not finite.
     """
 
     encoder: str
@@ -54,6 +63,14 @@ class Calibration:
     created: str
     versions: Mapping[str, str]
     split: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "nll", "ece"):
+            object.__setattr__(self, name, _finite(name, getattr(self, name)))  # numpy's own make no JSON
+        if not self.temperature > 0:
+            raise VidsimError(f"temperature {self.temperature:g}: expected a number above 0")
+        at_least(0, trials=self.trials)
+        object.__setattr__(self, "trials", int(self.trials))
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -207,6 +224,12 @@ def _file(root: str, encoder: str, layer: str) -> tuple[Artefacts, str]:
     return artefacts(root, "calibration", quote(encoder, safe="")), f"{quote(layer, safe='')}.json"
 
 
+def _finite(name: str, value: object) -> float:
+    if not isinstance(value, int | float | np.integer | np.floating) or not isfinite(value):
+        raise VidsimError(f"{name} {value!r}: expected a finite number")
+    return float(value)
+
+
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
@@ -217,7 +240,7 @@ def _calibration(content: Any) -> Calibration | None:
         case {
             "encoder": str(),
             "layer": str(),
-            "temperature": float(temperature),
+            "temperature": float(),
             "judgments": str(),
             "identity": {**_identity},
             "trials": int(),
@@ -225,7 +248,9 @@ def _calibration(content: Any) -> Calibration | None:
             "ece": float(),
             "created": str(),
             "versions": {**_versions},
-        } if temperature > 0 and isfinite(temperature) and isinstance(content.get("split"), str | None):
-            return Calibration(**{field.name: content.get(field.name) for field in fields(Calibration)})
+        } if isinstance(content.get("split"), str | None):
+            with suppress(VidsimError):
+                return Calibration(**{field.name: content.get(field.name) for field in fields(Calibration)})
         case _:
-            return None
+            pass
+    return None
