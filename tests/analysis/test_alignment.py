@@ -169,6 +169,9 @@ def test_what_cannot_be_compared_is_told_in_one_line():
         )
     with pytest.raises(VidsimError, match="149 participants were given for 150 trials"):
         align(TRIALS, MODELS, over="both", participants=np.zeros(149, np.int64))
+    for name in ("resamples", "seed"):
+        with pytest.raises(VidsimError, match=f"{name} -1: expected 0 or more"):
+            align(TRIALS, MODELS, **{name: -1})
     with pytest.raises(VidsimError, match="no way to resample 'pairs'"):
         align(TRIALS, MODELS, over="pairs")
 

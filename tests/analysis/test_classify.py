@@ -161,6 +161,11 @@ def test_two_models_are_compared_on_the_same_videos():
     assert found.p_value == pytest.approx(uneven.pvalue)
     same = compare(a, a)
     assert (same.difference, same.interval, same.p_value) == (0, (0, 0), 1)
+    for name in ("resamples", "seed"):
+        with pytest.raises(VidsimError, match=f"{name} -1: expected 0 or more"):
+            a.interval(**{name: -1})
+        with pytest.raises(VidsimError, match=f"{name} -1: expected 0 or more"):
+            compare(a, b, **{name: -1})
     with pytest.raises(VidsimError, match="tested on different videos"):
         compare(a, Classification(b.ranks, b.penalties, b.labels[::-1], b.groups))
 
@@ -183,3 +188,5 @@ def test_what_cannot_be_learnt_is_refused():
     ]:
         with pytest.raises(VidsimError, match=message):
             classify(*arguments)
+    with pytest.raises(VidsimError, match="seed -1: expected 0 or more"):
+        classify(train, test, 3, seeds=(0, -1))

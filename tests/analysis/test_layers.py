@@ -49,6 +49,10 @@ def test_what_is_planted_outside_the_training_stimuli_cannot_be_seen():
 def test_too_few_stimuli_and_constant_layers():
     with pytest.raises(VidsimError, match="19 stimuli are too few for 5 folds; expected 20"):
         choose_layer(HUMAN.take(IDS[:19]), LAYERS)
+    with pytest.raises(VidsimError, match="folds 1: expected 2 or more"):
+        choose_layer(HUMAN, LAYERS, folds=1)
+    with pytest.raises(VidsimError, match="seed -1: expected 0 or more"):
+        choose_layer(HUMAN, LAYERS, seed=-1)
     flat = RSM(IDS, np.ones((30, 30)))
     assert choose_layer(HUMAN, {"flat": flat, **LAYERS}).layer == "middle"
     with pytest.raises(VidsimError, match="no layer can be correlated"):

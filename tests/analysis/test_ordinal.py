@@ -230,6 +230,7 @@ def test_guesses_are_predicted_at_chance():
         ({"nonnegative": True, "similarity": "distance"}, "inner products only"),
         ({"restarts": 0}, "restarts is 0"),
         ({"max_iter": 0}, "max_iter is 0"),
+        ({"seed": -1}, "seed -1: expected 0 or more"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused(wrong, message):
@@ -268,6 +269,8 @@ def test_what_cannot_be_validated_is_refused():
         ordinal.cross_validate(Triplets(("a", "b", "c", "d"), rows), ordinal.candidates(2), folds=3)
     with pytest.raises(VidsimError, match=r"2 folds for 4 candidates: .* and 3 folds at least; give more"):
         ordinal.cross_validate(trials(), ordinal.candidates(2), folds=2)
+    with pytest.raises(VidsimError, match="seed -1: expected 0 or more"):
+        ordinal.cross_validate(trials(), ordinal.candidates(2, l2=1.0), seed=-1)
     with pytest.raises(VidsimError, match="folds is 1"):
         folds_of(trials(), 1, 0)
 

@@ -110,6 +110,8 @@ def test_few_trials_leave_what_cannot_be_known_undefined():
         ({"temperature": -1.0}, "temperature is -1"),
         ({"lapse": 1.0}, "all pairs are equally similar"),
         ({"rsm": planted_rsm(4, 2)}, "4 stimuli are too few"),
+        ({"splits": 0}, "splits 0: expected 1 or more"),
+        ({"seed": -1}, "seed -1: expected 0 or more"),
     ],
 )
 def test_what_cannot_be_analysed_is_refused(wrong, message):

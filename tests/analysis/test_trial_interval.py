@@ -6,6 +6,7 @@ from vidsim.analysis.alignment import align
 from vidsim.analysis.odd_one_out import credits
 from vidsim.analysis.trial_interval import trial_interval, trial_intervals
 from vidsim.embeddings import Embeddings
+from vidsim.errors import VidsimError
 from vidsim.rsm import cosine_rsm
 from vidsim.triplets import Triplets
 
@@ -105,3 +106,9 @@ def test_models_that_differ_in_a_single_trial_are_not_told_apart():
     assert trial_interval(change, rows)[0] > 0  # percentiles of resamples that mostly miss the trial
     low, high = trial_interval(change, rows, even=True)
     assert low < 0 < change.mean() < high
+
+
+@pytest.mark.parametrize("name", ["resamples", "seed"])
+def test_numbers_out_of_range_are_refused(name):
+    with pytest.raises(VidsimError, match=f"{name} -1: expected 0 or more"):
+        trial_interval(np.zeros(2), np.array([[0, 1, 2], [0, 1, 3]]), **{name: -1})

@@ -173,6 +173,10 @@ def test_what_cannot_be_simulated_is_refused():
     ):
         with pytest.raises(VidsimError, match=f"{next(iter(wrong))} is .*expected"):
             simulate(rsm, **{"trials": 10, "temperature": 1.0, **wrong})
+    with pytest.raises(VidsimError, match="seed -1: expected 0 or more"):
+        simulate(rsm, trials=10, temperature=1.0, seed=-1)
+    with pytest.raises(VidsimError, match="seed -1: expected 0 or more"):
+        planted_rsm(5, 2, seed=-1)
     with pytest.raises(VidsimError, match="more than once"):
         simulate(rsm, trials=np.array([[0, 0, 1]]), temperature=1.0)
     with pytest.raises(VidsimError, match="stimuli is 2"):

@@ -8,6 +8,12 @@ from vidsim.data.stimuli import Stimulus, StimulusSet
 from vidsim.errors import VidsimError
 
 
+@pytest.mark.parametrize(("number", "of"), [(0, 4), (5, 4), (-1, 4), (1, 0)])
+def test_shards_that_there_are_not_are_refused(number, of):
+    with pytest.raises(VidsimError, match=f"shard {number} of {of}: expected i of n with i from 1 to n"):
+        StimulusSet((Stimulus("a"),)).shard(number, of)
+
+
 def test_repeated_ids_are_refused():
     with pytest.raises(VidsimError, match="'a' stands more than once"):
         StimulusSet((Stimulus("a"), Stimulus("a")))

@@ -13,6 +13,7 @@ from vidsim.analysis.mcnemar import mcnemar
 from vidsim.analysis.odd_one_out import CHANCE
 from vidsim.analysis.sample import Sample
 from vidsim.analysis.scatter import OVER, Scatter
+from vidsim.check import at_least
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM
 from vidsim.triplets import Triplets
@@ -143,8 +144,9 @@ def align(
     ------
     VidsimError
         If there are fewer than four stimuli or two judged pairs, people's or a model's similarities are all equal, a
-        model lacks a stimulus, or participants are to be resampled and unknown.
+        model lacks a stimulus, participants are to be resampled and unknown, or a number is out of range.
     """
+    at_least(0, resamples=resamples, seed=seed)
     if over not in OVER:
         raise VidsimError(f"no way to resample {over!r}: expected 'stimuli', 'participants' or 'both'")
     check_against(against, models)

@@ -10,6 +10,7 @@ from numpy import ndarray
 from vidsim.analysis.mcnemar import mcnemar
 from vidsim.analysis.reliability import percentile_interval
 from vidsim.analysis.softmax import Softmax, fit_softmax
+from vidsim.check import at_least
 from vidsim.errors import VidsimError
 
 PENALTIES = np.logspace(-2, -7, 11)
@@ -139,8 +140,8 @@ def classify(
     Raises
     ------
     VidsimError
-        If there is only one class, a class has no training embeddings, no group can be set apart, or embeddings do not
-        vary or are not finite.
+        If there is only one class, a class has no training embeddings, no group can be set apart, embeddings do not
+        vary or are not finite, or a seed is below 0.
     """
     _check(train, test, classes, seeds)
     inside, outside = _principal(train.matrix, test.matrix)
@@ -181,7 +182,7 @@ def compare(
     Raises
     ------
     VidsimError
-        If the test videos are not the same.
+        If the test videos are not the same, or a number is out of range.
     """
     if not (np.array_equal(first.labels, second.labels) and np.array_equal(first.groups, second.groups)):
         raise VidsimError("the two models were tested on different videos; expected the same, in the same order")
@@ -246,6 +247,7 @@ def _check(train: Labelled, test: Labelled, classes: int, seeds: Sequence[int]) 
         raise VidsimError("the videos are all of one class; expected two or more to tell apart")
     if not len(test.labels) or not len(seeds):
         raise VidsimError(f"{len(test.labels)} test videos and {len(seeds)} seeds were given; expected one or more")
+    at_least(0, seed=min(seeds))
     known = np.unique(train.labels)
     if not np.array_equal(known, np.arange(classes)) or not np.isin(test.labels, known).all():
         raise VidsimError(f"a class has no training videos; expected some of each of {classes}")
@@ -334,6 +336,7 @@ def _interval(
     values: Float[ndarray, " t"], groups: Int[ndarray, " t"], resamples: int, seed: int
 ) -> tuple[float, float]:
     """Return the 95 % interval of the mean by bootstrap over groups."""
+    at_least(0, resamples=resamples, seed=seed)
     group = np.unique(groups, return_inverse=True)[1].reshape(-1)
     counts = np.bincount(group)
     if len(counts) < 2:

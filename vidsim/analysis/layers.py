@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidsim.analysis.correlation import spearman
+from vidsim.check import at_least
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM
 
@@ -58,8 +59,10 @@ def choose_layer(human: RSM, layers: Mapping[str, RSM], *, folds: int = FOLDS, s
     Raises
     ------
     VidsimError
-        If there are too few stimuli, or no layer can be correlated.
+        If there are too few stimuli, no layer can be correlated, or a number is out of range.
     """
+    at_least(2, folds=folds)
+    at_least(0, seed=seed)
     n = len(human)
     if n < folds * LEAST:
         raise VidsimError(f"{n} stimuli are too few for {folds} folds; expected {folds * LEAST}, or name the layer")

@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 
 from vidsim.analysis.mantel import mantel_z
 from vidsim.analysis.reliability import reliability
+from vidsim.check import at_least
 from vidsim.data.simulate import expected_rsm, planted_rsm, simulate
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM, square
@@ -162,6 +163,8 @@ def power(
         raise VidsimError(f"trials are {list(trials)}: expected at least one number, each 1 or more")
     if simulations < 1:
         raise VidsimError(f"simulations is {simulations}: expected at least 1")
+    at_least(1, splits=splits)
+    at_least(0, seed=seed)
     if not all(0 <= a <= 1 for a in alignments):
         raise VidsimError(f"alignments are {list(alignments)}: expected correlations from 0 to 1")
     if len(rsm) < 5:

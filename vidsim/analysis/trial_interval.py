@@ -7,6 +7,7 @@ from numpy import ndarray
 from vidsim.analysis.reliability import even_interval, percentile_interval
 from vidsim.analysis.resampling import draw, scaled, stimulus_freedom, trial_means, widening
 from vidsim.analysis.sharing import Sharing
+from vidsim.check import at_least
 
 
 def trial_interval(
@@ -37,6 +38,11 @@ def trial_interval(
     -------
     tuple of float
         Low and high end; NaN without trials or with fewer than two resamples.
+
+    Raises
+    ------
+    VidsimError
+        If there are fewer than no resamples, or the seed is below 0.
 
     Examples
     --------
@@ -76,7 +82,13 @@ def trial_intervals(
     -------
     list of tuple of float
         Low and high end for each; NaN without trials or with fewer than two resamples.
+
+    Raises
+    ------
+    VidsimError
+        If there are fewer than no resamples, or the seed is below 0.
     """
+    at_least(0, resamples=resamples, seed=seed)
     unknown = float("nan"), float("nan")
     if not len(rows):
         return [unknown] * len(values)

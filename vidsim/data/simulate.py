@@ -7,6 +7,7 @@ import pyarrow as pa
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from vidsim.check import at_least
 from vidsim.data.judgments.judgments import DETAILS, Judgments
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
@@ -80,6 +81,7 @@ def simulate(
     _within("lapse", lapse, 0, 1)
     _within("participant_bias", participant_bias, 0)
     _within("individual", individual, 0)
+    at_least(0, seed=seed)
     given = Triplets(rsm.ids, trials).rows if isinstance(trials, ndarray) else None
     total = len(given) if given is not None else int(trials)
     _within("participants", participants, 1, max(1, total))
@@ -221,6 +223,7 @@ def planted_rsm(stimuli: int, dims: int, seed: int = 0) -> RSM:
     """
     _within("stimuli", stimuli, 3)
     _within("dims", dims, 1)
+    at_least(0, seed=seed)
     points = np.random.default_rng(seed).standard_normal((stimuli, dims))
     return cosine_rsm(Embeddings(_names("s", stimuli), points))
 

@@ -255,7 +255,14 @@ class StimulusSet:
         -------
         StimulusSet
             The stimuli of that part.
+
+        Raises
+        ------
+        VidsimError
+            If there is no such part.
         """
+        if not 1 <= number <= of:
+            raise VidsimError(f"shard {number} of {of}: expected i of n with i from 1 to n, such as 2 of 4")
         part = self._where(lambda s: crc32(s.id.encode()) % of == number - 1)
         return StimulusSet(part.stimuli, self.named, self.unreadable if number == 1 else ())
 

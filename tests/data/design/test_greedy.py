@@ -113,3 +113,8 @@ def test_a_single_triplet_among_very_many_keeps_its_probability():
 def test_what_cannot_be_made_is_refused(n, pool, message):
     with pytest.raises(VidsimError, match=message):
         greedy_cover(n, 0, pool)
+
+
+def test_a_seed_below_0_is_refused():
+    with pytest.raises(VidsimError, match="seed -1: expected 0 or more"):
+        greedy_cover(9, -1)

@@ -125,3 +125,8 @@ def test_a_triplet_shown_again_is_turned():
 def test_what_cannot_be_laid_out_is_refused(call, message):
     with pytest.raises(VidsimError, match=message):
         call()
+
+
+def test_a_seed_below_0_is_refused():
+    with pytest.raises(VidsimError, match="seed -1: expected 0 or more"):
+        plan(cover(9), [f"s{i}" for i in range(9)], Layout(), -1)

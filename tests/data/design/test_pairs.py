@@ -130,3 +130,9 @@ def test_what_is_added_is_drawn_evenly(multiple):
 def test_what_cannot_be_made_is_refused(call, message):
     with pytest.raises(VidsimError, match=message):
         call()
+
+
+def test_a_seed_below_0_is_refused():
+    for make in (lambda: cover(9, -1), lambda: fill(cover(9), 9, 13, -1)):
+        with pytest.raises(VidsimError, match="seed -1: expected 0 or more"):
+            make()

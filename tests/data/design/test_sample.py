@@ -56,3 +56,8 @@ def test_parts_are_parts_of_one_sample():
 def test_too_few_or_too_many_stimuli_are_refused(n):
     with pytest.raises(VidsimError, match="expected 3 to 2,000,000 stimuli"):
         Sample(n)
+
+
+def test_a_seed_below_0_is_refused():
+    with pytest.raises(VidsimError, match="seed -1: expected 0 or more"):
+        Sample(9, -1)

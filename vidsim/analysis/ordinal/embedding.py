@@ -15,6 +15,7 @@ from vidsim.analysis.ordinal.likelihood import (
     pair_keys,
     pair_similarities,
 )
+from vidsim.check import at_least
 from vidsim.data.simulate import expected_rsm
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
@@ -156,6 +157,7 @@ def fit(
     array([ True, False, False, False, False,  True])
     """
     _check(triplets, dims, similarity, nonnegative, l1, l2, restarts, max_iter)
+    at_least(0, seed=seed)
     judged = np.unique(triplets.rows)
     rows = np.searchsorted(judged, triplets.rows)
     n, t = len(judged), len(rows)

@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from vidsim.analysis.ordinal.embedding import OrdinalEmbedding, fit
 from vidsim.analysis.ordinal.likelihood import Similarity
+from vidsim.check import at_least
 from vidsim.errors import VidsimError
 from vidsim.triplets import Triplets, triplet_numbers
 
@@ -153,10 +154,11 @@ def folds_of(triplets: Triplets, folds: int, seed: int, least: int = 2) -> Int[n
     Raises
     ------
     VidsimError
-        If there are fewer different triplets than folds, or too few for any number of them.
+        If there are fewer different triplets than folds, or too few for any number of them; or the seed is below 0.
     """
     if folds < 2:
         raise VidsimError(f"folds is {folds}: expected at least 2")
+    at_least(0, seed=seed)
     group = triplet_numbers(triplets.rows)
     different = int(group.max(initial=-1)) + 1
     if different < least:

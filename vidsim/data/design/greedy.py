@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
+from vidsim.check import at_least
 from vidsim.data.design.pairs import LARGEST, require_size
 from vidsim.errors import VidsimError
 
@@ -41,7 +42,7 @@ def greedy_cover(n: int, seed: int = 0, pool: int = 10_000) -> Int[ndarray, "t 3
     Raises
     ------
     VidsimError
-        If there are too few stimuli or too many, or no candidates.
+        If there are too few stimuli or too many, no candidates, or the seed is below 0.
 
     Examples
     --------
@@ -58,6 +59,7 @@ def greedy_cover(n: int, seed: int = 0, pool: int = 10_000) -> Int[ndarray, "t 3
         raise VidsimError(f"a pool of {pool} candidates; expected at least 1")
     total = comb(n, 3)
     pool = min(pool, total)
+    at_least(0, seed=seed)
     uniform = _stream(np.random.default_rng(seed)).__next__
     graph = _Uncovered(n, uniform)
     taken = array("i")

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
+from vidsim.check import at_least
 from vidsim.data.design.places import balanced
 from vidsim.errors import VidsimError
 
@@ -128,7 +129,7 @@ def plan(rows: Int[ndarray, "t 3"], ids: Sequence[str], layout: Layout, seed: in
     Raises
     ------
     VidsimError
-        If there are fewer stimuli than catch trials per set, no triplets, or too many trials.
+        If there are fewer stimuli than catch trials per set, no triplets, too many trials, or the seed is below 0.
     """
     import pyarrow as pa
 
@@ -141,6 +142,7 @@ def plan(rows: Int[ndarray, "t 3"], ids: Sequence[str], layout: Layout, seed: in
             f"the plan would have {cost.trials + cost.catch_trials:,} trials, more than memory is meant to hold; "
             f"expected at most {MOST:,}: fewer stimuli, repeats or catch trials"
         )
+    at_least(0, seed=seed)
     rng = np.random.default_rng([seed, 2])
     places = balanced(rows, len(ids), rng)
     shown = _order(len(rows), layout, rng)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
+from vidsim.check import at_least
 from vidsim.data.design.steiner import steiner, with_five
 from vidsim.errors import VidsimError
 
@@ -76,7 +77,7 @@ def cover(n: int, seed: int = 0) -> Int[ndarray, "t 3"]:
     Raises
     ------
     VidsimError
-        If there are too few stimuli, or too many.
+        If there are too few stimuli, or too many, or the seed is below 0.
 
     Examples
     --------
@@ -97,6 +98,7 @@ def cover(n: int, seed: int = 0) -> Int[ndarray, "t 3"]:
         rows = np.concatenate([triples, np.append(five, np.int32(n - 1))[SIX], _join(n - 1, others)])
     else:
         rows = np.concatenate([steiner(n - 1), _join(n - 1, np.arange(n - 1, dtype=np.int32))])
+    at_least(0, seed=seed)
     rng = np.random.default_rng(seed)
     rows = rng.permutation(n).astype(np.int32)[rows]
     rows.sort(axis=1)
@@ -181,7 +183,7 @@ def fill(rows: Int[ndarray, "t 3"], n: int, multiple: int, seed: int = 0) -> Int
     Raises
     ------
     VidsimError
-        If there are not so many different triplets, or too many to add.
+        If there are not so many different triplets, too many to add, or the seed is below 0.
     """
     if multiple < 1:
         raise VidsimError(f"a multiple of {multiple}; expected at least 1")
@@ -197,6 +199,7 @@ def fill(rows: Int[ndarray, "t 3"], n: int, multiple: int, seed: int = 0) -> Int
             f"filling up to a multiple of {multiple:,} adds {missing:,} triplets, more than memory is meant to hold; "
             "expected a smaller multiple"
         )
+    at_least(0, seed=seed)
     rng = np.random.default_rng([seed, 1])
     known = _codes(rows, n)
     if missing > (different - len(rows)) // 2:  # so many that chance would meet the last ones late

@@ -35,7 +35,7 @@ class Sample:
     Raises
     ------
     VidsimError
-        If there are too few stimuli, or too many.
+        If there are too few stimuli, or too many, or the seed is below 0.
 
     Examples
     --------

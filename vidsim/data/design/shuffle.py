@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Int, UInt
 from numpy import ndarray
 
+from vidsim.check import at_least
 from vidsim.errors import VidsimError
 
 HELD = 1 << 22
@@ -33,7 +34,7 @@ class Shuffle:
     Raises
     ------
     VidsimError
-        If the size is out of range.
+        If the size or the seed is out of range.
 
     Examples
     --------
@@ -47,6 +48,7 @@ class Shuffle:
     def __init__(self, size: int, seed: int = 0, *, held: int = HELD) -> None:
         if not 1 <= size <= 2**62:
             raise VidsimError(f"an order of {size:,} numbers; expected 1 to 2**62")
+        at_least(0, seed=seed)
         rng = np.random.default_rng([seed, 2])
         self.size = size
         self._order = rng.permutation(size) if size <= held else None
