@@ -48,6 +48,21 @@ def test_ids_that_do_not_fit_are_refused(ids, message):
         Embeddings(ids, np.zeros((2, 1)))
 
 
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (np.zeros(2), r"embeddings of shape \(2,\) were given; expected an array of shape \(n, d\)"),
+        (np.float64(3), "embeddings came as float64"),
+        (np.zeros((2, 1, 1)), r"embeddings of shape \(2, 1, 1\)"),
+        ([[1.0], [2.0]], "embeddings came as list; expected a numpy array"),
+    ],
+)
+def test_what_is_no_matrix_is_refused(matrix, message):
+    with pytest.raises(VidsimError, match=message):
+        Embeddings(("a", "b"), matrix)
+
+
 def test_unknown_ids_are_counted_and_named():
     with pytest.raises(VidsimError, match="2 of 3 ids are not among the embeddings, the first is 'x'"):
         Embeddings(("a",), np.zeros((1, 1))).take(("a", "x", "y"))

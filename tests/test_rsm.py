@@ -198,6 +198,7 @@ def test_lists_of_one_length_with_null_for_nan_are_read():
     np.testing.assert_array_equal(again.similarities, [[1, np.nan], [np.nan, 1]])
 
 
+@pytest.mark.usefixtures("unannotated")
 @pytest.mark.parametrize(
     ("ids", "similarities", "message"),
     [
@@ -205,11 +206,46 @@ def test_lists_of_one_length_with_null_for_nan_are_read():
         (("a", "b", "c"), np.eye(2), r"shape \(2, 2\) were given for 3 ids"),
         (("a", "b"), np.array([[1, 0.2], [0.3, 1]]), "not symmetric"),
         (("a", "b"), np.array([[1, np.nan], [0.3, 1]]), "not symmetric"),
+        (("a", "b"), np.array([[1, 0.2 + 1e-9], [0.2, 1]]), "not symmetric"),
+        (("a", "b"), np.array([[1, np.inf], [np.inf, 1]]), "a similarity is infinite; expected numbers, or NaN"),
+        (("a", "b"), np.array([[1, np.nan], [np.nan, -np.inf]]), "a similarity is infinite"),
+        (("a", "b"), np.eye(2, dtype=object), "similarities of type object were given; expected floats"),
+        (("a", "b"), np.ones(4), r"similarities of shape \(4,\) were given"),
     ],
 )
 def test_what_is_no_rsm_is_refused(ids, similarities, message):
     with pytest.raises(VidsimError, match=message):
         RSM(ids, similarities)
+
+
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (np.array([[0, -1], [-1, 0]]), "a count is -1; expected 0 or more"),
+        (np.array([[0, np.nan], [np.nan, 0]]), "counts of type float64 were given; expected integers"),
+        (np.array([[0, 1], [2, 0]]), "the counts are not symmetric"),
+        (np.zeros((3, 3), np.int64), r"counts of shape \(3, 3\) were given for 2 ids"),
+    ],
+)
+def test_what_counts_nothing_is_refused(counts, message):
+    with pytest.raises(VidsimError, match=message):
+        RSM(("a", "b"), np.eye(2), counts)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rounding_is_averaged_out(dtype):
+    made = np.array([[1, 0.3, np.nan], [0.3, 1, 0.7], [np.nan, 0.7, 1]], dtype)
+    made[1, 0] = np.nextafter(made[1, 0], dtype(1))
+    rsm = RSM(("a", "b", "c"), made)
+    np.testing.assert_array_equal(rsm.similarities, rsm.similarities.T)
+    np.testing.assert_allclose(rsm.similarities, made, rtol=0, atol=np.finfo(dtype).eps)
+    assert rsm.similarities.dtype == dtype
+    assert made[0, 1] != made[1, 0]  # what was given stays as it is
+
+
+def test_large_values_are_finite():
+    assert RSM(("a", "b"), np.array([[1, -1e300], [-1e300, 1]])).upper == -1e300
 
 
 def test_unknown_ids_are_named():

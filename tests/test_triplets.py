@@ -103,6 +103,48 @@ def test_what_is_no_trial_is_refused(rows, message):
         Triplets(("a", "b", "c"), np.array(rows))
 
 
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.array([0, 1, 2]), r"rows of trials of shape \(3,\) were given; expected an array of shape \(n, 3\)"),
+        (np.array([[0, 1, 2, 0]]), r"rows of trials of shape \(1, 4\) were given; expected three positions"),
+        (np.array([[0.0, 1.0, 2.0]]), "rows of trials of type float64 were given; expected integers"),
+        (np.array([[0.0, 1.0, np.nan]]), "expected integers"),
+        (np.array([[0, 1, 2]], object), "rows of trials of type object"),
+        ([[0, 1, 2]], "rows of trials came as list; expected a numpy array"),
+    ],
+)
+def test_rows_that_are_not_three_integers_are_refused(rows, message):
+    with pytest.raises(VidsimError, match=message):
+        Triplets(("a", "b", "c"), rows)
+
+
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize(
+    ("outside", "message"),
+    [
+        ([[0, 1, 5]], "says from 5 to 5 of whether two stayed together; expected 0 or 1"),
+        ([[0, 1, 1], [0, 2, -1]], "says from -1 to 1"),
+        ([[0, 1, 0], [1, 1, 1]], "outside of trials pairs 'b' with itself"),
+        ([[0, 3, 1]], "outside of trials hold positions from 0 to 3"),
+        ([[0, 1]], r"outside of trials of shape \(1, 2\)"),
+    ],
+)
+def test_what_says_nothing_of_two_is_refused(outside, message):
+    with pytest.raises(VidsimError, match=message):
+        Triplets(("a", "b", "c"), np.array([[0, 1, 2]]), np.array(outside))
+
+
+@pytest.mark.usefixtures("unannotated")
+def test_unsigned_positions_are_those_they_say():
+    signed = Triplets(("a", "b", "c", "d"), np.array([[3, 1, 2], [0, 3, 1]]))
+    for kind in (np.uint8, np.uint64):
+        unsigned = Triplets(signed.ids, signed.rows.astype(kind), np.array([[0, 1, 1]], kind))
+        np.testing.assert_array_equal(unsigned.rsm().similarities, signed.rsm().similarities)
+        assert unsigned.rsm("any").similarities[0, 1] == 0.5
+
+
 def test_bad_names_are_refused():
     triplets = Triplets(("a", "b", "c"), np.array([[0, 1, 2]]))
     with pytest.raises(VidsimError, match="no context 'all': expected 'split' or 'any'"):

@@ -28,7 +28,7 @@ class Embeddings:
     Raises
     ------
     VidsimError
-        If ids repeat or their number is not the number of rows.
+        If the matrix is no array of two axes, ids repeat or their number is not the number of rows.
 
     Examples
     --------
@@ -44,6 +44,7 @@ class Embeddings:
     matrix: Shaped[ndarray, "n d"]
 
     def __post_init__(self) -> None:
+        refuse_axes("embeddings", self.matrix, "(n, d), one row a stimulus")
         if len(self.ids) != len(self.matrix):
             raise VidsimError(
                 f"{len(self.ids)} ids were given for {len(self.matrix)} embeddings; expected one id a row"
@@ -82,6 +83,29 @@ class Embeddings:
     def unit(self) -> "Embeddings":
         """Scale every row to length 1, so that inner products are cosines (Eq. 1)."""
         return Embeddings(self.ids, unit_rows(self.matrix))
+
+
+def refuse_axes(what: str, values: object, shape: str) -> None:
+    """Refuse what is no array of two axes.
+
+    Parameters
+    ----------
+    what : str
+        What the values are, in the plural; for the error.
+    values : object
+        What was given.
+    shape : str
+        What was expected; for the error.
+
+    Raises
+    ------
+    VidsimError
+        If it is no array, or has another number of axes.
+    """
+    if not isinstance(values, ndarray):
+        raise VidsimError(f"{what} came as {type(values).__name__}; expected a numpy array of shape {shape}")
+    if values.ndim != 2:
+        raise VidsimError(f"{what} of shape {values.shape} were given; expected an array of shape {shape}")
 
 
 def positions(ids: Sequence[str]) -> dict[str, int]:

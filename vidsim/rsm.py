@@ -3,17 +3,23 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-from vidsim.embeddings import Embeddings, positions, rows_of, unit_rows
+from vidsim.embeddings import Embeddings, positions, refuse_axes, rows_of, unit_rows
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+ROUNDING = 64
+"""Similarities that differ by less than this many units of rounding of the largest are the same."""
+
+ASYMMETRIC = "are not symmetric; expected the same value for (i, j) and (j, i)"
 
 
 DIGITS = 12
@@ -29,14 +35,16 @@ class RSM:
     ids : sequence of str
         One id per row and column, all distinct.
     similarities : array of shape (n, n)
-        Symmetric; for judgments the share of trials in which a pair stayed together, 0 to 1. NaN means never judged.
+        Symmetric, up to rounding, which is averaged out; for judgments the share of trials in which a pair stayed
+        together, 0 to 1. NaN means never judged.
     counts : array of shape (n, n), optional
         How often each pair was judged; 0 on the diagonal. None where nothing was judged: a model's RSM.
 
     Raises
     ------
     VidsimError
-        If ids repeat, or a matrix is not square in their number or not symmetric.
+        If ids repeat, a matrix is not square in their number or not symmetric, a similarity is infinite, or a count is
+        no whole number of at least 0.
 
     Examples
     --------
@@ -55,13 +63,21 @@ class RSM:
 
     def __post_init__(self) -> None:
         n = len(self.position)
-        for what, matrix in (("similarities", self.similarities), ("counts", self.counts)):
-            if matrix is None:
-                continue
-            if matrix.shape != (n, n):
-                raise VidsimError(f"{what} of shape {matrix.shape} were given for {n} ids; expected ({n}, {n})")
-            if not all(_same(matrix[a, b], matrix[b, a].T) for a, b in _tiles(n)):
-                raise VidsimError(f"the {what} are not symmetric; expected the same value for (i, j) and (j, i)")
+        _refuse_shape("similarities", self.similarities, n)
+        if self.similarities.dtype.kind != "f":
+            raise VidsimError(f"similarities of type {self.similarities.dtype} were given; expected floats")
+        if _infinite(self.similarities):
+            raise VidsimError("a similarity is infinite; expected numbers, or NaN for a pair that was never judged")
+        if not _symmetric(self.similarities):
+            object.__setattr__(self, "similarities", _evened(self.similarities))
+        if self.counts is None:
+            return
+        _refuse_shape("counts", self.counts, n)
+        object.__setattr__(self, "counts", signed("counts", self.counts))
+        if self.counts.min(initial=0) < 0:
+            raise VidsimError(f"a count is {self.counts.min()}; expected 0 or more")
+        if not _symmetric(self.counts):
+            raise VidsimError(f"the counts {ASYMMETRIC}")
 
     @cached_property
     def position(self) -> dict[str, int]:
@@ -320,6 +336,33 @@ def _refuse_undirected(unit: Float[ndarray, "n d"], ids: Sequence[str]) -> None:
         raise VidsimError(f"the embedding of {name!r} is not finite: it is similar to nothing; leave it out")
 
 
+def signed(what: str, values: Shaped[ndarray, "..."]) -> Int[ndarray, "..."]:
+    """Give whole numbers as signed ones, and refuse others.
+
+    Parameters
+    ----------
+    what : str
+        What the values are, in the plural; for the error.
+    values : array
+        Any.
+
+    Returns
+    -------
+    array
+        The same, if it is signed; unsigned integers become int64.
+
+    Raises
+    ------
+    VidsimError
+        If they are no integers.
+    """
+    if values.dtype.kind == "u":
+        return values.astype(np.int64)
+    if values.dtype.kind != "i":
+        raise VidsimError(f"{what} of type {values.dtype} were given; expected integers")
+    return values
+
+
 def _rsm(ids: Sequence[str], similarities: Float[ndarray, "n n"]) -> RSM:
     similarities = (similarities + similarities.T) / 2  # a product of blocks need not be symmetric to the last bit
     # equal embeddings would differ by rounding errors, and break ties by the order of rows
@@ -367,3 +410,26 @@ def _same(a: ndarray, b: ndarray) -> bool:
     """Tell whether all values are equal; NaN equals NaN."""
     differ = a != b
     return not differ.any() or bool((np.isnan(a[differ]) & np.isnan(b[differ])).all())
+
+
+def _refuse_shape(what: str, matrix: ndarray, n: int) -> None:
+    refuse_axes(what, matrix, f"({n}, {n})")
+    if matrix.shape != (n, n):
+        raise VidsimError(f"{what} of shape {matrix.shape} were given for {n} ids; expected ({n}, {n})")
+
+
+def _infinite(similarities: Float[ndarray, "n n"]) -> bool:
+    # the sum of squares is quicker than a look at each, and finite as a rule
+    return not isfinite(np.vdot(similarities, similarities)) and bool(np.isinf(similarities).any())
+
+
+def _symmetric(matrix: Shaped[ndarray, "n n"]) -> bool:
+    return all(_same(matrix[a, b], matrix[b, a].T) for a, b in _tiles(len(matrix)))
+
+
+def _evened(similarities: Float[ndarray, "n n"]) -> Float[ndarray, "n n"]:
+    """Average both halves of a matrix where they differ by rounding alone."""
+    most = np.finfo(similarities.dtype).eps * ROUNDING * np.nanmax(np.abs(similarities))
+    if not np.allclose(similarities, similarities.T, rtol=0, atol=most, equal_nan=True):
+        raise VidsimError(f"the similarities {ASYMMETRIC}")
+    return (similarities + similarities.T) / 2

@@ -8,15 +8,23 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-from vidsim.embeddings import positions, rows_of
+from vidsim.embeddings import positions, refuse_axes, rows_of
 from vidsim.errors import VidsimError
-from vidsim.rsm import RSM, square
+from vidsim.rsm import RSM, signed, square
 
 CONTEXTS = ("split", "any")
 """Which trials count for a pair: those wholly among the ids, or also those whose third item lies outside."""
 
 CHUNK = 1 << 20
 """Trials counted at a time, so that memory stays bounded."""
+
+
+def _three(what: str, rows: Shaped[ndarray, "..."]) -> Int[ndarray, "m 3"]:
+    """Refuse rows that are not three integers each; give them as signed ones."""
+    refuse_axes(what, rows, "(n, 3)")
+    if rows.shape[1] != 3:
+        raise VidsimError(f"{what} of shape {rows.shape} were given; expected three positions a row, (n, 3)")
+    return signed(what, rows)
 
 
 def _none() -> Int[ndarray, "m 3"]:
@@ -41,7 +49,8 @@ class Triplets:
     Raises
     ------
     VidsimError
-        If ids repeat, a position lies outside the ids, or a trial shows a stimulus twice (a catch trial).
+        If ids repeat, rows are not three integers each, a position lies outside the ids, a trial shows a stimulus twice
+        (a catch trial), or what lies outside pairs one with itself or says other than 0 or 1.
 
     Examples
     --------
@@ -59,18 +68,36 @@ class Triplets:
 
     def __post_init__(self) -> None:
         n = len(self.position)
+        for what in ("rows", "outside"):
+            object.__setattr__(self, what, _three(f"{what} of trials", getattr(self, what)))
         for what, pairs in (("rows", self.rows), ("outside", self.outside[:, :2])):
             if len(pairs) and (pairs.min() < 0 or pairs.max() >= n):
                 raise VidsimError(
                     f"{what} of trials hold positions from {pairs.min()} to {pairs.max()}; "
                     f"expected 0 to {n - 1}, for {n} ids"
                 )
+        if len(self.outside):
+            self._check_outside()
         a, b, odd = self.rows.T
         twice = np.flatnonzero((a == b) | (a == odd) | (b == odd))
         if len(twice):
             raise VidsimError(
                 f"trial {twice[0]} shows {self.ids[int(a[twice[0]])]!r} more than once ({len(twice)} such trials); "
                 "expected three different stimuli: take catch trials out first"
+            )
+
+    def _check_outside(self) -> None:
+        i, j, together = self.outside.T
+        if together.min() < 0 or together.max() > 1:
+            raise VidsimError(
+                f"outside of trials says from {together.min()} to {together.max()} of whether two stayed together; "
+                "expected 0 or 1"
+            )
+        same = i == j
+        if same.any():
+            raise VidsimError(
+                f"outside of trials pairs {self.ids[int(i[np.argmax(same)])]!r} with itself; expected two different "
+                "stimuli"
             )
 
     @cached_property

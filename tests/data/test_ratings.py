@@ -118,3 +118,7 @@ def test_what_is_no_table_is_refused(tmp_path):
         Ratings(("a", "a"), ("x",), np.zeros((2, 1)), (None, None))
     with pytest.raises(VidsimError, match="were given for ratings of shape"):
         Ratings(("a", "b"), ("x",), np.zeros((2, 2)), (None, None))
+    with pytest.raises(VidsimError, match="attribute 'x' stands more than once; expected every attribute once"):
+        Ratings(("a",), ("x", "y", "x"), np.zeros((1, 3)), (None,))
+    with pytest.raises(VidsimError, match="1 of 2 ids are not among the ratings, the first is 'nope'"):
+        Ratings(("a", "b"), ("x",), np.zeros((2, 1)), (None, None)).take(["b", "nope"], ["x"])

@@ -17,3 +17,8 @@ def test_the_split_is_scikit_learns(ids, share, seed):
 def test_an_empty_part_is_refused(ids, share):
     with pytest.raises(VidsimError, match="leaves one part empty"):
         validation_split(ids, share)
+
+
+def test_an_id_that_would_fall_on_both_sides_is_refused():
+    with pytest.raises(VidsimError, match="id 'a' stands more than once; expected every id once"):
+        validation_split(["a", "b", "c", "d", "e"] * 2)

@@ -11,6 +11,7 @@ from numpy import ndarray
 
 from vidsim.data.cells import COLUMNS, TABLE_SUFFIXES, Cells, read_cells
 from vidsim.data.stimuli import StimulusSet
+from vidsim.embeddings import positions, rows_of
 from vidsim.errors import VidsimError
 
 SOCIAL = ("intimacy", "valence", "arousal", "dominance", "communication")
@@ -37,7 +38,7 @@ class Ratings:
     Raises
     ------
     VidsimError
-        If the numbers of ids, attributes, splits and values do not fit, or an id stands twice.
+        If the numbers of ids, attributes, splits and values do not fit, or an id or attribute stands twice.
     """
 
     ids: tuple[str, ...]
@@ -52,9 +53,10 @@ class Ratings:
                 f"{len(self.ids)} ids, {len(self.split)} splits and {len(self.attributes)} attributes were given for "
                 f"ratings of shape {self.values.shape}"
             )
-        if len(set(self.ids)) < len(self.ids):
-            twice = next(name for name in self.ids if self.ids.count(name) > 1)
-            raise VidsimError(f"stimulus id {twice!r} stands more than once; expected every id once")
+        for what, names in (("stimulus id", self.ids), ("attribute", self.attributes)):
+            if len(set(names)) < len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise VidsimError(f"{what} {twice!r} stands more than once; expected every {what.split()[-1]} once")
 
     @classmethod
     def of(cls, stimuli: StimulusSet) -> "Ratings":
@@ -99,7 +101,7 @@ class Ratings:
         Raises
         ------
         VidsimError
-            If there is no such attribute; the nearest is suggested.
+            If there is no such attribute, and then the nearest is suggested; or no such stimulus.
         """
         for name in attributes:
             if name in self.others and name not in self.attributes:
@@ -108,8 +110,7 @@ class Ratings:
                 near = get_close_matches(name, self.attributes, 1)
                 hint = f"did you mean {near[0]!r}? " if near else ""
                 raise VidsimError(f"no ratings {name!r}; {hint}{self._known()}")
-        position = {name: row for row, name in enumerate(self.ids)}
-        rows = [position[name] for name in ids]
+        rows = rows_of(ids, positions(self.ids), "among the ratings")
         columns = [self.attributes.index(name) for name in attributes]
         return Ratings(
             tuple(ids), tuple(attributes), self.values[np.ix_(rows, columns)], tuple(self.split[row] for row in rows)

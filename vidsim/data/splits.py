@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vidsim.embeddings import positions
 from vidsim.errors import VidsimError
 
 
@@ -30,14 +31,14 @@ def validation_split(ids: Sequence[str], share: float = 0.2, seed: int = 42) -> 
     Raises
     ------
     VidsimError
-        If either part would be empty.
+        If an id repeats, or either part would be empty.
 
     Examples
     --------
     >>> validation_split(["a", "b", "c", "d", "e"])
     (('e', 'c', 'a', 'd'), ('b',))
     """
-    names = sorted(ids)
+    names = sorted(positions(ids))
     held = int(np.ceil(len(names) * share))
     if not 0 < held < len(names):
         legal = f"above 0 and at most {(len(names) - 1) / len(names):g}" if len(names) > 1 else "2 stimuli or more"
