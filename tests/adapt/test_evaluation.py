@@ -8,6 +8,7 @@ from vidsim.analysis.alignment import align
 from vidsim.analysis.reliability import reliability
 from vidsim.data.simulate import simulate
 from vidsim.embeddings import Embeddings
+from vidsim.errors import VidsimError
 from vidsim.rsm import cosine_rsm
 from vidsim.triplets import Triplets
 
@@ -86,6 +87,37 @@ def test_embeddings_that_are_no_numbers_have_no_scores_and_spoil_no_other(study)
     assert np.isnan(found.models["broken"].scores["rho"])
     assert np.isnan(found.models["broken"].intervals["rho"]).all()
     assert np.isfinite(found.models["true"].intervals["rho"]).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 2.0, np.nan, np.inf])
+def test_a_model_that_tells_nothing_apart_spoils_no_other(study, value):
+    judged, models = study
+    broken = Embeddings(models["true"].ids, np.full((24, 2), value))
+    alone = evaluate(judged, models, "base", resamples=50).models
+    found = evaluate(judged, {**models, "broken": broken}, "base", resamples=50).models
+    assert np.isnan(found["broken"].intervals["rho"]).all()
+    assert not found["broken"].differences
+    for name, one in alone.items():
+        assert found[name].intervals["rho"] == one.intervals["rho"]
+        assert found[name].differences == one.differences
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_a_base_that_tells_nothing_apart_leaves_intervals_and_takes_differences(study, value):
+    judged, models = study
+    base = Embeddings(models["true"].ids, np.full((24, 2), value))
+    found = evaluate(judged, {**models, "base": base}, "base", resamples=50).models
+    assert np.isnan(found["base"].intervals["rho"]).all()
+    assert np.isfinite(found["true"].intervals["rho"]).all()
+    assert not any(one.differences for one in found.values())
+    only = evaluate(judged, {"base": base}, "base", resamples=50).models
+    assert np.isnan(only["base"].intervals["rho"]).all()
+
+
+def test_an_unknown_base_is_named(study):
+    judged, models = study
+    with pytest.raises(VidsimError, match="no model 'bsae' to compare with; there are: base, near, true"):
+        evaluate(judged, models, "bsae", resamples=0)
 
 
 def test_the_interval_over_seeds_is_students():

@@ -9,6 +9,7 @@ from scipy import stats
 
 from vidsim.adapt.scores import METRICS, scores
 from vidsim.analysis.alignment import align
+from vidsim.analysis.differences import check_against
 from vidsim.analysis.reliability import reliability
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
@@ -122,18 +123,25 @@ def evaluate(
     Returns
     -------
     Evaluation
-        Intervals are NaN where there are too few stimuli, or the embeddings of a model are not finite.
+        Intervals are NaN where there are too few stimuli, or the embeddings of a model are not finite or all alike;
+        there are no differences to such a base.
+
+    Raises
+    ------
+    VidsimError
+        If the base is none of the models, or a model lacks a stimulus.
     """
+    check_against(base, models)
     human = validation.rsm()
     found = {name: scores(embeddings, validation, human) for name, embeddings in models.items()}
-    finite = {name: one for name, one in models.items() if np.isfinite(one.matrix).all()}
+    correlated = {name: one for name, one in models.items() if np.isfinite(found[name]["rho"])}
     intervals: dict[str, Mapping[str, tuple[float, float]]] = {}
     differences: dict[str, dict[str, tuple[float, float, float]]] = {}
     try:
         aligned = align(
             validation,
-            {name: cosine_rsm(one.take(validation.ids)) for name, one in finite.items()},
-            against=base,
+            {name: cosine_rsm(one.take(validation.ids)) for name, one in correlated.items()},
+            against=base if base in correlated else None,
             resamples=resamples,
             seed=seed,
         )
@@ -141,7 +149,7 @@ def evaluate(
         pass
     else:
         intervals = {name: one.intervals for name, one in aligned.models.items()}
-        for one in aligned.differences:
+        for one in aligned.differences if base in correlated else ():
             differences.setdefault(one.first, {})[one.statistic] = (one.difference, *one.interval)
     measured = {
         name: Measured(
