@@ -58,3 +58,10 @@ def test_what_does_not_fit_is_refused():
         retention_loss(x, torch.ones(2, 4))
     with pytest.raises(VidsimError, match="no retention of 'weights': expected 'embeddings' or 'similarities'"):
         retention_loss(x, x, "weights")
+
+
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize("kind", ["embeddings", "similarities"])
+def test_other_stimuli_are_refused(kind):
+    with pytest.raises(VidsimError, match="3 embeddings cannot stay as 5 were; expected those of the same stimuli"):
+        retention_loss(torch.rand(3, 4), torch.rand(5, 4), kind)

@@ -94,6 +94,7 @@ def test_halves_are_computed_in_single_precision():
     assert found.item() == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.usefixtures("unannotated")
 @pytest.mark.parametrize(
     ("model", "human", "message"),
     [
@@ -101,6 +102,9 @@ def test_halves_are_computed_in_single_precision():
         ([0.1], [0.2], "1 judged pairs: expected 2 or more"),
         ([0.1, 0.2], [0.5, 0.5], "the human distances of 2 pairs go from 0.5 to 0.5; expected some that differ"),
         ([0.1, 0.2], [0.5, float("nan")], "none that is NaN"),
+        ([0.1, 0.2], [0.5, float("inf")], "none that is NaN or infinite"),
+        ([0.1, 0.2], [float("-inf"), float("inf")], "go from -inf to inf"),
+        ([0.1], [0.2, 0.3, 0.4], "1 distances of a model and 3 of people: expected the same pairs"),
     ],
 )
 def test_what_cannot_be_correlated_is_refused(model, human, message):

@@ -83,3 +83,9 @@ def test_descent_on_the_loss_satisfies_the_trials():
 def test_unknown_anchors_are_refused():
     with pytest.raises(VidsimError, match="no anchors 'second': expected 'first' or 'both'"):
         triplet_loss(torch.eye(3), torch.tensor([[0, 1, 2]]), anchors="second")
+
+
+@pytest.mark.parametrize("margin", [-1.0, float("nan")])
+def test_a_margin_that_is_none_is_refused(margin):
+    with pytest.raises(VidsimError, match="expected a number of at least 0"):
+        triplet_loss(torch.eye(3), torch.tensor([[0, 1, 2]]), margin=margin)

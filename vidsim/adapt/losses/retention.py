@@ -37,7 +37,7 @@ def retention_loss(
     Raises
     ------
     VidsimError
-        If the kind is unknown, or the widths differ where they must not.
+        If the kind is unknown, the numbers of stimuli differ, or the widths do where they must not.
 
     Examples
     --------
@@ -48,6 +48,8 @@ def retention_loss(
     """
     if kind not in KINDS:
         raise VidsimError(f"no retention of {kind!r}: expected 'embeddings' or 'similarities'")
+    if len(new) != len(base):
+        raise VidsimError(f"{len(new)} embeddings cannot stay as {len(base)} were; expected those of the same stimuli")
     base = base.detach()
     if kind == "embeddings":
         if new.shape[1] != base.shape[1]:

@@ -1,5 +1,7 @@
 """RSA loss (Eq. 4): distances of a model should rise and fall with those of people."""
 
+from math import inf
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -33,8 +35,8 @@ def rsa_loss(model: Float[Tensor, " p"], human: Float[Tensor, " p"]) -> Float[Te
     Raises
     ------
     VidsimError
-        If there are fewer than two pairs, or the human distances are NaN or all the same; on a GPU the loss
-        is NaN then.
+        If there are fewer than two pairs, the numbers of distances differ, or the human distances are NaN, infinite or
+        all the same; on a GPU the loss is NaN then.
 
     Examples
     --------
@@ -42,13 +44,15 @@ def rsa_loss(model: Float[Tensor, " p"], human: Float[Tensor, " p"]) -> Float[Te
     >>> round(rsa_loss(0.3 * human + 0.2, human).item(), 6), rsa_loss(torch.ones(3), human).item()
     (-1.0, 0.0)
     """
+    if len(model) != len(human):
+        raise VidsimError(f"{len(model)} distances of a model and {len(human)} of people: expected the same pairs")
     if len(human) < 2:
         raise VidsimError(f"{len(human)} judged pairs: expected 2 or more to correlate distances over")
     low, high = human.aminmax()
-    if human.device.type == "cpu" and not bool(high > low):  # a GPU would make the step wait for the answer
+    if human.device.type == "cpu" and not 0 < float(high - low) < inf:  # a GPU would make the step wait for the answer
         raise VidsimError(
             f"the human distances of {len(human)} pairs go from {float(low):g} to {float(high):g}; expected some that "
-            "differ and none that is NaN: a correlation is undefined"
+            "differ and none that is NaN or infinite: a correlation is undefined"
         )
     model, human = single(model), single(human)
     standard = (human - human.mean()) / human.std(correction=0)

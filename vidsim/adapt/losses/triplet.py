@@ -22,7 +22,7 @@ def triplet_loss(
     trials : tensor of shape (t, 3)
         Rows of a, b and the odd one.
     margin : float
-        In units of cosine distance, 0 to 2.
+        In units of cosine distance, which runs from 0 to 2; at least 0.
     anchors : {"first", "both"}
         ``"first"`` takes a for the anchor, as the paper does; ``"both"`` averages over a and b, so that the order in
         which a source lists the two does not matter.
@@ -35,7 +35,7 @@ def triplet_loss(
     Raises
     ------
     VidsimError
-        If the anchors are unknown.
+        If the anchors are unknown, or the margin is below 0.
 
     Examples
     --------
@@ -45,6 +45,8 @@ def triplet_loss(
     """
     if anchors not in ANCHORS:
         raise VidsimError(f"no anchors {anchors!r}: expected 'first' or 'both'")
+    if not margin >= 0:
+        raise VidsimError(f"margin {margin:g}: expected a number of at least 0")
     distances = trial_distances(embeddings, trials)
     if not len(trials):
         return distances.sum()
