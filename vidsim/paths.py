@@ -15,7 +15,11 @@ EXPECTED = f"{', '.join(f'{scheme}://' for scheme in SCHEMES[:-1])} or {SCHEMES[
 """What a root may be, in words."""
 
 
-def expand(place: str | os.PathLike[str]) -> Path:
+Place = str | os.PathLike[str]
+"""A file or a folder, as callers may give it."""
+
+
+def expand(place: Place) -> Path:
     """Put a home folder in the place of ``~``.
 
     Parameters
@@ -41,7 +45,7 @@ def expand(place: str | os.PathLike[str]) -> Path:
         ) from error
 
 
-def vanished(place: str | os.PathLike[str]) -> bool:
+def vanished(place: Place) -> bool:
     """Tell whether there is certainly nothing at a path: not where a folder above it cannot be looked into.
 
     Parameters

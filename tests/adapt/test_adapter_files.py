@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 from tiny_adapters import write_adapter
 
 from vidsim.adapt.card import card_of, resolve_adapter
-from vidsim.adapt.folder import hash_file
+from vidsim.adapt.folder import find_adapter, hash_file
 from vidsim.adapt.manifest import read_manifest
 from vidsim.cli.model_facts import facts_of
 from vidsim.encoders import catalog
@@ -36,6 +37,14 @@ def refused(adapter, name):
     with pytest.raises(VidsimError) as caught:
         catalog.load(resolve_adapter(folder, checkpoint=checkpoint), device="cpu")
     return str(caught.value).replace(f"{str(folder / name)!r}", name)
+
+
+def test_an_adapter_is_found_by_text_as_by_a_path(adapter):
+    folder, checkpoint = adapter
+    by_path = resolve_adapter(folder, checkpoint=Path(checkpoint))
+    assert resolve_adapter(str(folder), checkpoint=checkpoint) == by_path
+    assert read_manifest(str(folder)) == read_manifest(folder)
+    assert find_adapter(folder.parents[1], folder.name) == find_adapter(str(folder.parents[1]), folder.name) == folder
 
 
 @pytest.mark.parametrize("rule", ["x", "none"])

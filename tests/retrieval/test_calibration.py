@@ -36,6 +36,12 @@ def test_what_was_written_is_read_and_replaced(tmp_path):
     assert read(root, MADE.encoder, "head") is None
 
 
+@pytest.mark.usefixtures("unannotated")
+def test_a_root_may_be_a_path(tmp_path):
+    assert MADE.write(tmp_path) == MADE.write(str(tmp_path))
+    assert read(tmp_path, MADE.encoder, MADE.layer) == MADE
+
+
 def test_other_embeddings_are_refused_with_what_to_do():
     MADE.check({"features": {"dims": None}, "weights": "ff"}, "indexes")
     command = "vidsim calibrate 'net/a b:blocks.4' --judgments lab --split val"

@@ -15,6 +15,15 @@ from vidsim.errors import IndexCorrupted, VidsimError
 from vidsim.retrieval import flat, indexes, manifest
 
 
+@pytest.mark.usefixtures("unannotated")
+def test_a_root_may_be_a_path(tmp_path):
+    entries = pa.table({"id": ["a", "b"], "path": ["/a", "/b"], "content": ["1", "2"]})
+    embeddings = Embeddings(("a", "b"), np.eye(2, dtype=np.float32))
+    made = indexes.build(tmp_path, embeddings, entries, encoder="net", layer="block", provenance={})
+    assert indexes.load(tmp_path, "net", "block").manifest == made.manifest
+    assert indexes.load(str(tmp_path), "net", "block").ids == ["a", "b"]
+
+
 def build(root, matrix, *, layer="block.1", version=1):
     ids = tuple(f"clip {row}" for row in range(len(matrix)))
     entries = pa.table(

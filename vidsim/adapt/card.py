@@ -14,6 +14,7 @@ from vidsim.encoders.base import EncoderCard
 from vidsim.encoders.card_rules import NAME
 from vidsim.encoders.catalog import Resolved
 from vidsim.errors import NoEncoder, VidsimError
+from vidsim.paths import Place, expand
 
 FAMILY = "vidsim.adapt.adapter:AdaptedEncoder"
 
@@ -120,14 +121,14 @@ def card_of(manifest: Manifest, folder: Path, taken: Collection[str] | None = No
     )
 
 
-def resolve_adapter(folder: Path, *, checkpoint: str | None = None, offline: bool = False) -> Resolved:
+def resolve_adapter(folder: Place, *, checkpoint: Place | None = None, offline: bool = False) -> Resolved:
     """Find and hash the files of an adapter and of its base, without loading them.
 
     Parameters
     ----------
-    folder : Path
+    folder : str or path
         The adapter's folder.
-    checkpoint : str, optional
+    checkpoint : str or path, optional
         Folder of the base's checkpoint, instead of the one it was trained on or the hub.
     offline : bool
         Never ask the hub.
@@ -145,6 +146,7 @@ def resolve_adapter(folder: Path, *, checkpoint: str | None = None, offline: boo
         If the adapter's files are not those that were saved, or base, revision, preprocessing or
         sampling are others.
     """
+    folder = expand(folder)
     manifest = read_manifest(folder)
     check_files(manifest, folder)
     base = manifest.base

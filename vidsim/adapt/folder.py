@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from vidsim.errors import VidsimError
+from vidsim.paths import Place
 
 MANIFEST, WEIGHTS, HEAD, GOLDEN = (
     "vidsim.json",
@@ -21,12 +22,12 @@ CURVE, CARD = "curve.png", "README.md"
 """Files beside an adapter's weights that are for people; they shape no embedding. The card is written last."""
 
 
-def adapters_of(root: str) -> Path:
+def adapters_of(root: Place) -> Path:
     """Return the folder of the adapters of an artefact root.
 
     Parameters
     ----------
-    root : str
+    root : str or path
         Artefact root, a local folder.
 
     Returns
@@ -39,17 +40,18 @@ def adapters_of(root: str) -> Path:
     VidsimError
         If the root is on an object store.
     """
+    root = os.fspath(root)
     if "://" in root:
         raise VidsimError(f"adapters are kept in a local folder; {root!r} is an object store")
     return Path(root) / "adapters"
 
 
-def find_adapter(root: str, name: str) -> Path | None:
+def find_adapter(root: Place, name: str) -> Path | None:
     """Find an adapter by its name.
 
     Parameters
     ----------
-    root : str
+    root : str or path
         Artefact root.
     name : str
         Name.
@@ -65,6 +67,7 @@ def find_adapter(root: str, name: str) -> Path | None:
     OSError
         If nobody may look.
     """
+    root = os.fspath(root)
     if "://" in root or name != Path(name).name or name[:1] in {"", "."}:  # a path, or a file that is hidden
         return None
     folder = adapters_of(root) / name

@@ -11,6 +11,7 @@ from typing import Any
 from vidsim.adapt.folder import MANIFEST, hash_file
 from vidsim.encoders.card_rules import NAME
 from vidsim.errors import VidsimError
+from vidsim.paths import Place, expand
 
 FORMAT = 1
 
@@ -158,12 +159,12 @@ class Manifest:
         (folder / MANIFEST).write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Place) -> Manifest:
     """Read the manifest of an adapter.
 
     Parameters
     ----------
-    folder : Path
+    folder : str or path
         The adapter's folder.
 
     Returns
@@ -176,6 +177,7 @@ def read_manifest(folder: Path) -> Manifest:
     VidsimError
         If it is missing, cannot be read, lacks something, holds what it cannot hold, or is of a newer format.
     """
+    folder = expand(folder)
     path = folder / MANIFEST
     where = repr(os.fspath(path))
     try:

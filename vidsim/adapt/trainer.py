@@ -48,6 +48,7 @@ from vidsim.embeddings import Embeddings
 from vidsim.encoders import catalog
 from vidsim.errors import VidsimError
 from vidsim.extract.run import library_versions
+from vidsim.paths import Place, expand
 
 
 class Trainer:
@@ -121,14 +122,14 @@ class Trainer:
         """
         return Counts.of(self._shared(0))
 
-    def run(self, folder: Path, state: Path, name: str, watcher: Watcher, *, force: bool = False) -> Manifest:
+    def run(self, folder: Place, state: Place, name: str, watcher: Watcher, *, force: bool = False) -> Manifest:
         """Train, and leave the adapter.
 
         Parameters
         ----------
-        folder : Path
+        folder : str or path
             Where the adapter will be.
-        state : Path
+        state : str or path
             File for the state of the run; removed in the end.
         name : str
             Name of the adapter.
@@ -150,6 +151,7 @@ class Trainer:
             If a loss or a weight is not finite (the best epoch until then is left as the adapter), if memory does not
             suffice, or the disk is full.
         """
+        folder, state = expand(folder), expand(state)
         recipe, fingerprint = self.recipe, self._fingerprint()
         kept = read_state(state, fingerprint)
         self._processes.refuse_other_states(0 if kept is None else kept.epoch)

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from vidsim.errors import VidsimError
+from vidsim.paths import Place, expand
 from vidsim.rsm import RSM, square
 from vidsim.triplets import Triplets
 
@@ -71,12 +72,12 @@ def from_rsatoolbox(rdms: Any, ids: str | None = None) -> tuple[RSM, ...]:
     return _read(rdms.get_vectors(), rdms.pattern_descriptors, ids, "the RDMs")
 
 
-def write_rsm(path: Path, rsms: RSM | Sequence[RSM]) -> None:
+def write_rsm(path: Place, rsms: RSM | Sequence[RSM]) -> None:
     """Write similarity matrices for another program, whole or not at all.
 
     Parameters
     ----------
-    path : Path
+    path : str or path
         By its suffix: ``.h5`` or ``.hdf5`` as rsatoolbox's ``RDMs.save`` lays it out (`rsatoolbox.rdm.load_rdm` reads
         it; needs h5py); ``.npz`` with the same names, ``dissimilarities`` (k, p) and ``conds``, and ``counts`` (k, p)
         where people judged; ``.npy`` the square matrix of similarities of a single RSM, its ids one a line in a
@@ -90,6 +91,7 @@ def write_rsm(path: Path, rsms: RSM | Sequence[RSM]) -> None:
         If the suffix is another, stimuli differ, h5py is missing, an id has a line break (``.npy``), or the file cannot
         be written.
     """
+    path = expand(path)
     matrices = [rsms] if isinstance(rsms, RSM) else list(rsms)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -120,12 +122,12 @@ def write_rsm(path: Path, rsms: RSM | Sequence[RSM]) -> None:
         _replace(path, _hdf5(ids, values))
 
 
-def read_rsm(path: Path, ids: str | None = None) -> tuple[RSM, ...]:
+def read_rsm(path: Place, ids: str | None = None) -> tuple[RSM, ...]:
     """Read similarity matrices that another program, or `write_rsm`, has written.
 
     Parameters
     ----------
-    path : Path
+    path : str or path
         ``.h5`` or ``.hdf5`` of rsatoolbox, ``.npz`` or ``.npy`` as `write_rsm` lays them out. Pickles are never read:
         save RDMs with ``file_type="hdf5"``.
     ids : str, optional
@@ -141,6 +143,7 @@ def read_rsm(path: Path, ids: str | None = None) -> tuple[RSM, ...]:
     VidsimError
         If the file is missing, not of that kind, damaged, or not square; or h5py is missing.
     """
+    path = expand(path)
     suffix = path.suffix.lower()
     if suffix in {".pkl", ".pickle"}:
         raise VidsimError(f"{_show(path)}: pickles can run any code and are not read; save it with file_type='hdf5'")

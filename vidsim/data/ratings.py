@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +12,7 @@ from vidsim.data.cells import COLUMNS, TABLE_SUFFIXES, Cells, read_cells
 from vidsim.data.stimuli import StimulusSet
 from vidsim.embeddings import positions, rows_of
 from vidsim.errors import VidsimError
+from vidsim.paths import Place, expand
 
 SOCIAL = ("intimacy", "valence", "arousal", "dominance", "communication")
 """The paper's five attributes of social scenes, in its order (Section 3.3.2)."""
@@ -125,12 +125,12 @@ class Ratings:
         return f"there are: {', '.join(self.ordered())}" if self.attributes else "there are no ratings at all"
 
 
-def read_ratings(path: Path) -> Ratings:
+def read_ratings(path: Place) -> Ratings:
     """Read ratings from a table: one row a stimulus, one column an attribute.
 
     Parameters
     ----------
-    path : Path
+    path : str or path
         ``.csv``, ``.tsv`` or ``.parquet`` with a column ``id``, perhaps ``split``; or a folder in the layout of the
         Social-OOO release. A stimulus with several captions may have one row each, all with the same ratings. Columns
         with a cell that is no number are no ratings; empty cells, ``NA`` and ``NaN`` are missing.
@@ -145,6 +145,7 @@ def read_ratings(path: Path) -> Ratings:
     VidsimError
         If the table cannot be read, has no ids, or rates a stimulus twice and differently.
     """
+    path = expand(path)
     from vidsim.data.judgments.text import show
 
     if path.is_dir():

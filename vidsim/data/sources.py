@@ -10,6 +10,7 @@ from unicodedata import normalize
 from vidsim.data.cells import TABLE_SUFFIXES, read_cells
 from vidsim.data.stimuli import Stimulus, StimulusSet, refuse_twins
 from vidsim.errors import VidsimError
+from vidsim.paths import Place, expand
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -35,7 +36,7 @@ VIDEO_SUFFIXES = frozenset(
 """Suffixes by which a folder's videos are known, in any case; ``all_files`` tries every file instead."""
 
 
-def from_folder(folder: Path, *, all_files: bool = False, exclude: Collection[Path] = ()) -> StimulusSet:
+def from_folder(folder: Place, *, all_files: bool = False, exclude: Collection[Path] = ()) -> StimulusSet:
     """Find the videos below a folder.
 
     Links are followed, each folder once, so link loops end. Hidden files and folders are passed over unless
@@ -43,7 +44,7 @@ def from_folder(folder: Path, *, all_files: bool = False, exclude: Collection[Pa
 
     Parameters
     ----------
-    folder : Path
+    folder : str or path
         Where to look, at any depth; or one video file.
     all_files : bool
         Try every file, whatever its suffix.
@@ -60,6 +61,7 @@ def from_folder(folder: Path, *, all_files: bool = False, exclude: Collection[Pa
     VidsimError
         If the folder is missing, unreadable, or holds no videos.
     """
+    folder = expand(folder)
     if folder.is_file():
         return StimulusSet((Stimulus(folder.name, folder.resolve()),), named=False)
     try:
@@ -90,7 +92,7 @@ def from_folder(folder: Path, *, all_files: bool = False, exclude: Collection[Pa
     return StimulusSet(tuple(sorted(stimuli, key=lambda s: s.id)), named=False, unreadable=tuple(unreadable))
 
 
-def from_table(path: Path, columns: Mapping[str, str] | None = None) -> StimulusSet:
+def from_table(path: Place, columns: Mapping[str, str] | None = None) -> StimulusSet:
     """Read stimuli from a CSV, TSV or Parquet table.
 
     Columns: ``id`` (required), ``path`` (relative paths start at the table's folder), ``caption``, ``split``; every
@@ -99,7 +101,7 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
 
     Parameters
     ----------
-    path : Path
+    path : str or path
         The table, with a header.
     columns : mapping of str to str, optional
         What the table calls its columns, where it has names of its own: ``{"id": "video_name"}``.
@@ -115,6 +117,7 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
         If the table cannot be read, has no ``id`` column, neither paths nor captions, or contradicts itself; the
         message names file, line (of Parquet: row) and column.
     """
+    path = expand(path)
     table = read_cells(path, columns)
     cells = table.columns
     listed = ", ".join(map(repr, cells)) or "none"
@@ -164,9 +167,10 @@ def from_table(path: Path, columns: Mapping[str, str] | None = None) -> Stimulus
 
 
 def from_source(
-    source: Path, *, all_files: bool = False, exclude: Collection[Path] = (), columns: Mapping[str, str] | None = None
+    source: Place, *, all_files: bool = False, exclude: Collection[Path] = (), columns: Mapping[str, str] | None = None
 ) -> StimulusSet:
     """Read stimuli from whatever ``source`` is: a folder, a table, or a single video."""
+    source = expand(source)
     if source.suffix.lower() in TABLE_SUFFIXES and not source.is_dir():
         return from_table(source, columns)
     if columns:

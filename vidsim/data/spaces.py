@@ -7,17 +7,18 @@ import numpy as np
 from vidsim.data.interop import read_ids, read_rsm
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
+from vidsim.paths import Place, expand
 from vidsim.rsm import RSM
 
 SPACE_SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".csv", ".tsv")
 
 
-def read_space(path: Path) -> RSM | Embeddings:
+def read_space(path: Place) -> RSM | Embeddings:
     """Read a similarity matrix or embeddings.
 
     Parameters
     ----------
-    path : Path
+    path : str or path
         ``.npy``: a symmetric square matrix of similarities, or embeddings, one a row; the ids stand in a ``.txt`` of
         the same name, one a line. ``.npz``: what `vidsim.data.interop.write_rsm` or ``vidsim judgments embed`` writes.
         ``.h5``, ``.hdf5``: RDMs of rsatoolbox, a single one. ``.csv``, ``.tsv``: a square matrix with the ids as
@@ -34,6 +35,7 @@ def read_space(path: Path) -> RSM | Embeddings:
         If the file is missing, damaged or of no such kind; holds distances, smallest on the diagonal, where
         similarities are expected; or holds several matrices.
     """
+    path = expand(path)
     suffix = path.suffix.lower()
     if suffix in {".csv", ".tsv"}:
         return _table(path)

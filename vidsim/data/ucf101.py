@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from vidsim.errors import VidsimError
+from vidsim.paths import Place, expand
 
 CLASSES = "classInd.txt"
 LABELLED = "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1"
@@ -51,7 +52,7 @@ class ActionSplit:
     test: tuple[ActionVideo, ...]
 
 
-def read_split(folder: Path, number: int = 1) -> ActionSplit:
+def read_split(folder: Place, number: int = 1) -> ActionSplit:
     """Read a split in the layout of ``ucfTrainTestlist``.
 
     ``classInd.txt`` numbers the classes (``1 ApplyEyeMakeup``), ``trainlist01.txt`` holds a video and the number of its
@@ -59,7 +60,7 @@ def read_split(folder: Path, number: int = 1) -> ActionSplit:
 
     Parameters
     ----------
-    folder : Path
+    folder : str or path
         Where the lists are.
     number : int
         Of the split, 1 to 99; UCF101 has three.
@@ -75,6 +76,7 @@ def read_split(folder: Path, number: int = 1) -> ActionSplit:
         If a list is missing, empty or no text; a line cannot be read; a class is unknown, or a number is not that of
         the video's folder; or a video is listed twice or on both sides. The message names file and line.
     """
+    folder = expand(folder)
     if not folder.is_dir():
         raise VidsimError(f"no folder {_show(folder)}; expected one that holds {CLASSES} and trainlist{number:02}.txt")
     actions = _actions(folder / CLASSES)

@@ -22,6 +22,7 @@ from vidsim.encoders.checkpoint import Resolved, hash_config, hash_weights, need
 from vidsim.encoders.locate import locate
 from vidsim.encoders.own_cards import OwnCards, read_own_cards
 from vidsim.errors import NoEncoder, VidsimError
+from vidsim.paths import Place
 
 __all__ = ["ALIASES", "CARDS", "Resolved", "card", "cards", "load", "resolve", "resolve_device", "select_layers"]
 
@@ -176,7 +177,7 @@ def select_layers(of: EncoderCard, layers: Sequence[str] | None = None) -> tuple
 def resolve(
     name: str | EncoderCard,
     *,
-    checkpoint: str | None = None,
+    checkpoint: Place | None = None,
     revision: str | None = None,
     pooling: str | None = None,
     offline: bool = False,
@@ -187,7 +188,7 @@ def resolve(
     ----------
     name : str or EncoderCard
         Name in the catalog, or a card of one's own.
-    checkpoint : str, optional
+    checkpoint : str or path, optional
         Local folder with the checkpoint's files, instead of the hub; for a model of the zoo, its file or a folder with
         that.
     revision : str, optional
@@ -217,8 +218,9 @@ def resolve(
             raise VidsimError(f"{found.name} has no weights; leave --checkpoint and --revision out")
         return Resolved(card=found, version=version, pooling=rule, own=_own(found))
     alternatives = [row.name for row in CARDS.values() if row.checkpoint is None]
+    given = None if checkpoint is None else os.fspath(checkpoint)
     source, folder, commit = locate(
-        found, checkpoint=checkpoint, revision=revision, offline=offline, alternatives=alternatives
+        found, checkpoint=given, revision=revision, offline=offline, alternatives=alternatives
     )
     weights_hash = hash_weights(folder)
     if zoo.in_zoo(found):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from urllib.parse import quote
 
 from vidsim.errors import VidsimError
+from vidsim.paths import Place
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -40,12 +41,12 @@ class Artefacts(Protocol):
         ...
 
 
-def artefacts(root: str, *parts: str) -> Artefacts:
+def artefacts(root: Place, *parts: str) -> Artefacts:
     """Open a folder below the artefact root.
 
     Parameters
     ----------
-    root : str
+    root : str or path
         Local folder, or a URI such as ``s3://bucket/prefix``.
     parts : str
         Folders below it.
@@ -55,6 +56,7 @@ def artefacts(root: str, *parts: str) -> Artefacts:
     Artefacts
         The folder; it need not exist.
     """
+    root = os.fspath(root)
     if "://" in root:
         from pyarrow.fs import FileSystem
 

@@ -15,10 +15,11 @@ from vidsim.data.judgments.judgments import Judgments
 from vidsim.data.judgments.table import Order
 from vidsim.data.judgments.text import LINE_LIMIT, show
 from vidsim.errors import VidsimError
+from vidsim.paths import Place, expand
 
 
 def read_array(
-    path: Path,
+    path: Place,
     *,
     order: Order | Literal["things"] | None,
     names: Sequence[str] | None = None,
@@ -28,7 +29,7 @@ def read_array(
 
     Parameters
     ----------
-    path : Path
+    path : str or path
         ``.npy``, or text with numbers parted by spaces, commas or tabs; N x 3, or N x 4 with the choice last.
     order : str
         ``"odd-last"`` (THINGS), ``"odd-first"`` (cblearn's odd-one-out queries), ``"choice-column"`` (N x 4), or
@@ -49,6 +50,7 @@ def read_array(
     VidsimError
         If the file is no such array, the order is not given or does not fit, or no row is usable.
     """
+    path = expand(path)
     array = _numpy(path) if path.suffix.lower() == ".npy" else _text(path)
     if array.ndim != 2 or array.shape[1] not in {3, 4} or not len(array):
         raise VidsimError(f"{show(path)} holds an array of shape {array.shape}; expected (trials, 3) or (trials, 4)")

@@ -10,6 +10,7 @@ from numpy import ndarray
 from vidsim.data.judgments.assemble import numbers
 from vidsim.data.judgments.text import Delimited, read_delimited, show
 from vidsim.errors import VidsimError
+from vidsim.paths import Place, expand
 from vidsim.rsm import RSM
 
 ATOL = 1e-9
@@ -17,7 +18,7 @@ ATOL = 1e-9
 
 
 def read_matrix(
-    path: Path, *, counts: Path | None = None, zero: str | None = None, ids: Sequence[str] | None = None
+    path: Place, *, counts: Place | None = None, zero: str | None = None, ids: Sequence[str] | None = None
 ) -> RSM:
     """Read a similarity matrix from a CSV or ``.npy`` file.
 
@@ -27,9 +28,9 @@ def read_matrix(
 
     Parameters
     ----------
-    path : Path
+    path : str or path
         The matrix.
-    counts : Path, optional
+    counts : str or path, optional
         A matrix of the same kind that says how often each pair was judged; it may hold more stimuli. Pairs with count 0
         become NaN: never judged.
     zero : {"unseen", "similarity"}, optional
@@ -49,11 +50,12 @@ def read_matrix(
         If the matrix is not square or symmetric, a cell is no number, ids do not match, what 0 means is not said, or
         it holds distances.
     """
+    path = expand(path)
     names, matrix = _matrix(path, ids)
     refuse_distances(path, matrix)
     n = len(names)
     if counts is not None:
-        number = _counts(counts, names)
+        number = _counts(expand(counts), names)
         matrix[(number == 0) & ~np.eye(n, dtype=bool)] = np.nan
         np.fill_diagonal(matrix, 1.0)
         return RSM(names, matrix, number)

@@ -12,17 +12,18 @@ from numpy import ndarray
 
 from vidsim.data.judgments.text import show
 from vidsim.errors import VidsimError
+from vidsim.paths import Place, expand
 from vidsim.rsm import RSM, square
 
 TASK = "multiarrange"
 
 
-def read_arrangements(path: Path) -> dict[str, RSM]:
+def read_arrangements(path: Place) -> dict[str, RSM]:
     """Read the dissimilarities of a Meadows export.
 
     Parameters
     ----------
-    path : Path
+    path : str or path
         ``.mat`` of one participant (``rdmutv``, ``stimuli``) or of several (``rdmutv_NAME``, ``stimuli_NAME``), or the
         ``tree.json`` of one participant, in which every multi-arrangement task counts.
 
@@ -37,6 +38,7 @@ def read_arrangements(path: Path) -> dict[str, RSM]:
     VidsimError
         If the file cannot be read, is of another kind, or a matrix does not fit its stimuli.
     """
+    path = expand(path)
     if not path.is_file():
         raise VidsimError(
             f"no file {show(path)}" if not path.exists() else f"{show(path)} is a folder; expected a file"

@@ -14,6 +14,7 @@ from pyarrow import parquet
 from vidsim.data.judgments.judgments import DETAILS, Judgments
 from vidsim.data.judgments.text import pc, show
 from vidsim.errors import VidsimError
+from vidsim.paths import Place, expand
 from vidsim.rsm import RSM
 
 FORMAT = 1
@@ -45,12 +46,12 @@ def metadata(provenance: Mapping[str, Any]) -> dict[str, str]:
     return {KEY: json.dumps({"format": FORMAT, **provenance})}
 
 
-def read_predicted(path: Path) -> Judgments | RSM:
+def read_predicted(path: Place) -> Judgments | RSM:
     """Read what `vidsim label` has written.
 
     Parameters
     ----------
-    path : Path
+    path : str or path
         A ``.parquet`` file of triplets or of similarities. A part that another program has written, without the
         metadata, is known by its columns; it is then not known which model made it.
 
@@ -64,6 +65,7 @@ def read_predicted(path: Path) -> Judgments | RSM:
     VidsimError
         If the file is missing, damaged, or holds something else.
     """
+    path = expand(path)
     try:
         with parquet.ParquetFile(path, memory_map=True) as file:
             schema = file.schema_arrow

@@ -16,6 +16,7 @@ from vidsim.data.judgments.table import COLUMNS, Order, read_table
 from vidsim.data.judgments.text import read_delimited, show
 from vidsim.data.stimuli import StimulusSet, refuse_twins
 from vidsim.errors import VidsimError
+from vidsim.paths import Place, expand
 from vidsim.rsm import RSM
 
 Format = Literal["released", "table", "things", "cblearn", "meadows", "rsm", "predicted"]
@@ -53,10 +54,10 @@ class Reading:
         Which is the odd one; needed for bare arrays.
     columns : mapping of str to str, optional
         What a table calls its columns.
-    ids : Path, optional
+    ids : str or path, optional
         A file of ids: for arrays one id a line by item number; for tables the legal ids, or a CSV of ``index`` and
         ``id``.
-    counts : Path, optional
+    counts : str or path, optional
         Counts of a similarity matrix.
     zero : {"unseen", "similarity"}, optional
         What 0 means in a similarity matrix without counts.
@@ -72,8 +73,8 @@ class Reading:
     format: Format | None = None
     order: Order | None = None
     columns: Mapping[str, str] | None = None
-    ids: Path | None = None
-    counts: Path | None = None
+    ids: Place | None = None
+    counts: Place | None = None
     zero: Literal["unseen", "similarity"] | None = None
     unit: Literal["s", "ms"] | None = None
 
@@ -88,12 +89,12 @@ class Reading:
                 one_of(name, word, legal)
 
 
-def read(path: Path, how: Reading = Reading()) -> Imported:
+def read(path: Place, how: Reading = Reading()) -> Imported:
     """Read judgments or similarity matrices from a file or folder.
 
     Parameters
     ----------
-    path : Path
+    path : str or path
         The Social-OOO release (folder), a table (CSV), a Meadows export (.mat, .json, annotations CSV), an array (.npy,
         .txt), a similarity matrix (CSV, .npy), or what `vidsim label` has written (.parquet).
     how : Reading
@@ -110,6 +111,7 @@ def read(path: Path, how: Reading = Reading()) -> Imported:
         If the path is missing, of no known kind, or cannot be read; something needed is not said; or two ids
         look the same.
     """
+    path = expand(path)
     kind = how.format or _kind(path, how)
     _fits(path, kind, how)
     if kind == "released":
@@ -138,12 +140,12 @@ def read(path: Path, how: Reading = Reading()) -> Imported:
     return Imported(_placed(judgments, path))
 
 
-def read_ids(path: Path) -> dict[str, str]:
+def read_ids(path: Place) -> dict[str, str]:
     """Read a list of ids.
 
     Parameters
     ----------
-    path : Path
+    path : str or path
         One id a line; or a table with the column ``id`` (or ``video_name``) and perhaps ``index``.
 
     Returns
@@ -156,6 +158,7 @@ def read_ids(path: Path) -> dict[str, str]:
     VidsimError
         If there are none, or one stands twice.
     """
+    path = expand(path)
     source = read_delimited(path, single=True, header=path.suffix.lower() in {".csv", ".tsv"})
     column = next((name for name in ("id", "video_name", "0") if name in source.header), None)
     if column is None:
@@ -172,7 +175,7 @@ def read_ids(path: Path) -> dict[str, str]:
     return dict(zip(labels, ids, strict=True))
 
 
-def _by_number(path: Path | None) -> list[str] | None:
+def _by_number(path: Place | None) -> list[str] | None:
     if path is None:
         return None
     return list(read_ids(path).values())

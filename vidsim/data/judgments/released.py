@@ -9,6 +9,7 @@ from vidsim.data.judgments.table import read_table
 from vidsim.data.judgments.text import Delimited, read_whole, show
 from vidsim.data.stimuli import Stimulus, StimulusSet
 from vidsim.errors import VidsimError
+from vidsim.paths import Place, expand
 
 TRIALS = Path("interim", "similarity")
 STIMULI = Path("raw", "utils")
@@ -21,7 +22,7 @@ def base_of(folder: Path) -> Path | None:
     return next((p for p in places if (p / TRIALS).is_dir() or (p / STIMULI).is_dir()), None)
 
 
-def read_release(folder: Path) -> tuple[Judgments, StimulusSet | None]:
+def read_release(folder: Place) -> tuple[Judgments, StimulusSet | None]:
     """Read a release in its directory layout.
 
     Trials come from ``all_triplets.csv``, else from ``train_triplets.csv`` and ``test_triplets.csv``. Ids are the file
@@ -31,7 +32,7 @@ def read_release(folder: Path) -> tuple[Judgments, StimulusSet | None]:
 
     Parameters
     ----------
-    folder : Path
+    folder : str or path
         The release, or its ``data``.
 
     Returns
@@ -44,6 +45,7 @@ def read_release(folder: Path) -> tuple[Judgments, StimulusSet | None]:
     VidsimError
         If there are no trials, or a file contradicts itself.
     """
+    folder = expand(folder)
     base = base_of(folder)
     if base is None:
         raise VidsimError(

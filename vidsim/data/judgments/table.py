@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ from vidsim.data.judgments.assemble import Cells, assemble
 from vidsim.data.judgments.judgments import DETAILS, Judgments
 from vidsim.data.judgments.text import Delimited, pc, read_delimited, show
 from vidsim.errors import VidsimError
+from vidsim.paths import Place, expand
 
 Order = Literal["odd-last", "odd-first", "choice-column", "comparisons"]
 """How a source tells the odd one: as the last or the first of three, in a column of its own, or, as cblearn's
@@ -34,7 +34,7 @@ MEADOWS = {*(f"stim{i}_{what}" for i in (1, 2, 3) for what in ("id", "name")), "
 
 
 def read_table(
-    path: Path,
+    path: Place,
     *,
     columns: Mapping[str, str] | None = None,
     order: Order | None = None,
@@ -46,7 +46,7 @@ def read_table(
 
     Parameters
     ----------
-    path : Path
+    path : str or path
         The file, with a header.
     columns : mapping of str to str, optional
         What the file calls the columns, where it has names of its own: ``{"stim1": "left"}``.
@@ -69,6 +69,7 @@ def read_table(
     VidsimError
         If a column is missing, the odd one is told in no way or in two ways, or no row is usable.
     """
+    path = expand(path)
     source = read_delimited(path)
     if not columns and set(source.header) >= MEADOWS:
         _refuse_idle(unit, source, {})
