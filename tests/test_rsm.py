@@ -198,6 +198,20 @@ def test_lists_of_one_length_with_null_for_nan_are_read():
     np.testing.assert_array_equal(again.similarities, [[1, np.nan], [np.nan, 1]])
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"name": ["a"]}, "the table has no column 'id'; expected one that RSM.table has made"),
+        ({"id": ["a", "b"], "similarity": [1.0, 2.0]}, "column 'similarity' of the table holds no matrix"),
+        ({"id": ["a", "b"], "similarity": [[1.0, 0.5], [0.5]]}, "expected 2 lists of 2 numbers"),
+        ({"id": ["a"], "similarity": [[1.0]], "count": [0]}, "column 'count' of the table holds no matrix"),
+    ],
+)
+def test_another_table_is_refused(columns, message):
+    with pytest.raises(VidsimError, match=message):
+        RSM.from_table(pa.table(columns))
+
+
 @pytest.mark.usefixtures("unannotated")
 @pytest.mark.parametrize(
     ("ids", "similarities", "message"),

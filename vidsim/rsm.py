@@ -158,12 +158,25 @@ class RSM:
         -------
         RSM
             The matrix.
+
+        Raises
+        ------
+        VidsimError
+            If a column is missing, or does not hold a row of the matrix in each of its cells.
         """
+        import pyarrow as pa
+
+        lacking = {"id", "similarity"}.difference(table.column_names)
+        if lacking:
+            raise VidsimError(f"the table has no column {min(lacking)!r}; expected one that RSM.table has made")
 
         def matrix(name: str) -> ndarray:
+            n, cells = table.num_rows, table[name].combine_chunks()
+            lists = isinstance(cells, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray)
+            if not lists or any(length != n for length in cells.value_lengths().to_pylist()):
+                raise VidsimError(f"column {name!r} of the table holds no matrix; expected {n} lists of {n} numbers")
             # Lance gives null for an item that is NaN in lists of one length, which older stores hold
-            values = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            return values.reshape(table.num_rows, table.num_rows)
+            return cells.flatten().to_numpy(zero_copy_only=False).reshape(n, n)
 
         counts = matrix("count") if "count" in table.column_names else None
         return cls(tuple(table["id"].to_pylist()), matrix("similarity"), counts)

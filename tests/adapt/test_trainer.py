@@ -404,6 +404,11 @@ def test_a_linear_head_begins_where_the_fit_on_frozen_embeddings_ends(named, tmp
     np.testing.assert_allclose(found, transform.apply(frozen.take(stuff.validation.ids)).matrix, atol=1e-4)
 
 
+def test_material_without_what_the_encoder_takes_is_refused_at_once(named):
+    with pytest.raises(VidsimError, match="sees, and the material has no frames"):
+        trainer(named, recipe(), stuff=replace(material(named.card), frames=None))
+
+
 def test_memory_that_does_not_suffice_outside_a_run_is_told_too(named, monkeypatch):
     run = unvalidated(named)
 

@@ -71,6 +71,13 @@ def test_a_held_out_split_equals_a_single_fit(d):
     assert (found.folds, found.repeats) == (0, 0)
 
 
+def test_any_collection_may_be_held_out():
+    space, ratings = made(50)
+    out = ratings.ids[5:50:3]
+    listed, others = (probe({"x": space}, ratings, held_out=kind(out), resamples=20) for kind in (list, set))
+    assert others == listed
+
+
 def test_what_is_held_out_is_not_fitted():
     space, ratings = made(40)
     out = ratings.ids[30:]

@@ -134,6 +134,11 @@ def test_a_stimulus_without_captions_is_refused(batch, encoder):
         encoder.encode(batch, encoder.card.layers, whole)
 
 
+def test_no_stimuli_are_refused(encoder):
+    with pytest.raises(VidsimError, match="takes one stimulus or more, none came"):
+        encoder.encode([], encoder.card.layers, whole)
+
+
 def test_a_bare_string_is_not_a_list_of_captions(encoder):
     with pytest.raises(VidsimError, match="takes a list of captions a stimulus, 'a dog' came"):
         encoder.encode(["a dog"], encoder.card.layers, whole)

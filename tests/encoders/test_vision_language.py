@@ -367,6 +367,8 @@ def test_a_template_of_another_model_is_refused(template, tmp_path):
 
 def test_seven_frames_and_a_list_of_captions(made, encoder):
     frames = prepared(encoder, clip(1))
+    with pytest.raises(VidsimError, match="takes one stimulus or more, none came"):
+        encoder.encode([], made.card.layers, whole)
     with pytest.raises(VidsimError, match="takes 7 frames a clip, 6 came"):
         encoder.encode([(frames[:6], ())], made.card.layers, whole)
     with pytest.raises(VidsimError, match="takes a list of captions a clip, 'a dog' came"):

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 
 from vidsim.adapt.embed import embed
 from vidsim.embeddings import Embeddings
-from vidsim.encoders.base import Encoder
+from vidsim.encoders.base import Encoder, EncoderCard
 from vidsim.encoders.machine import able
+from vidsim.errors import VidsimError
 from vidsim.extract.encode import batch_size_for
 from vidsim.triplets import Triplets
 
@@ -57,6 +59,30 @@ class Material:
         return hashlib.sha256(
             json.dumps([sets, texts, self.clips, list(self.unlabelled)], ensure_ascii=False).encode()
         ).hexdigest()
+
+    def check(self, card: EncoderCard) -> None:
+        """Refuse what an encoder cannot be trained on, before it is loaded.
+
+        Parameters
+        ----------
+        card : EncoderCard
+            Of the encoder.
+
+        Raises
+        ------
+        VidsimError
+            If it reads and a stimulus has no list of captions, or it sees and there are no frames.
+        """
+        reads = card.modality == "text"
+        if not reads and self.frames is None:
+            raise VidsimError(f"{card.name} sees, and the material has no frames; give Material some")
+        if reads and self.captions is None:
+            raise VidsimError(f"{card.name} reads, and the material has no captions; give Material some")
+        parts = (self.fit.ids, () if self.validation is None else self.validation.ids, self.unlabelled)
+        for name in chain(*parts):
+            own = (self.captions or {}).get(name, ())
+            if isinstance(own, str) or (reads and not own):
+                raise VidsimError(f"{name!r} has {own!r} for captions; expected a list of one or more, each a text")
 
     def embed(self, encoder: Encoder, head: nn.Module | None, layer: str, ids: Sequence[str]) -> Embeddings:
         """Embed stimuli by what is trained, or is to be.

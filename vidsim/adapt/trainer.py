@@ -72,7 +72,8 @@ class Trainer:
     Raises
     ------
     VidsimError
-        If the encoder has no LoRA targets, there is nothing to train on, or memory does not suffice.
+        If the encoder has no LoRA targets, there is nothing to train on, a stimulus lacks captions or frames that the
+        encoder takes, or memory does not suffice.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Trainer:
         transform: LinearTransform | None = None,
     ) -> None:
         refuse_untrainable(resolved.card)
+        material.check(resolved.card)
         self.recipe, self.resolved, self.material, self.seed = recipe, resolved, material, seed
         self.layer = resolved.card.default_layer
         self.batches = make_batches(recipe, material.fit, seed)

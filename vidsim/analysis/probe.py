@@ -1,6 +1,6 @@
 """Probes: how well ratings of stimuli can be predicted from their embeddings (Section 3.3.2, Fig. 4)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,7 +133,7 @@ def probe(
     spaces: Mapping[str, Embeddings],
     ratings: Ratings,
     *,
-    held_out: Sequence[str] = (),
+    held_out: Collection[str] = (),
     folds: int = 5,
     repeats: int = 10,
     resamples: int = 1000,
@@ -168,7 +168,7 @@ def probe(
         One or more, by name; each has all stimuli of ``ratings`` that are rated.
     ratings : Ratings
         One or more attributes; stimuli without a rating are left out, for each attribute apart.
-    held_out : sequence of str
+    held_out : collection of str
         Stimuli to predict from fits to all others; none for cross-validation.
     folds : int
         Of the cross-validation, 2 or more.
@@ -203,7 +203,7 @@ def probe(
     some = np.flatnonzero(np.isfinite(ratings.values).any(axis=1))
     ids = tuple(ratings.ids[int(row)] for row in some)
     values = ratings.values[some]
-    out = np.isin(ids, held_out)
+    out = np.isin(ids, list(held_out))
     dealing, drawing = (np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(2))
     if len(held_out):
         ways, parts, tested = [None], 1, out
@@ -230,14 +230,14 @@ def probe(
     )
 
 
-def unusable(ratings: Ratings, held_out: Sequence[str] = (), folds: int = 5) -> dict[str, str]:
+def unusable(ratings: Ratings, held_out: Collection[str] = (), folds: int = 5) -> dict[str, str]:
     """Tell which attributes cannot be predicted, and why.
 
     Parameters
     ----------
     ratings : Ratings
         The ratings.
-    held_out : sequence of str
+    held_out : collection of str
         Stimuli to predict from fits to all others; none for cross-validation.
     folds : int
         Of the cross-validation.
@@ -247,7 +247,7 @@ def unusable(ratings: Ratings, held_out: Sequence[str] = (), folds: int = 5) -> 
     dict of str to str
         Attribute, and what is wrong with it; empty where nothing is.
     """
-    out = np.isin(ratings.ids, held_out)
+    out = np.isin(ratings.ids, list(held_out))
     found: dict[str, str] = {}
     for name, column in zip(ratings.attributes, ratings.values.T, strict=True):
         known = np.isfinite(column)
@@ -269,7 +269,7 @@ def unusable(ratings: Ratings, held_out: Sequence[str] = (), folds: int = 5) -> 
 def _check(
     spaces: Mapping[str, Embeddings],
     ratings: Ratings,
-    held_out: Sequence[str],
+    held_out: Collection[str],
     folds: int,
     repeats: int,
     resamples: int,

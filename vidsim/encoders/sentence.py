@@ -143,8 +143,10 @@ class SentenceEncoder:
         Raises
         ------
         VidsimError
-            If a stimulus has no caption.
+            If there is no stimulus, or one has no caption.
         """
+        if not batch:
+            raise VidsimError(f"{self.card.name} takes one stimulus or more, none came")
         for captions in batch:
             if isinstance(captions, str) or not captions:
                 raise VidsimError(f"{self.card.name} takes a list of captions a stimulus, {captions!r} came")

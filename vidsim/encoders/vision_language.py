@@ -145,9 +145,11 @@ class VisionLanguage:
         Raises
         ------
         VidsimError
-            If a clip has another number of frames than the card says, or captions are no list; or if the network cannot
-            run as its checkpoint and its card have it.
+            If there is no clip, one has another number of frames than the card says, or captions are no list; or if the
+            network cannot run as its checkpoint and its card have it.
         """
+        if not batch:
+            raise VidsimError(f"{self.card.name} takes one stimulus or more, none came")
         with self.first_pass.told():
             clips = [self._encode_clip(frames, captions, layers) for frames, captions in batch]
         answer: dict[str, ndarray] = {}
