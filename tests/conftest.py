@@ -98,14 +98,6 @@ def vidsim(capsys: pytest.CaptureFixture[str]) -> "Run":
 
 
 @pytest.fixture
-def unannotated() -> Iterator[None]:
-    """Leave annotations unchecked, as they are where a user calls the library."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.fixture
 def locked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     """Return a function after which nobody, not even root, can look into a folder."""
     stat, access = os.stat, os.access

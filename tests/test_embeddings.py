@@ -48,7 +48,7 @@ def test_ids_that_do_not_fit_are_refused(ids, message):
         Embeddings(ids, np.zeros((2, 1)))
 
 
-@pytest.mark.usefixtures("unannotated")
+@pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize(
     ("matrix", "message"),
     [

@@ -212,7 +212,7 @@ def test_another_table_is_refused(columns, message):
         RSM.from_table(pa.table(columns))
 
 
-@pytest.mark.usefixtures("unannotated")
+@pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize(
     ("ids", "similarities", "message"),
     [
@@ -232,7 +232,7 @@ def test_what_is_no_rsm_is_refused(ids, similarities, message):
         RSM(ids, similarities)
 
 
-@pytest.mark.usefixtures("unannotated")
+@pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize(
     ("counts", "message"),
     [

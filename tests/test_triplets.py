@@ -103,7 +103,7 @@ def test_what_is_no_trial_is_refused(rows, message):
         Triplets(("a", "b", "c"), np.array(rows))
 
 
-@pytest.mark.usefixtures("unannotated")
+@pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -120,7 +120,7 @@ def test_rows_that_are_not_three_integers_are_refused(rows, message):
         Triplets(("a", "b", "c"), rows)
 
 
-@pytest.mark.usefixtures("unannotated")
+@pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize(
     ("outside", "message"),
     [
@@ -136,7 +136,7 @@ def test_what_says_nothing_of_two_is_refused(outside, message):
         Triplets(("a", "b", "c"), np.array([[0, 1, 2]]), np.array(outside))
 
 
-@pytest.mark.usefixtures("unannotated")
+@pytest.mark.usefixtures("unhooked")
 def test_unsigned_positions_are_those_they_say():
     signed = Triplets(("a", "b", "c", "d"), np.array([[3, 1, 2], [0, 3, 1]]))
     for kind in (np.uint8, np.uint64):

@@ -23,7 +23,7 @@ TEXTS = {name: [f"a man {name}"] for name in "abcdef"}
         ({name: TEXTS[name] for name in "abcd"}, r"'e' has \(\) for captions"),
     ],
 )
-@pytest.mark.usefixtures("unannotated")
+@pytest.mark.usefixtures("unhooked")
 def test_a_stimulus_without_a_list_of_captions_is_named(captions, message):
     with pytest.raises(VidsimError, match=message):
         Material(FIT, HELD, captions=captions).check(catalog.card("all-minilm-l6-v2"))

@@ -36,7 +36,7 @@ def test_what_was_written_is_read_and_replaced(tmp_path):
     assert read(root, MADE.encoder, "head") is None
 
 
-@pytest.mark.usefixtures("unannotated")
+@pytest.mark.usefixtures("unhooked")
 def test_a_root_may_be_a_path(tmp_path):
     assert MADE.write(tmp_path) == MADE.write(str(tmp_path))
     assert read(tmp_path, MADE.encoder, MADE.layer) == MADE

@@ -15,7 +15,7 @@ from vidsim.errors import IndexCorrupted, VidsimError
 from vidsim.retrieval import flat, indexes, manifest
 
 
-@pytest.mark.usefixtures("unannotated")
+@pytest.mark.usefixtures("unhooked")
 def test_a_root_may_be_a_path(tmp_path):
     entries = pa.table({"id": ["a", "b"], "path": ["/a", "/b"], "content": ["1", "2"]})
     embeddings = Embeddings(("a", "b"), np.eye(2, dtype=np.float32))

@@ -60,7 +60,7 @@ def test_what_does_not_fit_is_refused():
         retention_loss(x, x, "weights")
 
 
-@pytest.mark.usefixtures("unannotated")
+@pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize("kind", ["embeddings", "similarities"])
 def test_other_stimuli_are_refused(kind):
     with pytest.raises(VidsimError, match="3 embeddings cannot stay as 5 were; expected those of the same stimuli"):

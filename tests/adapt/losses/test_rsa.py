@@ -94,7 +94,7 @@ def test_halves_are_computed_in_single_precision():
     assert found.item() == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.usefixtures("unannotated")
+@pytest.mark.usefixtures("unhooked")
 @pytest.mark.parametrize(
     ("model", "human", "message"),
     [
