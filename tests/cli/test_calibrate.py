@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -65,6 +66,34 @@ def test_a_split_a_layer_and_a_plot(vidsim, root, tmp_path):
     status, out, err = vidsim(*asked, "--plot", plot)
     assert (status, out) == (2, "")
     assert "exists already; --force replaces it" in err
+
+
+def test_the_advised_command_lifts_the_refusal_of_other_captions(vidsim, tmp_path):
+    place = tmp_path / "root"
+    store = Store(place, create=True)
+    rows, _, odd = choices(UNIT, 1000, 0.25)
+    store.judgments.put("lab", Judgments.of(Triplets(IDS, odd_last(rows, odd).astype(np.int32))).table())
+    for captions in ("mean", "first"):
+        identity = {"family": "sentence", "features": {"captions": captions}}
+        table = store.create("text", identity, {"x": 4}, default_layer="x", versions={})
+        table.write([Entry(name, "", "x") for name in IDS], {"x": UNIT.astype(np.float32)})
+    calibrate = ("calibrate", "text", "--judgments", "lab", "--resamples", 0, "--root", place)
+    ask = ("oddoneout", *IDS[:3], "--encoder", "text", "--captions", "first", "--root", place)
+    label = ("label", "text", "-n", 10, "--captions", "first", "--out", tmp_path / "labels", "--root", place)
+    for verb in ((*ask, "--abstain", 0.5), label):
+        assert f"--judgments NAME --captions first --root {place}" in vidsim(*verb)[2]
+    assert f"--judgments NAME --captions first --root {place}" in vidsim(*ask)[1]
+    assert vidsim(*calibrate)[::2] == (0, "")
+    for verb in (ask, label):
+        status, out, err = vidsim(*verb)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert "was made from embeddings of --captions mean, not first; make it again: " in err
+    command = shlex.split(err.partition("again: vidsim ")[2])
+    told = "vidsim: this replaces the calibration of text x that was made from --captions {}; a layer has one\n"
+    assert vidsim(*command)[::2] == (0, told.format("mean"))
+    assert vidsim(*command)[::2] == (0, "")
+    assert [vidsim(*verb)[0] for verb in (ask, label)] == [0, 0]
+    assert vidsim(*calibrate)[::2] == (0, told.format("first"))
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,23 @@ def test_other_embeddings_are_refused_with_what_to_do():
         MADE.check({"weights": "fe", "features": {"dims": None}}, "indexes")
 
 
+def test_other_captions_are_the_reason_and_stand_in_the_command():
+    mean, first = (
+        replace(MADE, encoder="net", identity={"features": {"captions": captions}}) for captions in ("mean", "first")
+    )
+    command = "vidsim calibrate net:blocks.4 --judgments lab --split val"
+    with pytest.raises(
+        VidsimError, match=rf"from embeddings of --captions mean, not first; .*: {command} --captions first$"
+    ):
+        mean.check(first.identity, "indexes")
+    with pytest.raises(VidsimError, match=rf"from embeddings of --captions first, not mean; .*: {command}$"):
+        first.check(mean.identity, "indexes")
+    first.check(first.identity, "indexes")
+    newer = {**first.identity, "weights": "fe"}
+    with pytest.raises(VidsimError, match=rf"from other embeddings .*: {command} --captions first$"):
+        first.check(newer, "indexes")
+
+
 def test_one_is_found_for_its_own_embeddings_alone(tmp_path):
     root = str(tmp_path)
     whose = (root, MADE.encoder, MADE.layer)

@@ -16,6 +16,7 @@ from vidsim.cli.spaces import CaptionsOption, Space, table_of
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
+    from vidsim.retrieval.calibration import Calibration
     from vidsim.store import EmbeddingTable
     from vidsim.triplets import Triplets
 
@@ -88,7 +89,10 @@ def calibrate(
 
         image = reliability_plot(answer, form_of(plot))
         write_out(plot, lambda file: file.write(image), force=force, option="--plot")
+    replaced = _replaced(calibration, place)
     answer["file"] = calibration.write(place)
+    if replaced is not None:
+        typer.echo(f"vidsim: {show.printable(replaced)}", err=True)
     warn_seen([answer], found["stimuli"])
     if json:
         show.emit(answer)
@@ -134,6 +138,23 @@ def _fit(table: "EmbeddingTable", layer: str, triplets: "Triplets", resamples: i
     similarities = triplet_similarities(embeddings.unit.matrix, triplets.rows)
     odd = np.full(len(triplets), 2)  # the last of each trial
     return asdict(fit(similarities, triplets.rows, odd, resamples=resamples, seed=seed))
+
+
+def _replaced(made: "Calibration", root: str) -> str | None:
+    """Say where a calibration takes the place of one of other captions: a layer has one."""
+    from vidsim.retrieval.calibration import captions_of, read
+
+    try:
+        earlier = read(root, made.encoder, made.layer)
+    except VidsimError:  # damaged, or of a newer vidsim: it is made again
+        return None
+    used, now = (None if one is None else captions_of(one.identity) for one in (earlier, made))
+    if None in {used, now} or used == now:
+        return None
+    return (
+        f"this replaces the calibration of {made.encoder} {made.layer} that was made from --captions {used}; a layer "
+        "has one"
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -207,16 +207,17 @@ def _count(design: DesignName, size: int) -> int | None:
 def _temperature(found: "Vectors", root: str, given: float | None) -> dict[str, Any]:
     """Find the temperature: the one given, or that of the calibration, which must be of these embeddings."""
     from vidsim.analysis.choice import check_temperature
-    from vidsim.retrieval.calibration import advice, find
+    from vidsim.retrieval.calibration import advice, captions_of, find
 
     if given is not None:
         check_temperature(given)
         return {"temperature": given, "calibration": None}
     calibration = find(root, found.encoder, found.layer, found.identity)
     if calibration is None:
+        command = advice(found.encoder, found.layer, root, captions=captions_of(found.identity))
         raise VidsimError(
-            f"{found.encoder}:{found.layer} has no calibration, so its similarities are no probabilities: "
-            f"{advice(found.encoder, found.layer, root)}, or give --temperature"
+            f"{found.encoder}:{found.layer} has no calibration, so its similarities are no probabilities: {command}, "
+            "or give --temperature"
         )
     # of a file its name, not its place: the labels may be passed on
     judgments = Path(calibration.judgments).name

@@ -66,26 +66,27 @@ def oddoneout(
 ) -> None:
     """Predict which of three stimuli people would single out as the odd one."""
     from vidsim.analysis.choice import check_temperature
-    from vidsim.retrieval.calibration import advice, find
+    from vidsim.retrieval.calibration import advice, captions_of, find
 
     if temperature is not None:
         check_temperature(temperature)
     place = root_of(root)
     three = _find((a, b, c), place, encoder, layer, captions, device)
     calibration = find(place, three.encoder, three.layer, three.identity) if temperature is None else None
+    command = advice(three.encoder, three.layer, place, captions=captions_of(three.identity))
     if calibration is not None:
         temperature = calibration.temperature
     if temperature is None and abstain is not None:
         raise VidsimError(
             f"--abstain needs probabilities, and there is no calibration of {three.encoder} {three.layer}; make one: "
-            f"{advice(three.encoder, three.layer, place)}; or give --temperature"
+            f"{command}; or give --temperature"
         )
     answer = _predict(three, temperature, abstain)
     answer["temperature_from"] = calibration.summary if calibration is not None else "given" if temperature else None
     if json:
         show.emit(answer)
     else:
-        _tell(answer, advice(three.encoder, three.layer, place))
+        _tell(answer, command)
 
 
 def _find(

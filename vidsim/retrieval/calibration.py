@@ -116,10 +116,13 @@ class Calibration:
             If theirs is another.
         """
         if json.dumps(identity, sort_keys=True) != json.dumps(self.identity, sort_keys=True):
-            again = advice(self.encoder, self.layer, root, self.judgments, self.split)
+            wanted, used = captions_of(identity), captions_of(self.identity)
+            again = advice(self.encoder, self.layer, root, self.judgments, self.split, wanted)
+            other = "other embeddings (weights, sampling or preprocessing changed)"
+            if None not in {wanted, used} and wanted != used:
+                other = f"embeddings of --captions {used}, not {wanted}"
             raise VidsimError(
-                f"the calibration of {self.encoder} {self.layer} was made from other embeddings (weights, sampling or "
-                f"preprocessing changed); make it again: {again}"
+                f"the calibration of {self.encoder} {self.layer} was made from {other}; make it again: {again}"
             )
 
 
@@ -189,7 +192,31 @@ def find(root: str, encoder: str, layer: str, identity: Mapping[str, Any]) -> Ca
     return calibration
 
 
-def advice(encoder: str, layer: str, root: str, judgments: str = "NAME", split: str | None = None) -> str:
+def captions_of(identity: Mapping[str, Any]) -> str | None:
+    """Tell which captions embeddings are of.
+
+    Parameters
+    ----------
+    identity : mapping
+        As `Calibration.check` takes it.
+
+    Returns
+    -------
+    str or None
+        ``"mean"`` or ``"first"``; None of an encoder that reads none.
+    """
+    features = identity.get("features")
+    return features.get("captions") if isinstance(features, Mapping) else None
+
+
+def advice(
+    encoder: str,
+    layer: str,
+    root: str,
+    judgments: str = "NAME",
+    split: str | None = None,
+    captions: str | None = None,
+) -> str:
     """Say by which command a calibration is made.
 
     Parameters
@@ -202,6 +229,8 @@ def advice(encoder: str, layer: str, root: str, judgments: str = "NAME", split: 
         Their name.
     split : str, optional
         Their split; None for all stimuli.
+    captions : str, optional
+        Which the embeddings are of; None of an encoder that reads none.
 
     Returns
     -------
@@ -211,8 +240,9 @@ def advice(encoder: str, layer: str, root: str, judgments: str = "NAME", split: 
     from shlex import join
 
     part = [] if split is None else ["--split", split]
+    read = [] if captions in {None, "mean"} else ["--captions", str(captions)]
     place = [] if root == "indexes" else ["--root", root]
-    return join(["vidsim", "calibrate", f"{encoder}:{layer}", "--judgments", judgments, *part, *place])
+    return join(["vidsim", "calibrate", f"{encoder}:{layer}", "--judgments", judgments, *part, *read, *place])
 
 
 def now() -> str:
