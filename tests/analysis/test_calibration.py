@@ -91,6 +91,28 @@ def test_no_trial_is_predicted_by_a_fit_to_its_stimuli():
     np.testing.assert_array_equal(before[rest & ~spoiled], after[rest & ~spoiled])
 
 
+def test_stimuli_are_dealt_anew_until_each_half_holds_enough_trials():
+    rows, similarities, odd = choices(unit_points(40), 175, 0.2, seed=7)
+    _, flat = np.unique(rows, return_inverse=True)
+    shown = flat.reshape(rows.shape).tolist()
+    dealt = {}
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        for deal in range(100):  # by hand: which way is the first that has ten trials in every half
+            dealt[seed] = deal
+            fold = rng.permutation(40) % 6
+            halves = [
+                [number for number, row in enumerate(shown) if {fold[k] for k in row} <= set(half)]
+                for half in combinations(range(6), 3)
+            ]
+            if min(map(len, halves)) >= LEAST_TRIALS:
+                break
+        fits = [fit_temperature(similarities[half], odd[half]) for half in halves]
+        found = calibrate(similarities, rows, odd, resamples=0, seed=seed)
+        assert found.held_out == pytest.approx((min(fits), max(fits)))
+    assert {0} < set(dealt.values())  # some seeds do at once, others do not
+
+
 def test_the_calibration_error_is_that_of_a_slow_loop():
     rows, similarities, odd = choices(UNIT, 600, 0.3, seed=4)
     once = np.unique(np.sort(rows, axis=1), axis=0, return_index=True)[1][:450]  # so that no two are equally sure

@@ -31,6 +31,9 @@ FOLDS = 6
 LEAST_TRIALS = 10
 """Of each half of the folds, to fit a temperature to."""
 
+DEALS = 100
+"""Ways to deal the stimuli that are tried, until each half of the folds holds enough trials."""
+
 BINS = 15
 """Most bins of a reliability curve: as many as Guo et al. (2017), "On calibration of modern neural networks", use."""
 
@@ -196,8 +199,9 @@ def calibrate(
     """Fit a temperature, and measure on stimuli that were not fitted to what it achieves.
 
     Stimuli are dealt to six folds, and a temperature is fitted to each of the 20 halves of the folds, with the trials
-    wholly within. Every trial is then predicted at the (geometric) mean temperature of the halves that hold none of its
-    stimuli: at least one, as it has three.
+    wholly within; they are dealt anew, up to 100 times, where a half would hold fewer than 10. Every trial is then
+    predicted at the (geometric) mean temperature of the halves that hold none of its stimuli: at least one, as it has
+    three.
 
     Parameters
     ----------
@@ -220,21 +224,15 @@ def calibrate(
     Raises
     ------
     VidsimError
-        If a half of the folds holds too few trials, a similarity is not finite, a choice is not 0, 1 or 2, there are
-        not as many similarities, rows and choices, a number is below 0, or similarities predict choices no better than
-        chance.
+        If a half of the folds holds too few trials however they are dealt, a similarity is not finite, a choice is not
+        0, 1 or 2, there are not as many similarities, rows and choices, a number is below 0, or similarities predict
+        choices no better than chance.
     """
     at_least(0, resamples=resamples, seed=seed)
     _check_trials(odd, similarities=similarities, rows=rows)
     names, flat = np.unique(rows, return_inverse=True)
     rows, n = flat.reshape(rows.shape), len(names)
     inside, outside = _halves(rows, n, seed)
-    fewest = int(inside.sum(axis=1).min(initial=len(rows)))
-    if fewest < LEAST_TRIALS:
-        raise VidsimError(
-            f"{len(rows)} trials of {n} stimuli are too few to calibrate: one half of the stimuli has {fewest} trials "
-            f"within, expected at least {LEAST_TRIALS}; collect more judgments"
-        )
     temperature = fit_temperature(similarities, odd)
     if temperature == MOST:
         raise VidsimError(
@@ -369,8 +367,23 @@ def _check_probabilities(
 
 
 def _halves(rows: Int[ndarray, "t 3"], stimuli: int, seed: int) -> tuple[ndarray, ndarray]:
-    """Deal stimuli to folds; say for every half of the folds which trials lie wholly within, and which wholly out."""
-    fold = np.random.default_rng(seed).permutation(stimuli) % FOLDS
+    """Deal stimuli to folds until every half of these holds enough trials; see `_sides`."""
+    rng = np.random.default_rng(seed)
+    most = 0
+    for _ in range(DEALS):
+        inside, outside = _sides(rows, rng.permutation(stimuli) % FOLDS)
+        fewest = int(inside.sum(axis=1).min())
+        if fewest >= LEAST_TRIALS:
+            return inside, outside
+        most = max(most, fewest)
+    raise VidsimError(
+        f"{len(rows)} trials of {stimuli} stimuli are too few to calibrate: in each of {DEALS} ways to halve the "
+        f"stimuli a half has {most} trials within or fewer, expected at least {LEAST_TRIALS}; collect more judgments"
+    )
+
+
+def _sides(rows: Int[ndarray, "t 3"], fold: Int[ndarray, " n"]) -> tuple[ndarray, ndarray]:
+    """Say for every half of the folds which trials lie wholly within, and which wholly out."""
     touched = np.bitwise_or.reduce(1 << fold[rows], axis=1)
     halves = [sum(1 << k for k in half) for half in combinations(range(FOLDS), FOLDS // 2)]
     everything = (1 << FOLDS) - 1
