@@ -353,6 +353,7 @@ def test_a_whole_release_is_aligned_on_its_test_split(vidsim, tmp_path):
         (("--encoders", "net", "--protocol", "paper", "--context", "any"), "--protocol paper is with --context split"),
         (("--encoders", "little", "--split", "test"), "'little:x' lacks 5 of 5 stimuli, the first is 'clip 25.mp4'"),
         (("--encoders", "net", "--against", "text"), "--against 'text' is none of the encoders compared: net"),
+        (("--encoders", "net", "--against", "net"), "--against 'net' is the only encoder compared; give others with"),
         (("--encoders", "flat"), "all similarities of 'flat' are equal, so that nothing correlates with them"),
         (("--encoders", "holes"), "the embeddings of 1 of 30 stimuli are not finite, the first is 'clip 3.mp4'"),
         (("--encoders", "net", "--split", "tiny"), "3 stimuli are too few to compare with people; expected at least 4"),

@@ -52,6 +52,8 @@ def test_bad_input(vidsim, root, tmp_path):
         (("a", "b"), "nothing to compare by"),
         (("a", "b", "clip.mp4", *lab), "'clip.mp4' is a third argument"),
         (("a", "b", *lab, "--out", out), "--out goes with --rollout CLIP"),
+        (("a", "b", *lab, "--device", "mars"), "--device goes with --rollout CLIP"),
+        (("a", "b", *lab, "--checkpoint-b", tmp_path), "--checkpoint-b goes with --rollout CLIP"),
         (("a", "b", "--rollout", "x.mp4"), "--rollout needs --out FOLDER"),
         (("a", "b", "--rollout", "x.mp4", "--out", out, "--csv", tmp_path / "c.csv"), "--csv goes with --judgments"),
         (("a", "b", "--rollout", "x.mp4", "--out", out), "no clip 'x.mp4'"),

@@ -183,6 +183,8 @@ def test_bad_input(vidsim, root, tmp_path):
         (("a", tmp_path / "flat.csv", *lab), "are all equal"),
         (("a", tmp_path / "none.csv", *lab), "no file"),
         (("a", "b", *lab, "--cv", "--folds", 8), "folds is 8: expected 2 to 7"),
+        (("a", "b", *lab, "--folds", 3), "--folds is of the cross-validation; give --cv, or leave --folds out"),
+        (("a", "b", *lab, "--repeats", 20), "--repeats is of the cross-validation; give --cv"),
         (("a", "b", *lab, "--plot", tmp_path / "p.jpg"), "ends in .png or .svg"),
         (("a", "b", *lab, "--csv", tmp_path / "no" / "p.csv"), "make it first"),
         (("a", "b", *lab, "--root", tmp_path / "void"), "there is no store"),

@@ -150,6 +150,10 @@ def measure(question: Question) -> dict[str, Any]:
     against = question.against
     if against is not None and against not in spaces:
         raise VidsimError(f"--against {against!r} is none of the encoders compared: {', '.join(spaces)}")
+    if against is not None and len(spaces) == 1:
+        raise VidsimError(
+            f"--against {against!r} is the only encoder compared; give others with --encoders, or leave it out"
+        )
     models = {name: rsm for name, (_, rsm) in spaces.items()}
     found = align(
         triplets,

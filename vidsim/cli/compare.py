@@ -1,7 +1,7 @@
 """``vidsim compare``: two spaces on the same trials, and what two encoders attend to."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,7 +102,8 @@ def compare(
     start = time.perf_counter()
     outs = (("--csv", csv, (".csv",)), ("--html", html, PAGE), ("--plot", plot, FIGURE))
     _check_outs(outs, judgments, split, force=force)
-    clips = _clips(attention, clips, out, checkpoint_a, checkpoint_b)
+    drawing = {"--out": out, "--checkpoint-a": checkpoint_a, "--checkpoint-b": checkpoint_b}
+    clips = _clips(attention, clips, drawing | {"--device": None if device == "auto" else device})
     if judgments is None and not clips:
         raise VidsimError("nothing to compare by: give --judgments SOURCE, or --rollout CLIP --out FOLDER, or both")
     found = (
@@ -164,17 +165,15 @@ def _check_outs(
         raise VidsimError(f"{needless[0]} goes with --judgments SOURCE; give it, or leave the option out")
 
 
-def _clips(
-    first: list[Path] | None, more: list[Path] | None, out: Path | None, a: Path | None, b: Path | None
-) -> list[Path]:
-    """Put the clips together; refuse what makes sense with clips alone."""
+def _clips(first: list[Path] | None, more: list[Path] | None, options: Mapping[str, Path | str | None]) -> list[Path]:
+    """Put the clips together; refuse options that make sense with clips alone."""
     if first:
-        if out is None:
+        if options["--out"] is None:
             raise VidsimError("--rollout needs --out FOLDER, where it puts one .png a clip")
         return [*first, *(more or [])]
     if more:
         raise VidsimError(f"{str(more[0])!r} is a third argument; expected two spaces, and clips behind --rollout only")
-    needless = [name for name, path in (("--out", out), ("--checkpoint-a", a), ("--checkpoint-b", b)) if path]
+    needless = [option for option, value in options.items() if value is not None]
     if needless:
         raise VidsimError(f"{needless[0]} goes with --rollout CLIP; give it, or leave the option out")
     return []

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Most parts printed."""
 
+FOLDS, REPEATS = 5, 20
+"""Of the cross-validation, unless said."""
+
 
 def partition(
     predictors: Annotated[
@@ -59,8 +62,14 @@ def partition(
     cv: Annotated[
         bool, typer.Option("--cv", help="Also R2 on stimuli that the fit has not seen, by cross-validation.")
     ] = False,
-    folds: Annotated[int, typer.Option(min=2, max=1000, help="Folds of the stimuli, with --cv.")] = 5,
-    repeats: Annotated[int, typer.Option(min=1, max=10_000, help="Random ways to deal the folds, with --cv.")] = 20,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, max=1000, show_default=str(FOLDS), help="Folds of the stimuli, with --cv."),
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, show_default=str(REPEATS), help="Random ways to deal the folds, with --cv."),
+    ] = None,
     resamples: Annotated[
         int, typer.Option(min=0, max=100_000, help="Bootstrap resamples of the stimuli, for intervals; 0 for none.")
     ] = 1000,
@@ -79,6 +88,9 @@ def partition(
     check_out(csv, (".csv",), force=force, option="--csv")
     if not 2 <= len(predictors) <= 8:
         raise VidsimError(f"{len(predictors)} models were given; expected 2 to 8, to tell apart what each explains")
+    for option, value in (("--folds", folds), ("--repeats", repeats)):
+        if value is not None and not cv:
+            raise VidsimError(f"{option} is of the cross-validation; give --cv, or leave {option} out")
     human, reliability = _human(judgments, root, split, context.value, seed)
     from vidsim.analysis.partition import change, partition, shared_pairs
     from vidsim.report.seen import SEEN
@@ -92,8 +104,8 @@ def partition(
     human = shared_pairs(human, models)
     how: dict[str, Any] = {
         "resamples": resamples,
-        "folds": folds if cv else 0,
-        "repeats": repeats,
+        "folds": (folds or FOLDS) if cv else 0,
+        "repeats": repeats or REPEATS,
         "seed": seed,
     }
     found = [partition(human, {name: models[name] for name in names[: len(predictors)]}, **how)]
@@ -117,7 +129,7 @@ def partition(
         SEEN: seen,
         "resamples": resamples,
         "folds": how["folds"],
-        "repeats": repeats if cv else 0,
+        "repeats": how["repeats"] if cv else 0,
         "seed": seed,
         "plot": None if plot is None else str(plot),
         "csv": None if csv is None else str(csv),
