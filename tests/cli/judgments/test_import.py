@@ -145,6 +145,11 @@ def test_never_judged_stays_never_judged_in_the_store(vidsim, tmp_path):
     assert np.isnan(rsm.similarities[0, 1])
 
 
+def test_stimuli_of_a_matrix_may_be_called_as_columns_of_trials(vidsim, tmp_path):
+    path = write_csv(tmp_path / "m.csv", ["", "a", "b", "odd"], [["a", 1, 0, 0.2], ["b", 0, 1, 0], ["odd", 0.2, 0, 1]])
+    assert run(vidsim, tmp_path, path, "--zero", "unseen", "--name", "m")["pairs"] == 1
+
+
 @pytest.mark.parametrize("with_counts", [True, False])
 def test_ten_stimuli_or_more_may_have_pairs_that_were_never_judged(vidsim, tmp_path, with_counts):
     ids = [f"clip {i}" for i in range(12)]
@@ -197,12 +202,19 @@ def test_social_ooo_as_a_user_types_it(vidsim, shared, tmp_path):
         (("t.csv", "--name", "x", "--order", "odd-first"), "so --order odd-first cannot be"),
         (("t.npy", "--name", "x"), "--format things (odd last)"),
         (("m.csv", "--name", "x", "--repeats", "first"), "exclusion rules do not apply"),
+        (
+            ("u.csv", "--name", "x", "--zero", "unseen"),
+            "'u.csv' has columns of trials (a, b, odd), and --zero is for a",
+        ),
+        (("u.csv", "--name", "x", "--counts", "m.csv"), "and --counts is for a similarity matrix; leave it out"),
+        (("u.csv", "--name", "x", "--counts", "nix"), "no file 'nix' of --counts"),
         (("t.csv", "--name", "x", "--format", "rsm", "--zero", "unseen"), "is no number"),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(vidsim, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     write_csv(tmp_path / "t.csv", ["a", "b", "odd"], [["x", "y", "z"]] * 3)
+    write_csv(tmp_path / "u.csv", ["a", "b", "odd"], [["x", "y", "z"]] * 4)
     write_csv(tmp_path / "m.csv", ["x", "y"], [[1, 0.5], [0.5, 1]])
     np.save(tmp_path / "t.npy", np.array([[0, 1, 2]]))
     assert message in refused(vidsim, *arguments)

@@ -112,6 +112,8 @@ def read(path: Place, how: Reading = Reading()) -> Imported:
         look the same.
     """
     path = expand(path)
+    if how.counts is not None and not expand(how.counts).exists():
+        raise VidsimError(f"no file {show(how.counts)} of --counts")
     kind = how.format or _kind(path, how)
     _fits(path, kind, how)
     if kind == "released":
@@ -210,13 +212,18 @@ def _kind(path: Path, how: Reading) -> Format:
                 "last), --format cblearn, or --order odd-last, odd-first, choice-column; --format rsm for similarities"
             )
         return "table"
-    if how.counts is not None or how.zero is not None:
-        return "rsm"
     source = read_delimited(path)
-    judged = set(how.columns or {}) | set(source.header) & {*COLUMNS, "stim1_name", "stim2_name", "stim3_name"}
-    if not judged and looks_like_matrix(source.header, len(source.lines)):
+    square = looks_like_matrix(source.header, len(source.lines))
+    judged = [name for name in source.header if name in {*COLUMNS, "stim1_name", "stim2_name", "stim3_name"}]
+    if how.counts is not None or how.zero is not None:
+        if judged and not square:  # stimuli of a matrix may be called as columns of trials are
+            option = "--zero" if how.counts is None else "--counts"
+            raise VidsimError(
+                f"{show(path)} has columns of trials ({', '.join(judged)}), and {option} is for a similarity matrix; "
+                "leave it out"
+            )
         return "rsm"
-    return "table"
+    return "rsm" if square and not judged and not how.columns else "table"
 
 
 def _fits(path: Path, kind: Format, how: Reading) -> None:
