@@ -203,7 +203,7 @@ class _Parser:
             return column.is_valid() if negated else column.is_null()
         kind = _kind(field.type)
         if kind is None:
-            raise self._wrong(f"'is null' or 'is not null', for {field.name!r} holds {field.type}")
+            raise self._wrong(f"'is null' or 'is not null', for {field.name!r} holds several texts at once")
         if pa.types.is_integer(field.type):  # Arrow would refuse to compare great ones with a number like 1.5
             column = column.cast(pa.float64(), safe=False)
         sign = self._next
@@ -232,6 +232,7 @@ class _Parser:
         name = _unquoted(token.text) if quoted else token.text
         names = [field.name for field in self._schema]
         if name not in names:
+            names = [field.name for field in self._schema if _kind(field.type)]  # not those of lists
             near = get_close_matches(name, names, 1, 0.5)
             shown = ", ".join(map(repr, names[:12])) + (", ..." if len(names) > 12 else "")
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {shown or 'none'}"
