@@ -86,6 +86,7 @@ def test_rules_show_what_they_would_remove(vidsim, tmp_path):
         (("t.csv", "--html", "no/page.html"), "no folder 'no'; make it first"),
         (("t.csv", "--min-catch-accuracy", "0.5"), "needs participants"),
         (("m.csv",), "holds similarities, not trials"),
+        (("m.csv", "--format", "rsm"), "'rsm' is not one of 'released', 'table', 'things', 'cblearn', 'meadows', "),
         (("t.csv", "--format", "released"), "expected the layout of the Social-OOO release"),
     ],
 )

@@ -10,7 +10,6 @@ from vidsim.cli import show
 from vidsim.cli.judgments.import_ import tell_defects
 from vidsim.cli.judgments.source import (
     ColumnsOption,
-    FormatOption,
     IdsOption,
     JudgmentsSource,
     MinCatch,
@@ -18,6 +17,7 @@ from vidsim.cli.judgments.source import (
     Repeats,
     RepeatsOption,
     RtRange,
+    TrialFormatOption,
     UnitOption,
     load,
     reading,
@@ -36,7 +36,7 @@ WORST = 10
 
 def inspect(
     source: JudgmentsSource,
-    format: FormatOption = None,
+    format: TrialFormatOption = None,
     order: OrderOption = None,
     columns: ColumnsOption = None,
     ids: IdsOption = None,

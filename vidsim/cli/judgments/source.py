@@ -30,6 +30,17 @@ class FormatName(StrEnum):
     predicted = "predicted"
 
 
+class TrialFormat(StrEnum):
+    """Kind of a source of trials; see `FormatName`."""
+
+    released = "released"
+    table = "table"
+    things = "things"
+    cblearn = "cblearn"
+    meadows = "meadows"
+    predicted = "predicted"
+
+
 class OrderName(StrEnum):
     """How a source tells the odd one."""
 
@@ -73,6 +84,9 @@ JudgmentsSource = Annotated[
 FormatOption = Annotated[
     FormatName | None, typer.Option("--format", help="Kind of source, where its structure does not tell.")
 ]
+TrialFormatOption = Annotated[
+    TrialFormat | None, typer.Option("--format", help="Kind of source, where its structure does not tell.")
+]
 OrderOption = Annotated[
     OrderName | None, typer.Option("--order", help="How the source tells the odd one; needed for bare arrays.")
 ]
@@ -110,7 +124,7 @@ ContextOption = Annotated[
 
 
 def reading(
-    format: FormatName | None,
+    format: FormatName | TrialFormat | None,
     order: OrderName | None,
     columns: str | None,
     ids: Path | None,
