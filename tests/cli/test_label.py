@@ -188,6 +188,16 @@ def test_unknown_encoders_and_layers_are_one_line(vidsim, root):
     assert "no encoder 'net'" in refused(vidsim, *GIVEN, "--root", "nowhere")
 
 
+def test_one_triplet_is_told_as_one(vidsim, root):
+    status, out, err = vidsim("label", "net", *GIVEN, "-n", 1, "--out", "labels")
+    assert (status, err) == (0, "")
+    assert out.startswith("1 triplet of 40 clips (random), predicted by net:b; ")
+    assert out.endswith("each clip is in 0 to 1 triplets\n")
+    Path("three.txt").write_text("\n".join(IDS[:3]))
+    out = vidsim("label", "net", *GIVEN, "--ids", "three.txt", "--out", "one")[1]
+    assert out.endswith("each clip is in 1 triplet\n")
+
+
 def test_vectors_that_are_zero_are_named(vidsim, root):
     table = Store("indexes").create("flat", {"family": "image"}, {"x": 3}, default_layer="x", versions={})
     table.write([Entry(name, "", "x") for name in "abcd"], {"x": np.eye(4, 3, dtype=np.float32)})

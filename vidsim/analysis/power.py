@@ -33,7 +33,7 @@ class Spread:
     mean : float
         Mean over the simulations in which it is defined; NaN where it never is.
     low, high : float
-        Their central 95 %.
+        Their central 95 %; NaN where it is defined in fewer than two.
     """
 
     mean: float
@@ -285,7 +285,7 @@ def _spread(values: Float[ndarray, " s"]) -> Spread:
     known = values[~np.isnan(values)]
     if not len(known):
         return Spread(float("nan"), float("nan"), float("nan"))
-    low, high = np.percentile(known, [2.5, 97.5])
+    low, high = np.percentile(known, [2.5, 97.5]) if len(known) > 1 else (np.nan, np.nan)
     return Spread(float(known.mean()), float(low), float(high))
 
 

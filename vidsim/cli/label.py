@@ -270,7 +270,7 @@ def _tell(answer: Mapping[str, Any], out: Path) -> None:
         return
     low, middle, high = answer["quantiles"].values()
     typer.echo(
-        f"{answer['triplets']:,} triplets of {answer['clips']:,} clips ({answer['design']}), predicted by {whose}; "
+        f"{_triplets(answer['triplets'])} of {answer['clips']:,} clips ({answer['design']}), predicted by {whose}; "
         f"no person judged them: {where}"
     )
     calibration = answer["calibration"]
@@ -280,4 +280,8 @@ def _tell(answer: Mapping[str, Any], out: Path) -> None:
         f"{high:.3f}; chance 0.333), temperature {answer['temperature']:.4g}, {told}"
     )
     low, high = answer["occurrences"]
-    typer.echo(f"each clip is in {low:,}{f' to {high:,}' if high > low else ''} triplets")
+    typer.echo(f"each clip is in {f'{low:,} to {high:,} triplets' if high > low else _triplets(high)}")
+
+
+def _triplets(count: int) -> str:
+    return f"{count:,} triplet{'s' * (count != 1)}"

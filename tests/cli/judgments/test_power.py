@@ -52,6 +52,22 @@ def test_a_plan_from_a_pilot(vidsim, tmp_path):
     assert facts["rows"][0]["alignments"] == []
 
 
+def test_one_simulation_has_no_interval(vidsim, tmp_path):
+    options = ("--stimuli", 20, "--trials", "1000,3000", "--alignment", "0.5", "--simulations", 1)
+    status, text, err = vidsim("judgments", "power", *options, "--plot", tmp_path / "plan.png")
+    assert (status, err) == (0, "")
+    assert "[" not in text
+    assert "; one simulation, so no intervals\n" in text
+    status, text, _ = vidsim("judgments", "power", *options, "--json")
+    for row in json.loads(text)["rows"]:
+        for spread in (row["reliability"], row["perfect"], row["alignments"][0]["measured"]):
+            assert spread["mean"] > 0
+            assert (spread["low"], spread["high"]) == (None, None)
+    several = vidsim("judgments", "power", *options[:-1], 2)[1]
+    assert "; means and 95 % of 2 simulations\n" in several
+    assert "[" in several
+
+
 def test_what_is_unknown_is_null_and_draws_nothing(vidsim, tmp_path):
     plot = tmp_path / "plan.png"
     options = ("--stimuli", 50, "--trials", "2", "--simulations", 2, "--plot", plot, "--json")

@@ -39,7 +39,7 @@ def test_judgments_are_kept_by_name(vidsim, tmp_path):
     options = ("--stimuli", 8, "--trials", 40, "--name", "judges", "--root", root)
     status, out, err = vidsim("judgments", "simulate", *options)
     assert (status, err) == (0, "")
-    assert "40 trials of 8 stimuli by 1 participants" in out
+    assert "40 trials of 8 stimuli by 1 participant at" in out
     kept = Judgments.from_table(Store(root).judgments["judges"])
     drawn = simulate(planted_rsm(8, 5), trials=40, temperature=0.35)
     assert np.array_equal(kept.rows, drawn.rows)

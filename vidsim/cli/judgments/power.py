@@ -154,9 +154,11 @@ def _tell(answer: dict[str, Any]) -> None:
     ]
     headers = ("trials", "pairs", "judgments/pair", "reliability r_SB", "perfect model", *models)
     show.table(headers, rows, right=headers)
+    simulations = answer["simulations"]
+    told = f"means and 95 % of {simulations:,} simulations" if simulations > 1 else "one simulation, so no intervals"
     typer.echo(
         f"{answer['stimuli']:,} stimuli, {answer['pairs_total']:,} pairs, temperature {answer['temperature']:.3g}, "
-        f"lapse {answer['lapse']:g}; means and 95 % of {answer['simulations']:,} simulations"
+        f"lapse {answer['lapse']:g}; {told}"
     )
     if models:
         typer.echo(
@@ -174,4 +176,6 @@ def _tell(answer: dict[str, Any]) -> None:
 def _spread(values: dict[str, float | None]) -> str:
     if values["mean"] is None:
         return "-"
+    if values["low"] is None:  # of one simulation
+        return f"{values['mean']:.3f}"
     return f"{values['mean']:.3f} [{values['low']:.3f} {values['high']:.3f}]"

@@ -127,8 +127,8 @@ def simulate(
         part for part in (out and str(out), name is not None and f"judgments {name!r} in {root_of(root)}") if part
     )
     typer.echo(
-        f"{len(judgments):,} trials of {len(rsm):,} stimuli by {participants:,} participants "
-        f"at temperature {answer['temperature']:g}: {show.printable(where)}"
+        f"{len(judgments):,} trial{'s' * (len(judgments) != 1)} of {len(rsm):,} stimuli by {participants:,} "
+        f"participant{'s' * (participants != 1)} at temperature {answer['temperature']:g}: {show.printable(where)}"
     )
 
 
