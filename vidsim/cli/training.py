@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vidsim.cli.progress import OFTEN, span
 from vidsim.paths import expand
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ SCORES = ("rho", "two_way", "three_way")
 
 LOSSES = {"soft": ("soft",), "triplet": ("triplet",), "rsa": ("rsa",), "hybrid": ("triplet", "rsa")}
 """Parts of each kind of loss, told also where an epoch or a step has none."""
-
-OFTEN = 60.0
-"""Seconds after which a log hears of a run again, in the middle of a long epoch."""
 
 
 class Lines:
@@ -139,7 +137,7 @@ class Lines:
         told = ", ".join(self._told_losses(losses, 3))
         step = min((number + 1) * self._processes, self._steps)
         made = (self._done - self._began) * self._steps + step
-        left = _span((now - self._start) / made * ((self._epochs - self._began) * self._steps - made))
+        left = span((now - self._start) / made * ((self._epochs - self._began) * self._steps - made))
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=step, losses=f"{told}, {left} left")
             return
@@ -170,7 +168,7 @@ class Lines:
         if row["seconds"]:
             told.append(f"{self._counts.forwards / row['seconds']:,.0f} stimuli/s")
         over = 0 < self._patience <= row["epoch"] - best and left > 0
-        told += [f"{row['seconds']:.1f} s", f"{_span(left)} left" if left and not over else "done"]
+        told += [f"{row['seconds']:.1f} s", f"{span(left)} left" if left and not over else "done"]
         mark = " (best)" if best == row["epoch"] and row.get("rho") is not None else ""
         typer.echo(f"epoch {row['epoch']}/{self._epochs}: {', '.join(told)}{mark}", err=True)
         if over:
@@ -258,9 +256,3 @@ def watch(trainer: "Trainer", *, ceiling: float, tensorboard: Path | None) -> "G
             )
             watchers.append(stack.enter_context(log))
         yield Watchers(watchers)
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
