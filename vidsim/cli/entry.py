@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from vidsim.cli.root import DEFAULT_ROOT, VARIABLE, root_of
@@ -32,6 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name is printed whatever the terminal's encoding
     try:
+        _look_for_folder()
         status = _run(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:  # the reader of our output has gone, as in `vidsim models | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -42,6 +44,14 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         say(message, err=True)
     sys.exit(status)
+
+
+def _look_for_folder() -> None:
+    """Refuse to run in a folder that is deleted: libraries fail there in words of their own, or end the process."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise VidsimError("the working directory is gone; cd to one that exists") from None
 
 
 def _run(words: list[str]) -> Any:
