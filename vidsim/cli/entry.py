@@ -33,17 +33,28 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name is printed whatever the terminal's encoding
     try:
-        _look_for_folder()
-        status = _run(sys.argv[1:] if arguments is None else arguments)
+        status = _answer(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:  # the reader of our output has gone, as in `vidsim models | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # what they still hold is flushed at the end
+            os.dup2(nowhere, stream.fileno())
         status = 141
+    sys.exit(status)
+
+
+def _answer(words: list[str]) -> Any:
+    """Run a command and say its error, if the user can mend it."""
+    try:
+        _look_for_folder()
+        return _run(words)
+    except BrokenPipeError:
+        raise
     except BaseException as error:
         message, status = _explain(error)
         if message is None:
             raise
         say(message, err=True)
-    sys.exit(status)
+        return status
 
 
 def _look_for_folder() -> None:

@@ -44,7 +44,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
         result.add_row(*(Text(printable(cell)) for cell in row))
     # a pipe has no width: do not fold what another program reads
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 400, highlight=False)
-    console.print(result)
+    with console.capture() as captured:  # its own writing ends the process where the reader of a pipe has gone
+        console.print(result)
+    sys.stdout.write(captured.get())
+    sys.stdout.flush()
 
 
 def emit(value: Any) -> None:
