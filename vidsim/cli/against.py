@@ -200,6 +200,6 @@ def tell(answer: "hits.Answer", found: Comparison) -> None:
         cells += [f"{similarity:.3f}" for similarity in row.similarities]
         rows.append((*cells, hits.called(row.group), answer.last_cell(row.group.hit)))
     numbers = ("rank A", "rank B", "change", "sim. A", "sim. B")
-    show.table((*numbers, "id", answer.last_title), rows, right=numbers)
+    show.table((*numbers, "id", answer.last_title), rows, right=numbers, prose=(hits.SHARES,))
     typer.echo(f"{found.common} of the {found.nearest} nearest are the same in both; change: places nearer in B")
     hits.explain(answer, [row[-1] for row in rows], found.aside)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 RATINGS, TAGS, WORDS, NAMES = 2, 2, 3, 3
 """How many are named in a table; the others are counted."""
 
+SHARES = "shares"
+"""Title of what results have in common with the query."""
 
 OF_QUERY = {"copy": "a copy of the query", "re-encoding": "likely the query re-encoded"}
 
@@ -89,7 +91,7 @@ class Answer:
     @property
     def last_title(self) -> str:
         """Return the title of the last column of a table."""
-        return "path" if self.attributes is None else "shares"
+        return "path" if self.attributes is None else SHARES
 
     def last_cell(self, hit: "Hit") -> str:
         """Write what a result shares with the query; its path where nothing is known of the stimuli."""
@@ -146,7 +148,7 @@ def tell(answer: Answer, groups: "Sequence[Group]", aside: "Sequence[Twin]") -> 
         placed = "-" if percentile is None else f"{percentile:.1f}"
         rows.append((str(hit.rank), f"{hit.similarity:.4f}", placed, called(group), answer.last_cell(hit)))
     numbers = ("rank", "similarity", "percentile")
-    show.table((*numbers, "id", answer.last_title), rows, right=numbers)
+    show.table((*numbers, "id", answer.last_title), rows, right=numbers, prose=(SHARES,))
     explain(answer, [row[-1] for row in rows], aside)
 
 

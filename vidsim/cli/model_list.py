@@ -122,7 +122,7 @@ def _row(facts: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _table(rows: list[tuple[str, ...]]) -> None:
-    """Print rows in columns; on a terminal, lines are cut at its edge."""
+    """Print rows in columns; on a terminal, lines are cut at its edge, but no name is."""
     rows = [tuple(show.printable(cell) for cell in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -132,4 +132,4 @@ def _table(rows: list[tuple[str, ...]]) -> None:
             for cell, width, name in zip(row, widths, COLUMNS, strict=True)
         ]
         line = "  ".join(cells).rstrip()
-        show.say(line if edge is None or len(line) <= edge else f"{line[: edge - 1]}…")
+        show.say(line if edge is None or len(line) <= edge else f"{line[: max(edge - 1, len(row[0]))]}…")

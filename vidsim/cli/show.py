@@ -1,6 +1,7 @@
 """Text for people: escaped names, tables, JSON."""
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +21,10 @@ def place(path: str) -> str:
         return path
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """Print a table to stdout.
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = (), prose: Sequence[str] = ()
+) -> None:
+    """Print a table to stdout; one that is too wide for the terminal runs over its edge, so that nothing is lost.
 
     Parameters
     ----------
@@ -31,23 +34,47 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
         Cells.
     right : sequence of str
         Columns of numbers, aligned right.
+    prose : sequence of str
+        Columns of words. Like those of numbers they wrap at spaces where the table fits so; names stay whole.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    lines = [[printable(cell) for cell in row] for row in (headers, *rows)]
+    console = Console(file=sys.stdout, highlight=False)
+    gaps = 3 * len(headers) - 1
+    # a pipe has no width: do not wrap what another program reads
+    room = shutil.get_terminal_size().columns - gaps if sys.stdout.isatty() else None
+    widths = _widths(lines, [header in right or header in prose for header in headers], room)
+    console.size = (sum(widths) + gaps, console.height)
     result = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for header in headers:
-        result.add_column(header, justify="right" if header in right else "left", overflow="fold")
-    for row in rows:
-        result.add_row(*(Text(printable(cell)) for cell in row))
-    # a pipe has no width: do not fold what another program reads
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 400, highlight=False)
+    for header, name, width in zip(headers, lines[0], widths, strict=True):
+        result.add_column(Text(name), justify="right" if header in right else "left", width=width)
+    for row in lines[1:]:
+        result.add_row(*map(Text, row))
     with console.capture() as captured:  # its own writing ends the process where the reader of a pipe has gone
         console.print(result)
-    sys.stdout.write(captured.get())
-    sys.stdout.flush()
+    say("\n".join(line.rstrip() for line in captured.get().splitlines()))  # blanks behind its edge would be lines
+
+
+def _widths(lines: Sequence[Sequence[str]], wraps: Sequence[bool], room: int | None) -> list[int]:
+    """Choose the widths of columns: narrowed to their longest word, the widest first, where all fit that way."""
+    from rich.cells import cell_len
+
+    columns = list(zip(*lines, strict=True))
+    widths = [max(map(cell_len, column)) for column in columns]
+    least = [
+        max(cell_len(word) for cell in column for word in (cell.split() if wrap else [cell]) or [""])
+        for column, wrap in zip(columns, wraps, strict=True)
+    ]
+    if room is None or sum(least) > room:
+        return widths
+    while sum(widths) > room:
+        widest = max((k for k in range(len(widths)) if widths[k] > least[k]), key=widths.__getitem__)
+        widths[widest] -= 1
+    return widths
 
 
 def emit(value: Any) -> None:

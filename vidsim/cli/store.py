@@ -31,12 +31,12 @@ def info(root: Root = DEFAULT_ROOT, json: Json = False) -> None:
                 f"{widths[0]}" if len(widths) == 1 else f"{widths[0]}-{widths[-1]}",
                 table["dtype"],
                 f"{table['bytes'] / 1e6:.1f} MB" if table.get("bytes") is not None else "-",
-                table["created"],
+                table["created"][:16].replace("T", " "),
                 table["table"],
             )
         )
-    headers = ("encoder", "rows", "layers", "dims", "dtype", "size", "created", "table")
-    show.table(headers, rows, right=("rows", "layers", "dims", "size"))
+    headers = ("encoder", "rows", "layers", "dims", "dtype", "size", "created (UTC)", "table")
+    show.table(headers, rows, right=("rows", "layers", "dims", "size"), prose=("created (UTC)",))
     for kind in ("stimuli", "judgments", "rsms"):
         if facts[kind]:
             typer.echo(f"{kind}: {', '.join(show.printable(name) for name in facts[kind])}")
@@ -66,7 +66,8 @@ def failures(root: Root = DEFAULT_ROOT, json: Json = False) -> None:
     if not entries:
         typer.echo("no failures")
         return
-    show.table(("kind", "reason", "path"), [(entry.kind, entry.reason, show.place(entry.path)) for entry in entries])
+    rows = [(entry.kind, entry.reason, show.place(entry.path)) for entry in entries]
+    show.table(("kind", "reason", "path"), rows, prose=("reason",))
     typer.echo("they are tried again when they change, or with --retry")
 
 

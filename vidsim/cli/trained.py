@@ -258,7 +258,8 @@ def _tell_scores(evaluation: "Evaluation") -> None:
     for name, own in evaluation.models.items():
         told = [f"{number(own.scores[metric])} {_within(own.intervals[metric])}".rstrip() for metric in SHOWN]
         rows.append((name, told[0], number(own.scores["rho2"]), *told[1:]))
-    show.table(("model", "rho", "rho squared", "two-way", "three-way"), rows)
+    scores = ("rho", "rho squared", "two-way", "three-way")
+    show.table(("model", *scores), rows, prose=scores)
     for name, own in evaluation.models.items():
         if " " not in name and own.differences:
             told = [

@@ -284,7 +284,7 @@ def tell_defects(defects: list[dict[str, Any]], exclusions: list[dict[str, Any]]
             )
             for d in defects
         ]
-        show.table(("rows", "kind", "what", "now", "lines"), rows, right=("rows",))
+        show.table(("rows", "kind", "what", "now", "lines"), rows, right=("rows",), prose=("what", "lines"))
     for e in exclusions:
         people = f", {len(e['participants'])} people: {', '.join(e['participants'][:5])}" if e["participants"] else ""
         more = ", ..." if len(e["participants"]) > 5 else ""

@@ -97,7 +97,7 @@ def _tell(found: "Quality") -> None:
     if sum(bias.counts):
         shares = ", ".join(_percent(share) for share in bias.shares)
         rows.append(("odd one at place 1, 2, 3", f"{shares} (equal: p = {bias.p:.3g})"))
-    show.table(("what", "value"), rows)
+    show.table(("what", "value"), rows, prose=("value",))
     worst = sorted((p for p in found.per_participant if p.catch_trials), key=lambda p: (p.catch_accuracy, p.name))
     worst = [p for p in worst if p.catch_accuracy < 1][:WORST]
     if worst:

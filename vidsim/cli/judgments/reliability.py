@@ -132,7 +132,7 @@ def _tell(answer: dict[str, Any]) -> None:
         ("accuracy of the others' majority", number(agreed["best_accuracy"]), ""),
         ("accuracy that no model exceeds", number(agreed["accuracy_bound"]), ""),
     ]
-    show.table(("measure", "value", "95 %"), rows, right=("value", "95 %"))
+    show.table(("measure", "value", "95 %"), rows, right=("value", "95 %"), prose=("measure",))
     what = "votes" if answer["method"] == "votes" else "trials"
     halves = "participants" if answer["method"] == "participants" else what
     typer.echo(
