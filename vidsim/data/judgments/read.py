@@ -113,7 +113,7 @@ def read(path: Place, how: Reading = Reading()) -> Imported:
     """
     path = expand(path)
     if how.counts is not None and not expand(how.counts).exists():
-        raise VidsimError(f"no file {show(how.counts)} of --counts")
+        raise VidsimError(f"no file {show(expand(how.counts))} of --counts")
     kind = how.format or _kind(path, how)
     _fits(path, kind, how)
     if kind == "released":
