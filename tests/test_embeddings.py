@@ -32,6 +32,13 @@ def test_a_row_that_is_not_finite_is_nan_alone():
     np.testing.assert_array_equal(unit_rows(matrix), np.float32([[0.6, 0.8], [np.nan] * 2, [np.nan] * 2, [0, 0]]))
 
 
+@pytest.mark.usefixtures("unhooked")
+@pytest.mark.parametrize("matrix", [np.array([["x"]]), np.array([[1j]]), np.array([[None]])])
+def test_what_is_no_real_number_is_refused(matrix):
+    with pytest.raises(VidsimError, match="were given; expected real numbers"):
+        Embeddings(("a",), matrix)
+
+
 def test_take_keeps_the_order_asked_for():
     embeddings = Embeddings(("a", "b", "c"), np.arange(6.0).reshape(3, 2))
     taken = embeddings.take(("c", "a"))

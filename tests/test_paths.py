@@ -1,16 +1,21 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vidsim.adapt.folder import adapters_of
 from vidsim.data.interop import read_rsm, write_rsm
 from vidsim.data.judgments.read import Reading, read, read_ids
 from vidsim.data.ratings import read_ratings
 from vidsim.data.sources import from_source
 from vidsim.data.spaces import read_space
 from vidsim.data.ucf101 import read_split
-from vidsim.paths import expand
+from vidsim.errors import VidsimError
+from vidsim.paths import expand, rooted
+from vidsim.retrieval.artefacts import artefacts
 from vidsim.rsm import RSM
+from vidsim.store import Store
 
 KINDS = (os.fspath, expand)
 """What a caller may write a place as: text, or a path."""
@@ -57,3 +62,22 @@ def test_matrices_are_written_and_read_at_either(tmp_path, kind, suffix):
 def test_text_may_begin_with_the_home_folder(files, monkeypatch):
     monkeypatch.setenv("HOME", str(files))
     assert read_ratings("~/ratings.csv").ids == ("x", "y")
+
+
+def test_a_root_is_the_same_wherever_it_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    home = Store("~/r", create=True)
+    assert home.root == str(tmp_path / "r")
+    for kind in (str, Path):
+        assert adapters_of(kind("~/r")) == tmp_path / "r" / "adapters"
+        artefacts(kind("~/r"), "faiss").put("x", lambda path: path.write_text("x"))
+        assert (tmp_path / "r" / "faiss" / "x").read_text() == "x"
+    assert rooted("s3://bucket/~") == "s3://bucket/~"
+
+
+@pytest.mark.parametrize("take", [Store, artefacts, adapters_of, rooted])
+def test_an_address_made_a_path_is_refused(take, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(VidsimError, match="'s3:/bucket/x' is an address made a path; give it as text: 's3://bucket/x'"):
+        take(Path("s3://bucket/x"))
+    assert list(tmp_path.iterdir()) == []

@@ -221,6 +221,7 @@ def test_another_table_is_refused(columns, message):
         (("a", "b"), np.array([[1, 0.2], [0.3, 1]]), "not symmetric"),
         (("a", "b"), np.array([[1, np.nan], [0.3, 1]]), "not symmetric"),
         (("a", "b"), np.array([[1, 0.2 + 1e-9], [0.2, 1]]), "not symmetric"),
+        (("a", "b"), np.array([[1, 0.9], [0.85, 1]], np.float16), "not symmetric"),
         (("a", "b"), np.array([[1, np.inf], [np.inf, 1]]), "a similarity is infinite; expected numbers, or NaN"),
         (("a", "b"), np.array([[1, np.nan], [np.nan, -np.inf]]), "a similarity is infinite"),
         (("a", "b"), np.eye(2, dtype=object), "similarities of type object were given; expected floats"),
@@ -256,6 +257,14 @@ def test_rounding_is_averaged_out(dtype):
     np.testing.assert_allclose(rsm.similarities, made, rtol=0, atol=np.finfo(dtype).eps)
     assert rsm.similarities.dtype == dtype
     assert made[0, 1] != made[1, 0]  # what was given stays as it is
+
+
+@pytest.mark.usefixtures("unhooked")
+def test_categories_are_similarities():
+    labels = np.array([0, 1, 0])
+    same = labels[:, None] == labels
+    for kind in (bool, np.int64, np.uint8):
+        np.testing.assert_array_equal(RSM(("a", "b", "c"), same.astype(kind)).similarities, same.astype(np.float64))
 
 
 def test_large_values_are_finite():

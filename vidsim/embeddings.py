@@ -28,7 +28,7 @@ class Embeddings:
     Raises
     ------
     VidsimError
-        If the matrix is no array of two axes, ids repeat or their number is not the number of rows.
+        If the matrix is no array of two axes, or not of real numbers, or ids repeat or are not as many as rows.
 
     Examples
     --------
@@ -45,6 +45,8 @@ class Embeddings:
 
     def __post_init__(self) -> None:
         refuse_axes("embeddings", self.matrix, "(n, d), one row a stimulus")
+        if self.matrix.dtype.kind not in "fiub":
+            raise VidsimError(f"embeddings of type {self.matrix.dtype} were given; expected real numbers")
         if len(self.ids) != len(self.matrix):
             raise VidsimError(
                 f"{len(self.ids)} ids were given for {len(self.matrix)} embeddings; expected one id a row"
@@ -189,11 +191,15 @@ def unit_rows(matrix: Shaped[ndarray, "n d"]) -> Float[ndarray, "n d"]:
     """
     rows = matrix.astype(np.promote_types(matrix.dtype, np.float32), copy=False)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite stays so
-        norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        extreme = ~((norms >= 1 / LONG) & (norms <= LONG))[:, 0]
+        made, norms = _divided(rows)
+        extreme = ~((norms >= 1 / LONG) & (norms <= LONG))
         if extreme.any():
-            largest = np.abs(rows[extreme]).max(axis=1, keepdims=True, initial=0)
-            rows = rows.copy()
-            rows[extreme] /= np.where(largest == 0, 1, largest)
-            norms[extreme] = np.linalg.norm(rows[extreme], axis=1, keepdims=True)
-        return np.divide(rows, norms, out=np.zeros_like(rows), where=norms != 0)
+            few = rows[extreme]
+            largest = np.abs(few).max(axis=1, keepdims=True, initial=0)
+            made[extreme], _ = _divided(few / np.where(largest == 0, 1, largest))
+    return made
+
+
+def _divided(rows: Float[ndarray, "n d"]) -> tuple[Float[ndarray, "n d"], Float[ndarray, " n"]]:
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms != 0), norms[:, 0]

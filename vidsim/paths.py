@@ -45,6 +45,33 @@ def expand(place: Place) -> Path:
         ) from error
 
 
+def rooted(root: Place) -> str:
+    """Return an artefact root as text, with ``~`` expanded; addresses of object stores are passed through.
+
+    Parameters
+    ----------
+    root : str or path
+        Local folder, or an address as text.
+
+    Returns
+    -------
+    str
+        Folder or address.
+
+    Raises
+    ------
+    VidsimError
+        If it is an address made a path, which has lost a slash, or the home folder is not known.
+    """
+    text = os.fspath(root)
+    if "://" in text:
+        return text
+    scheme, colon, rest = text.partition(":/")
+    if isinstance(root, os.PathLike) and colon and scheme in (*SCHEMES, *FURTHER, "file"):
+        raise VidsimError(f"{text!r} is an address made a path; give it as text: '{scheme}://{rest}'")
+    return os.fspath(expand(text))
+
+
 def vanished(place: Place) -> bool:
     """Tell whether there is certainly nothing at a path: not where a folder above it cannot be looked into.
 

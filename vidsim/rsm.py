@@ -64,6 +64,8 @@ class RSM:
     def __post_init__(self) -> None:
         n = len(self.position)
         _refuse_shape("similarities", self.similarities, n)
+        if self.similarities.dtype.kind in "biu":  # whether two are of one category
+            object.__setattr__(self, "similarities", self.similarities.astype(np.float64))
         if self.similarities.dtype.kind != "f":
             raise VidsimError(f"similarities of type {self.similarities.dtype} were given; expected floats")
         if _infinite(self.similarities):
@@ -433,7 +435,8 @@ def _refuse_shape(what: str, matrix: ndarray, n: int) -> None:
 
 def _infinite(similarities: Float[ndarray, "n n"]) -> bool:
     # the sum of squares is quicker than a look at each, and finite as a rule
-    return not isfinite(np.vdot(similarities, similarities)) and bool(np.isinf(similarities).any())
+    flat = similarities.ravel(order="K")
+    return not isfinite(np.vdot(flat, flat)) and bool(np.isinf(similarities).any())
 
 
 def _symmetric(matrix: Shaped[ndarray, "n n"]) -> bool:
@@ -442,7 +445,13 @@ def _symmetric(matrix: Shaped[ndarray, "n n"]) -> bool:
 
 def _evened(similarities: Float[ndarray, "n n"]) -> Float[ndarray, "n n"]:
     """Average both halves of a matrix where they differ by rounding alone."""
-    most = np.finfo(similarities.dtype).eps * ROUNDING * np.nanmax(np.abs(similarities))
-    if not np.allclose(similarities, similarities.T, rtol=0, atol=most, equal_nan=True):
-        raise VidsimError(f"the similarities {ASYMMETRIC}")
-    return (similarities + similarities.T) / 2
+    unit = min(np.finfo(similarities.dtype).eps, np.finfo(np.float32).eps)  # nobody computes in float16
+    most = unit * ROUNDING * max(np.nanmax(similarities), -np.nanmin(similarities))
+    made = np.empty_like(similarities)
+    for a, b in _tiles(len(similarities)):
+        one, other = similarities[a, b], similarities[b, a].T
+        if not np.allclose(one, other, rtol=0, atol=most, equal_nan=True):
+            raise VidsimError(f"the similarities {ASYMMETRIC}")
+        made[a, b] = (one + other) / 2
+        made[b, a] = made[a, b].T
+    return made

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
+from vidsim.check import one_of
 from vidsim.embeddings import positions, refuse_axes, rows_of
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM, signed, square
@@ -153,11 +154,19 @@ class Triplets:
         -------
         Triplets
             The same trials in the same order; for ``"split"`` without what lies outside.
+
+        Raises
+        ------
+        VidsimError
+            If the context is unknown.
         """
+        one_of("context", context, CONTEXTS)
         outside = self.outside if context == "any" else _none()
         shown = np.zeros(len(self.ids), bool)
         shown[self.rows] = True
         shown[outside[:, :2]] = True
+        if shown.all() and len(outside) == len(self.outside):
+            return self
         new = (np.cumsum(shown) - 1).astype(np.int32)
         return Triplets(
             tuple(self.ids[int(k)] for k in np.flatnonzero(shown)),
@@ -189,8 +198,7 @@ class Triplets:
         VidsimError
             If the context is unknown.
         """
-        if context not in CONTEXTS:
-            raise VidsimError(f"no context {context!r}: expected 'split' or 'any'")
+        one_of("context", context, CONTEXTS)
         n = len(self.ids)
         shown = np.zeros(n * (n - 1) // 2, np.int32)
         together = np.zeros_like(shown)

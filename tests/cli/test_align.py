@@ -6,10 +6,12 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import ndcg_score
 
+from vidsim.analysis.alignment import align
 from vidsim.analysis.layers import choose_layer
 from vidsim.data.judgments.judgments import Judgments
 from vidsim.data.splits import validation_split
 from vidsim.data.stimuli import Stimulus, StimulusSet
+from vidsim.embeddings import Embeddings
 from vidsim.encoders.catalog import card
 from vidsim.report.alignment import table_rows
 from vidsim.rsm import cosine_rsm
@@ -340,6 +342,23 @@ def test_a_whole_release_is_aligned_on_its_test_split(vidsim, tmp_path):
         assert {"encoder", "layer", "rho", "rho2", "pairs", "three_way", "two_way", "two_way_first"} <= set(net)
 
 
+def test_stimuli_that_nobody_judged_need_no_embeddings(vidsim, tmp_path):
+    root = tmp_path / "root"
+    store = Store(root, create=True)
+    judged = IDS[:12]
+    trials = Triplets(IDS, random_rows(12, 200))
+    store.judgments.put("lab", Judgments.of(trials, ["p"] * 200).table())
+    table = store.create("net", {"family": "image"}, {"x": 6}, default_layer="x", versions={})
+    table.write([Entry(name, "", "x") for name in judged], {"x": POINTS[:12]})
+    status, out, err = vidsim("align", "--judgments", "lab", "--encoders", "net", "--root", root, "--json")
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    assert found["stimuli"] == 12
+    expected = align(trials, {"net": cosine_rsm(Embeddings(judged, POINTS[:12]))}).models["net"]
+    assert found["encoders"][0]["rho"] == expected.rho
+    assert found["encoders"][0]["interval"] == list(expected.intervals["rho"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -356,7 +375,7 @@ def test_a_whole_release_is_aligned_on_its_test_split(vidsim, tmp_path):
         (("--encoders", "net", "--against", "net"), "--against 'net' is the only encoder compared; give others with"),
         (("--encoders", "flat"), "all similarities of 'flat' are equal, so that nothing correlates with them"),
         (("--encoders", "holes"), "the embeddings of 1 of 30 stimuli are not finite, the first is 'clip 3.mp4'"),
-        (("--encoders", "net", "--split", "tiny"), "3 stimuli are too few to compare with people; expected at least 4"),
+        (("--encoders", "net", "--split", "tiny"), "3 stimuli occur in trials, too few to compare with people"),
         (("--encoders", "net", "--split", "new"), "none of the 1 stimuli of split 'new' is judged in 'lab'"),
         (("--encoders", "net", "-k", "4"), "-k counts neighbours for --retrieval; add it, or leave -k out"),
         (("--encoders", "net", "--retrieval", "-k", "40"), "none of 30 stimuli was judged with more than 40 others"),

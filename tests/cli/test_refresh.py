@@ -47,11 +47,12 @@ def test_files_that_have_changed_are_told(vidsim, clips, tmp_path):
     (tmp_path / "x.mp4").rename(two)
     assert refreshed(vidsim, root)["changed"] == 2
     _, out, _ = vidsim("index", "--refresh", "--root", root)
-    assert "files that have changed since they were embedded: 2; embed them again: vidsim index FOLDER" in out
+    advised = "files whose size or time has changed since they were embedded: 2; embed what changed: vidsim index "
+    assert f"{advised}FOLDER --encoder motion-energy --root {root}\n" in out
     _, out, _ = vidsim("index", folder, *ENCODER, "--root", root)
     assert "0 encoded" in out
     assert "2 moved" in out
-    assert "have changed" not in out
+    assert "has changed" not in out
     status = other.stat()
     other.write_bytes(other.read_bytes()[:-1] + b"x")
     os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -34,7 +34,9 @@ def terminal(monkeypatch):
 
 
 def lines_of(screen):
-    return [line.replace("\x1b[1m", "").replace("\x1b[0m", "").rstrip() for line in screen.getvalue().splitlines()]
+    lines = [line.replace("\x1b[1m", "").replace("\x1b[0m", "") for line in screen.getvalue().splitlines()]
+    assert [line for line in lines if line.endswith(" ")] == []  # behind the edge they would be lines
+    return lines
 
 
 def print_table():

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from vidsim.errors import VidsimError
-from vidsim.paths import Place
+from vidsim.paths import Place, rooted
 
 MANIFEST, WEIGHTS, HEAD, GOLDEN = (
     "vidsim.json",
@@ -40,7 +40,7 @@ def adapters_of(root: Place) -> Path:
     VidsimError
         If the root is on an object store.
     """
-    root = os.fspath(root)
+    root = rooted(root)
     if "://" in root:
         raise VidsimError(f"adapters are kept in a local folder; {root!r} is an object store")
     return Path(root) / "adapters"
@@ -67,7 +67,7 @@ def find_adapter(root: Place, name: str) -> Path | None:
     OSError
         If nobody may look.
     """
-    root = os.fspath(root)
+    root = rooted(root)
     if "://" in root or name != Path(name).name or name[:1] in {"", "."}:  # a path, or a file that is hidden
         return None
     folder = adapters_of(root) / name

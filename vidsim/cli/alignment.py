@@ -137,13 +137,11 @@ def measure(question: Question) -> dict[str, Any]:
     from vidsim.analysis.alignment import align
     from vidsim.analysis.odd_one_out import CHANCE
     from vidsim.analysis.quality import plain
-    from vidsim.analysis.sample import LEAST
 
     triplets, people = question.trials(question.split)
-    if len(triplets.ids) < LEAST:
-        raise VidsimError(f"{len(triplets.ids)} stimuli are too few to compare with people; expected at least {LEAST}")
     if not len(triplets):
         raise VidsimError(f"no trial of {question.judgments!r} lies wholly within split {question.split or 'all'!r}")
+    triplets = triplets.occurring(question.context)
     spaces: dict[str, tuple[dict[str, Any], RSM]] = {}
     for name in dict.fromkeys(question.encoders):
         spaces |= _spaces(question, name, tuple(triplets.ids))
@@ -304,7 +302,7 @@ def _choice(question: Question, table: "EmbeddingTable") -> "tuple[LayerChoice |
     from vidsim.analysis.layers import choose_layer
 
     try:
-        human = question.trials(_training(question.split))[0].rsm()
+        human = question.trials(_training(question.split))[0].occurring().rsm()
         layers = {
             own: Space(f"{table.encoder}:{own}", table[own]).rsm(human.ids, question.similarity) for own in table.layers
         }

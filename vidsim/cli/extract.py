@@ -178,6 +178,11 @@ def run(
     -------
     tuple
         The report, the encoder that was found, and the feature spec.
+
+    Raises
+    ------
+    VidsimError
+        If an option is wrong or has no effect, or the extraction cannot be made.
     """
     from vidsim.cli.encoders import find_card, resolve
     from vidsim.cli.progress import Bar
@@ -188,6 +193,8 @@ def run(
     part = shard_of(shard)
     catalog.resolve_device_name(device)
     card = find_card(encoder, place)
+    if checksum and card.modality == "text":
+        raise VidsimError(f"--checksum has no effect with {card.name}, which reads captions and no files; leave it out")
     chosen = _stimuli(source, stimuli, place, all_files=all_files, columns=columns_of(columns, COLUMNS))
     resolved = resolve(
         card,

@@ -156,8 +156,8 @@ def index(
     if answer["index"] is None:
         typer.echo("no index was built: there is nothing to search")
     else:
-        _tell_index(answer["index"])
-        typer.echo(f"search it: vidsim search ID_OR_CLIP{'' if place == DEFAULT_ROOT else f' --root {quote(place)}'}")
+        _tell_index(answer["index"], answer["encoder"], place, named=False)
+        typer.echo(f"search it: vidsim search ID_OR_CLIP{_root(place)}")
 
 
 def _given() -> dict[str, str]:
@@ -372,15 +372,19 @@ def _refresh(root: str, encoder: str | None, *, kind: str | None, min_recall: fl
         if as_json:
             show.emit({"encoder": name, **answer})
         else:
-            _tell_index(answer, name)
+            _tell_index(answer, name, root, named=True)
 
 
-def _tell_index(found: dict[str, Any], encoder: str = "") -> None:
+def _root(place: str) -> str:
+    return "" if place == DEFAULT_ROOT else f" --root {quote(place)}"
+
+
+def _tell_index(found: dict[str, Any], encoder: str, root: str, *, named: bool) -> None:
     recall = found["recall"]
     exact = "exact" if found["kind"] == "flat" else f"recall@{recall['at']} {recall['recall']:.3f}"
     settings = ", ".join(f"{key} {value}" for key, value in found["parameters"].items() if key in SHOWN)
     typer.echo(
-        f"index of {f'{encoder} ' * bool(encoder)}{found['layer']}: {found['rows']} x {found['dims']}, cosine, "
+        f"index of {f'{encoder} ' * named}{found['layer']}: {found['rows']} x {found['dims']}, cosine, "
         f"{found['kind']}, {exact}{f' ({settings})' * bool(settings)}, {found['done']}{_changes(found)}"
     )
     if found["left_out"]:
@@ -389,8 +393,8 @@ def _tell_index(found: dict[str, Any], encoder: str = "") -> None:
         typer.echo(f"left out, as their files are gone (the store keeps their embeddings): {found['gone']}")
     if "changed" in found:
         typer.echo(
-            f"files that have changed since they were embedded: {found['changed']}; embed them again: vidsim index "
-            "FOLDER"
+            f"files whose size or time has changed since they were embedded: {found['changed']}; embed what changed: "
+            f"vidsim index FOLDER --encoder {encoder}{_root(root)}"
         )
 
 

@@ -1,11 +1,15 @@
 """Text for people: escaped names, tables, JSON."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+_BLANKS = re.compile(r"(?: |\x1b\[[\d;]*m)+$")
+"""What ends a line of a table, styled or not: behind the terminal's edge it would be lines."""
 
 
 def printable(name: str) -> str:
@@ -56,7 +60,11 @@ def table(
         result.add_row(*map(Text, row))
     with console.capture() as captured:  # its own writing ends the process where the reader of a pipe has gone
         console.print(result)
-    say("\n".join(line.rstrip() for line in captured.get().splitlines()))  # blanks behind its edge would be lines
+    say("\n".join(_BLANKS.sub(_closed, line) for line in captured.get().splitlines()))
+
+
+def _closed(blanks: re.Match[str]) -> str:
+    return "\x1b[0m" if "\x1b" in blanks[0] else ""
 
 
 def _widths(lines: Sequence[Sequence[str]], wraps: Sequence[bool], room: int | None) -> list[int]:

@@ -40,7 +40,8 @@ def info(root: Root = DEFAULT_ROOT, json: Json = False) -> None:
     for kind in ("stimuli", "judgments", "rsms"):
         if facts[kind]:
             typer.echo(f"{kind}: {', '.join(show.printable(name) for name in facts[kind])}")
-    typer.echo(f"{facts['failures']} files stand in the failure ledger")
+    failed = facts["failures"]
+    typer.echo("1 file stands in the failure ledger" if failed == 1 else f"{failed} files stand in the failure ledger")
 
 
 @app.command()

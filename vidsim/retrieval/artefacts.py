@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from urllib.parse import quote
 
 from vidsim.errors import VidsimError
-from vidsim.paths import Place
+from vidsim.paths import Place, rooted
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -56,7 +56,7 @@ def artefacts(root: Place, *parts: str) -> Artefacts:
     Artefacts
         The folder; it need not exist.
     """
-    root = os.fspath(root)
+    root = rooted(root)
     if "://" in root:
         from pyarrow.fs import FileSystem
 

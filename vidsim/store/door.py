@@ -7,13 +7,14 @@ import time
 import unicodedata
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from vidsim.disk import CLOSED, NO_ROOM, number_of
 from vidsim.errors import StoreError
-from vidsim.paths import EXPECTED, expand
+from vidsim.paths import EXPECTED, rooted
 
 Connection = Any
 """A lancedb.db.DBConnection. Not imported here: importing lancedb takes a second, and entries need none of it."""
@@ -316,11 +317,13 @@ def folder(root: str | os.PathLike[str]) -> str:
 
     Raises
     ------
+    VidsimError
+        If it is an address made a path, or the home folder is not known.
     StoreError
         If it holds a line break or another control character, which Lance refuses.
     """
-    text = os.fspath(root)
-    text = text.rstrip("/") if is_remote(text) else os.fspath(expand(text).absolute())
+    text = rooted(root)
+    text = text.rstrip("/") if is_remote(text) else os.fspath(Path(text).absolute())
     if any(unicodedata.category(character) == "Cc" for character in text):
         raise StoreError(f"the store's folder {text!r} has a control character in its name; choose another --root")
     return text
