@@ -86,6 +86,7 @@ def cover(n: int, seed: int = 0) -> Int[ndarray, "t 3"]:
     (10417, 31125)
     """
     require_size(n)
+    at_least(0, seed=seed)
     rest = n % 6
     if rest in {1, 3}:
         rows = steiner(n)
@@ -98,7 +99,6 @@ def cover(n: int, seed: int = 0) -> Int[ndarray, "t 3"]:
         rows = np.concatenate([triples, np.append(five, np.int32(n - 1))[SIX], _join(n - 1, others)])
     else:
         rows = np.concatenate([steiner(n - 1), _join(n - 1, np.arange(n - 1, dtype=np.int32))])
-    at_least(0, seed=seed)
     rng = np.random.default_rng(seed)
     rows = rng.permutation(n).astype(np.int32)[rows]
     rows.sort(axis=1)
@@ -185,6 +185,7 @@ def fill(rows: Int[ndarray, "t 3"], n: int, multiple: int, seed: int = 0) -> Int
     VidsimError
         If there are not so many different triplets, too many to add, or the seed is below 0.
     """
+    at_least(0, seed=seed)
     if multiple < 1:
         raise VidsimError(f"a multiple of {multiple}; expected at least 1")
     missing = -len(rows) % multiple
@@ -199,7 +200,6 @@ def fill(rows: Int[ndarray, "t 3"], n: int, multiple: int, seed: int = 0) -> Int
             f"filling up to a multiple of {multiple:,} adds {missing:,} triplets, more than memory is meant to hold; "
             "expected a smaller multiple"
         )
-    at_least(0, seed=seed)
     rng = np.random.default_rng([seed, 1])
     known = _codes(rows, n)
     if missing > (different - len(rows)) // 2:  # so many that chance would meet the last ones late
