@@ -205,12 +205,12 @@ def test_temperature_without_anything_to_learn_from(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n": 0}, "n 0: expected 1 triplet or more"),
+        ({"n": 0}, "n 0: expected 1 or more"),
         ({"temperature": 0.0}, "temperature 0.0: expected a number above 0"),
         ({"temperature": float("nan")}, "expected a number above 0"),
         ({"uncertainty_weight": 1.5}, "uncertainty_weight 1.5: expected a number from 0 to 1"),
-        ({"pool": 0}, "expected a pool of 1 or more"),
-        ({"seed": -1}, "a seed of 0 or more"),
+        ({"pool": 0}, "pool 0: expected 1 or more"),
+        ({"seed": -1}, "seed -1: expected 0 or more"),
         ({"n": 11}, "only 10 of 10"),
     ],
 )

@@ -138,8 +138,8 @@ def test_same_stimuli_in_any_order_are_one_triplet():
     ("arguments", "message"),
     [
         ({"participants": np.arange(2)}, "2 participants were given for 5 trials"),
-        ({"resamples": -1}, "expected 0 or more"),
-        ({"seed": -1}, "expected 0 or more"),
+        ({"resamples": -1}, "^resamples -1: expected 0 or more"),
+        ({"seed": -1}, "^seed -1: expected 0 or more"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -153,7 +153,7 @@ def test_intervals_have_the_width_of_the_scatter_over_studies():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"k": 0}, "0 neighbours were asked for; expected at least 1"),
+        ({"k": 0}, "k 0: expected 1 or more"),
         ({"k": N}, f"none of {N} stimuli was judged with more than {N} others"),
         ({"against": "best"}, "no model 'best' to compare with; there are: good, poor"),
         ({"resamples": -1}, "resamples -1: expected 0 or more"),

@@ -223,13 +223,13 @@ def test_guesses_are_predicted_at_chance():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"dims": 0}, "dims is 0"),
+        ({"dims": 0}, "dims 0: expected 1 or more"),
         ({"l1": 1.0}, "only nonnegative embeddings sparse"),
         ({"l2": -1.0}, "l2 is -1"),
         ({"l2": float("nan")}, "l2 is nan"),
         ({"nonnegative": True, "similarity": "distance"}, "inner products only"),
-        ({"restarts": 0}, "restarts is 0"),
-        ({"max_iter": 0}, "max_iter is 0"),
+        ({"restarts": 0}, "restarts 0: expected 1 or more"),
+        ({"max_iter": 0}, "max_iter 0: expected 1 or more"),
         ({"seed": -1}, "seed -1: expected 0 or more"),
     ],
 )
@@ -271,7 +271,7 @@ def test_what_cannot_be_validated_is_refused():
         ordinal.cross_validate(trials(), ordinal.candidates(2), folds=2)
     with pytest.raises(VidsimError, match="seed -1: expected 0 or more"):
         ordinal.cross_validate(trials(), ordinal.candidates(2, l2=1.0), seed=-1)
-    with pytest.raises(VidsimError, match="folds is 1"):
+    with pytest.raises(VidsimError, match="folds 1: expected 2 or more"):
         folds_of(trials(), 1, 0)
 
 

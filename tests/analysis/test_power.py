@@ -104,8 +104,8 @@ def test_few_trials_leave_what_cannot_be_known_undefined():
     ("wrong", "message"),
     [
         ({"trials": []}, "at least one number"),
-        ({"trials": [0]}, "each 1 or more"),
-        ({"simulations": 0}, "simulations is 0"),
+        ({"trials": [0]}, "trials 0: expected 1 or more"),
+        ({"simulations": 0}, "simulations 0: expected 1 or more"),
         ({"alignments": (1.2,)}, "from 0 to 1"),
         ({"temperature": -1.0}, "temperature is -1"),
         ({"lapse": 1.0}, "all pairs are equally similar"),

@@ -9,6 +9,7 @@ from numpy import ndarray
 from vidsim.adapt.linear import LinearTransform
 from vidsim.adapt.linear_fit import PENALTY, fit_linear
 from vidsim.analysis.correlation import spearman
+from vidsim.check import at_least
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
 from vidsim.rsm import cosine_rsm
@@ -80,6 +81,7 @@ def held_out(
     ids = triplets.ids
     if not penalties or folds < 2:
         raise VidsimError(f"{len(penalties)} penalties and {folds} folds: expected at least 1 penalty and 2 folds")
+    at_least(0, seed=seed)
     trials = triplets.select(np.arange(len(triplets)))  # without what is known of pairs with a third one outside
     fold = np.random.default_rng(seed).permutation(len(ids)) % folds
     rho = {float(penalty): np.full(folds, np.nan) for penalty in penalties}

@@ -11,6 +11,7 @@ from numpy import ndarray
 
 from vidsim.analysis import choice
 from vidsim.analysis.halves import pair_positions
+from vidsim.check import at_least
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM
 from vidsim.triplets import Triplets, pair_index
@@ -102,6 +103,11 @@ def fit_temperature(rsm: RSM, triplets: Triplets, *, seed: int = 0) -> float:
         deviation of the similarities (1 if they are all equal): choices between pairs that differ by a typical amount
         are then neither certain nor left to chance.
 
+    Raises
+    ------
+    VidsimError
+        If the seed is below 0.
+
     Examples
     --------
     >>> rsm = RSM(("a", "b", "c"), np.array([[1, 0.5, 0.0], [0.5, 1, 0.0], [0.0, 0.0, 1]]))
@@ -111,6 +117,7 @@ def fit_temperature(rsm: RSM, triplets: Triplets, *, seed: int = 0) -> float:
     """
     from scipy.optimize import minimize_scalar
 
+    at_least(0, seed=seed)
     upper = rsm.upper
     spread = float(np.nanstd(upper)) if not np.isnan(upper).all() else 0.0
     unit = spread if spread > 0 else 1.0
@@ -248,12 +255,10 @@ def judged_counts(rsm: RSM, judged: Triplets) -> Int[ndarray, " p"]:
 
 
 def _check(n: int, weight: float, pool: int, seed: int) -> None:
-    if n < 1:
-        raise VidsimError(f"n {n}: expected 1 triplet or more")
+    at_least(1, n=n, pool=pool)
+    at_least(0, seed=seed)
     if not 0 <= weight <= 1:
         raise VidsimError(f"uncertainty_weight {weight}: expected a number from 0 to 1")
-    if pool < 1 or seed < 0:
-        raise VidsimError(f"pool {pool} and seed {seed}: expected a pool of 1 or more and a seed of 0 or more")
 
 
 def _within(rsm: RSM, triplets: Triplets) -> Int[ndarray, "t 3"]:

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from vidsim.analysis.reliability import percentile_interval
+from vidsim.check import at_least
 from vidsim.errors import VidsimError
 from vidsim.triplets import Triplets, triplet_numbers
 
@@ -111,8 +112,7 @@ def agreement(
     """
     if participants is not None and len(participants) != len(triplets):
         raise VidsimError(f"{len(participants)} participants were given for {len(triplets)} trials; expected one each")
-    if resamples < 0 or seed < 0:
-        raise VidsimError(f"resamples {resamples} and seed {seed}: expected 0 or more")
+    at_least(0, resamples=resamples, seed=seed)
     triplets = triplets.occurring()
     people = np.full(len(triplets), -1) if participants is None else participants.astype(np.int64)
     shown, group, choice, people = _repeated(triplets, people)

@@ -13,8 +13,7 @@ from vidsim.analysis.mcnemar import mcnemar
 from vidsim.analysis.odd_one_out import CHANCE
 from vidsim.analysis.sample import Sample
 from vidsim.analysis.scatter import OVER, Scatter
-from vidsim.check import at_least
-from vidsim.errors import VidsimError
+from vidsim.check import at_least, one_of
 from vidsim.rsm import RSM
 from vidsim.triplets import Triplets
 
@@ -147,8 +146,7 @@ def align(
         model lacks a stimulus, participants are to be resampled and unknown, or a number is out of range.
     """
     at_least(0, resamples=resamples, seed=seed)
-    if over not in OVER:
-        raise VidsimError(f"no way to resample {over!r}: expected 'stimuli', 'participants' or 'both'")
+    one_of("way to resample", over, OVER)
     check_against(against, models)
     sample = Sample.of(triplets, models, context, participants)
     names = list(models)

@@ -247,7 +247,8 @@ def _check(train: Labelled, test: Labelled, classes: int, seeds: Sequence[int]) 
         raise VidsimError("the videos are all of one class; expected two or more to tell apart")
     if not len(test.labels) or not len(seeds):
         raise VidsimError(f"{len(test.labels)} test videos and {len(seeds)} seeds were given; expected one or more")
-    at_least(0, seed=min(seeds))
+    for seed in seeds:
+        at_least(0, seed=seed)
     known = np.unique(train.labels)
     if not np.array_equal(known, np.arange(classes)) or not np.isin(test.labels, known).all():
         raise VidsimError(f"a class has no training videos; expected some of each of {classes}")

@@ -134,8 +134,7 @@ def neighbours(
     >>> {name: measured["recall"].value for name, measured in found.models.items()}, round(found.chance["recall"], 3)
     ({'same': 1.0, 'reverse': 0.0}, 0.333)
     """
-    if k < 1:
-        raise VidsimError(f"{k} neighbours were asked for; expected at least 1")
+    at_least(1, k=k)
     at_least(0, resamples=resamples, seed=seed)
     check_against(against, models)
     judged = np.isfinite(human.similarities)

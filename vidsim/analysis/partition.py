@@ -18,6 +18,7 @@ from vidsim.analysis.least_squares import (
     subsets,
 )
 from vidsim.analysis.pair_interval import pair_intervals
+from vidsim.check import at_least
 from vidsim.errors import VidsimError
 from vidsim.rsm import RSM
 
@@ -331,11 +332,9 @@ def inclusion_exclusion(predictors: int) -> Float[ndarray, "s s"]:
 def _check(models: Mapping[str, RSM], resamples: int, folds: int, repeats: int, seed: int) -> None:
     if not 2 <= len(models) <= MOST_PREDICTORS:
         raise VidsimError(f"{len(models)} predictors were given; expected 2 to {MOST_PREDICTORS}, all different")
-    for name, value, least in (("resamples", resamples, 0), ("folds", folds, 0), ("seed", seed, 0)):
-        if value < least:
-            raise VidsimError(f"{name} {value}: expected {least} or more")
-    if folds and repeats < 1:
-        raise VidsimError(f"repeats {repeats}: expected 1 or more")
+    at_least(0, resamples=resamples, folds=folds, seed=seed)
+    if folds:
+        at_least(1, repeats=repeats)
 
 
 def _pairs(human: RSM, models: Mapping[str, RSM]) -> tuple[tuple[str, ...], PairData]:

@@ -158,12 +158,12 @@ def power(
     VidsimError
         If a similarity is missing, or an argument lies outside its range.
     """
+    if not len(trials):
+        raise VidsimError("trials are []: expected at least one number, each 1 or more")
+    for count in trials:
+        at_least(1, trials=count)
     counts = sorted(set(trials))
-    if not counts or counts[0] < 1:
-        raise VidsimError(f"trials are {list(trials)}: expected at least one number, each 1 or more")
-    if simulations < 1:
-        raise VidsimError(f"simulations is {simulations}: expected at least 1")
-    at_least(1, splits=splits)
+    at_least(1, simulations=simulations, splits=splits)
     at_least(0, seed=seed)
     if not all(0 <= a <= 1 for a in alignments):
         raise VidsimError(f"alignments are {list(alignments)}: expected correlations from 0 to 1")

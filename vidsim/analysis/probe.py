@@ -11,6 +11,7 @@ from scipy.special import stdtrit
 from vidsim.analysis.crossfit import CrossFit, cross_fit, resample
 from vidsim.analysis.multiple import max_statistic
 from vidsim.analysis.ridge import rotated
+from vidsim.check import at_least
 from vidsim.data.ratings import Ratings
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
@@ -277,10 +278,9 @@ def _check(
 ) -> None:
     if not spaces or not ratings.attributes:
         raise VidsimError("nothing to predict; expected one space or more, and one attribute or more")
-    least_of = {"folds": (folds, 2), "repeats": (repeats, 1), "resamples": (resamples, 0), "seed": (seed, 0)}
-    for name, (value, least) in least_of.items():
-        if value < least:
-            raise VidsimError(f"{name} {value}: expected {least} or more")
+    at_least(2, folds=folds)
+    at_least(1, repeats=repeats)
+    at_least(0, resamples=resamples, seed=seed)
     unknown = set(held_out).difference(ratings.ids)
     if unknown:
         raise VidsimError(f"{len(unknown)} stimuli held out are not among the ratings, such as {min(unknown)!r}")

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from vidsim.analysis.halves import Halves, trial_halves, vote_halves
+from vidsim.check import at_least, one_of
 from vidsim.errors import VidsimError
 from vidsim.triplets import CONTEXTS, Triplets
 
@@ -136,16 +137,10 @@ def reliability(
     >>> reliability(trials, splits=10, resamples=0).spearman_brown
     1.0
     """
-    if splits < 1:
-        raise VidsimError(f"splits {splits}: expected 1 or more")
-    if resamples < 0:
-        raise VidsimError(f"resamples {resamples}: expected 0 or more")
-    if seed < 0:
-        raise VidsimError(f"seed {seed}: expected 0 or more")
-    if context not in CONTEXTS:
-        raise VidsimError(f"no context {context!r}: expected 'split' or 'any'")
-    if method not in METHODS:
-        raise VidsimError(f"no method {method!r}: expected 'trials', 'participants' or 'votes'")
+    at_least(1, splits=splits)
+    at_least(0, resamples=resamples, seed=seed)
+    one_of("context", context, CONTEXTS)
+    one_of("method", method, METHODS)
     triplets = triplets.occurring(context)
     if method == "votes":
         judged = vote_halves(triplets, context)

@@ -14,6 +14,7 @@ from vidsim.analysis.influence import RankInfluence, Removals
 from vidsim.analysis.resampling import draw, scaled, stimulus_freedom, trial_means, widening
 from vidsim.analysis.sample import Sample
 from vidsim.analysis.sharing import Sharing
+from vidsim.check import one_of
 from vidsim.errors import VidsimError
 
 OVER = ("stimuli", "participants", "both")
@@ -69,8 +70,7 @@ class Scatter:
     """
 
     def __init__(self, sample: Sample, over: str, resamples: int, seed: int) -> None:
-        if over not in OVER:
-            raise VidsimError(f"no way to resample {over!r}: expected 'stimuli', 'participants' or 'both'")
+        one_of("way to resample", over, OVER)
         self._sample = sample
         self._people = None if over == "stimuli" else _numbered(sample.people)
         # each source has a stream of its own

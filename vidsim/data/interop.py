@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from vidsim.check import one_of
 from vidsim.errors import VidsimError
 from vidsim.paths import Place, expand
 from vidsim.rsm import RSM, square
@@ -18,6 +19,9 @@ from vidsim.triplets import Triplets
 
 SUFFIXES = (".h5", ".hdf5", ".npz", ".npy")
 """Files that hold similarity matrices for other programs."""
+
+FORMS = ("list-order", "odd-first")
+"""Of trials in an array of cblearn."""
 
 IDS = "conds"
 """What rsatoolbox's own readers call the names of patterns."""
@@ -194,12 +198,9 @@ def to_cblearn(triplets: Triplets, form: str = "list-order") -> Int[ndarray, "r 
     >>> to_cblearn(trials, "odd-first")
     array([[2, 0, 1]])
     """
+    one_of("form", form, FORMS)
     rows = triplets.rows.astype(np.int64)
-    if form == "odd-first":
-        return rows[:, [2, 0, 1]]
-    if form == "list-order":
-        return rows[:, [[0, 1, 2], [1, 0, 2]]].reshape(-1, 3)
-    raise VidsimError(f"no form {form!r}: expected 'list-order' or 'odd-first'")
+    return rows[:, [2, 0, 1]] if form == "odd-first" else rows[:, [[0, 1, 2], [1, 0, 2]]].reshape(-1, 3)
 
 
 def from_cblearn(array: Int[ndarray, "r 3"], ids: Sequence[str], form: str = "list-order") -> Triplets:
@@ -223,12 +224,11 @@ def from_cblearn(array: Int[ndarray, "r 3"], ids: Sequence[str], form: str = "li
     Raises
     ------
     VidsimError
-        If a triplet is without its partner, a number out of range, or a trial shows an item twice.
+        If the form is unknown, a triplet is without its partner, a number out of range, or a trial shows an item twice.
     """
+    one_of("form", form, FORMS)
     if form == "odd-first":
         return Triplets(tuple(ids), array[:, [1, 2, 0]])
-    if form != "list-order":
-        raise VidsimError(f"no form {form!r}: expected 'list-order' or 'odd-first'")
     a, b, odd = array.astype(np.int64).T
     turned = a > b
     _, group = np.unique(np.stack([np.minimum(a, b), np.maximum(a, b), odd], axis=1), axis=0, return_inverse=True)

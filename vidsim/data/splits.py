@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vidsim.check import at_least
 from vidsim.embeddings import positions
 from vidsim.errors import VidsimError
 
@@ -31,13 +32,14 @@ def validation_split(ids: Sequence[str], share: float = 0.2, seed: int = 42) -> 
     Raises
     ------
     VidsimError
-        If an id repeats, or either part would be empty.
+        If an id repeats, either part would be empty, or the seed is below 0 or no whole number.
 
     Examples
     --------
     >>> validation_split(["a", "b", "c", "d", "e"])
     (('e', 'c', 'a', 'd'), ('b',))
     """
+    at_least(0, seed=seed)
     names = sorted(positions(ids))
     held = int(np.ceil(len(names) * share))
     if not 0 < held < len(names):

@@ -114,9 +114,9 @@ def test_a_triplet_shown_again_is_turned():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Layout(set_size=0), "set_size 0: expected at least 1"),
-        (lambda: Layout(repeats=0), "repeats 0: expected at least 1"),
-        (lambda: Layout(catch=-1), "catch -1: expected at least 0"),
+        (lambda: Layout(set_size=0), "set_size 0: expected 1 or more"),
+        (lambda: Layout(repeats=0), "repeats 0: expected 1 or more"),
+        (lambda: Layout(catch=-1), "catch -1: expected 0 or more"),
         (lambda: plan(cover(5), ids_for(5), Layout(catch=6)), "6 catch trials per set need as many stimuli to double"),
         (lambda: plan(cover(5), ids_for(5), Layout(repeats=10**7)), "the plan would have 40,000,000 trials"),
         (lambda: plan(cover(5)[:0], ids_for(5), Layout()), "no triplets were given"),

@@ -9,6 +9,7 @@ from numpy.random import Generator
 
 from vidsim.adapt.batches.judged import JudgedPairs, Within
 from vidsim.adapt.batches.step import Counts, Step
+from vidsim.check import at_least
 from vidsim.errors import VidsimError
 from vidsim.triplets import Triplets
 
@@ -44,10 +45,9 @@ class StimulusBatches:
     """
 
     def __init__(self, triplets: Triplets, *, stimuli: int, steps: int | None = None, seed: int) -> None:
-        least = 1 if steps is None else steps
-        for what, value, lowest in (("stimuli", stimuli, 3), ("steps", least, 1), ("seed", seed, 0)):
-            if value < lowest:
-                raise VidsimError(f"{what} {value}: expected {lowest} or more")
+        at_least(3, stimuli=stimuli)
+        at_least(1, steps=1 if steps is None else steps)
+        at_least(0, seed=seed)
         self._pairs = JudgedPairs(triplets)
         self._judged = np.unique(self._pairs.rows)
         if not len(self._judged):

@@ -10,6 +10,7 @@ from numpy.random import Generator
 from vidsim.adapt.batches.judged import JudgedPairs, varied
 from vidsim.adapt.batches.step import Counts, Step
 from vidsim.adapt.recipe import Unfit
+from vidsim.check import at_least
 from vidsim.errors import VidsimError
 from vidsim.triplets import Triplets
 
@@ -68,9 +69,7 @@ class TrialBatches:
         extra_trials: int = 0,
         seed: int,
     ) -> None:
-        for what, value in (("batch", batch), ("rsa_steps", rsa_steps), ("seed", seed)):
-            if value < 0:
-                raise VidsimError(f"{what} {value}: expected 0 or more")
+        at_least(0, batch=batch, rsa_steps=rsa_steps, seed=seed)
         if not (len(triplets) if batch else rsa_steps):
             raise VidsimError(f"{len(triplets)} trials, batch {batch} and rsa_steps {rsa_steps}: nothing to train on")
         if not 0 <= extra_trials <= (len(triplets) if batch else 0):

@@ -1,7 +1,7 @@
 """An embedding fitted to odd-one-out trials by maximum likelihood, and the human RSM that it predicts."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from vidsim.analysis.ordinal.likelihood import (
     pair_keys,
     pair_similarities,
 )
-from vidsim.check import at_least
+from vidsim.check import at_least, one_of
 from vidsim.data.simulate import expected_rsm
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
@@ -156,8 +156,7 @@ def fit(
     >>> found.rsm.upper > 0
     array([ True, False, False, False, False,  True])
     """
-    _check(triplets, dims, similarity, nonnegative, l1, l2, restarts, max_iter)
-    at_least(0, seed=seed)
+    _check(triplets, dims, similarity, nonnegative, l1, l2, restarts, max_iter, seed)
     judged = np.unique(triplets.rows)
     rows = np.searchsorted(judged, triplets.rows)
     n, t = len(judged), len(rows)
@@ -235,17 +234,16 @@ def _check(
     l2: float,
     restarts: int,
     max_iter: int,
+    seed: int,
 ) -> None:
     if not len(triplets):
         raise VidsimError("there is no trial to fit an embedding to; expected at least 1 that is not a catch trial")
-    for name, value in (("dims", dims), ("restarts", restarts), ("max_iter", max_iter)):
-        if value < 1:
-            raise VidsimError(f"{name} is {value}: expected at least 1")
+    at_least(1, dims=dims, restarts=restarts, max_iter=max_iter)
+    at_least(0, seed=seed)
     for name, value in (("l1", l1), ("l2", l2)):
         if not 0 <= value < np.inf:
             raise VidsimError(f"{name} is {value:g}: expected 0 or more")
-    if similarity not in {"dot", "distance"}:
-        raise VidsimError(f"no similarity {similarity!r}: expected 'dot' or 'distance'")
+    one_of("similarity", similarity, get_args(Similarity))
     if nonnegative and similarity == "distance":
         raise VidsimError("nonnegative fits inner products only: distances do not change when all points move")
     if l1 and not nonnegative:

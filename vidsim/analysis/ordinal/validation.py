@@ -156,8 +156,7 @@ def folds_of(triplets: Triplets, folds: int, seed: int, least: int = 2) -> Int[n
     VidsimError
         If there are fewer different triplets than folds, or too few for any number of them; or the seed is below 0.
     """
-    if folds < 2:
-        raise VidsimError(f"folds is {folds}: expected at least 2")
+    at_least(2, folds=folds)
     at_least(0, seed=seed)
     group = triplet_numbers(triplets.rows)
     different = int(group.max(initial=-1)) + 1
@@ -214,6 +213,7 @@ def cross_validate(
         If there are too few trials or folds, or an argument lies outside its range.
     """
     nested = len(tried) > 1
+    at_least(2, folds=folds)
     if not tried or folds < 2 + nested:
         raise VidsimError(
             f"{folds} folds for {len(tried)} candidates: expected one, and {2 + nested} folds at least; give more"

@@ -68,9 +68,8 @@ class Layout:
     sets_per_participant: int = 11
 
     def __post_init__(self) -> None:
-        for name, least in (("repeats", 1), ("catch", 0), ("set_size", 1), ("sets_per_participant", 1)):
-            if getattr(self, name) < least:
-                raise VidsimError(f"{name} {getattr(self, name)}: expected at least {least}")
+        at_least(1, repeats=self.repeats, set_size=self.set_size, sets_per_participant=self.sets_per_participant)
+        at_least(0, catch=self.catch)
 
     def share(self, triplets: int) -> int:
         """Return the most real trials of one participant: never more than there are different triplets."""
@@ -133,6 +132,7 @@ def plan(rows: Int[ndarray, "t 3"], ids: Sequence[str], layout: Layout, seed: in
     """
     import pyarrow as pa
 
+    at_least(0, seed=seed)
     if len(rows) == 0:
         raise VidsimError("no triplets were given to plan; expected at least 1")
     cost = layout.cost(len(rows))
@@ -142,7 +142,6 @@ def plan(rows: Int[ndarray, "t 3"], ids: Sequence[str], layout: Layout, seed: in
             f"the plan would have {cost.trials + cost.catch_trials:,} trials, more than memory is meant to hold; "
             f"expected at most {MOST:,}: fewer stimuli, repeats or catch trials"
         )
-    at_least(0, seed=seed)
     rng = np.random.default_rng([seed, 2])
     places = balanced(rows, len(ids), rng)
     shown = _order(len(rows), layout, rng)
