@@ -12,7 +12,7 @@ from vidsim.analysis.partition import partition
 from vidsim.analysis.power import power
 from vidsim.analysis.probe import probe
 from vidsim.analysis.reliability import reliability
-from vidsim.check import at_least, one_of
+from vidsim.check import at_least, one_of, refuse_axes, whole_numbers
 from vidsim.data.design.layout import Layout, plan
 from vidsim.data.design.pairs import cover, fill
 from vidsim.data.ratings import Ratings
@@ -86,3 +86,33 @@ def test_the_legal_words_are_named():
 def test_what_is_no_whole_number_is_refused_by_name(unhooked, name, call, value):
     with pytest.raises(VidsimError, match=rf"^{name} {value}: expected a whole number, \d or more$"):
         call(value)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.uint32, np.int64, np.uint64])
+def test_whole_numbers_stay_as_they_are_and_are_signed(kind):
+    values = np.array([0, 3, np.iinfo(kind).max // 2], kind)
+    found = whole_numbers("counts", values)
+    assert found.dtype.kind == "i"
+    assert found.tolist() == values.tolist()
+    assert whole_numbers("counts", values[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("largest", [2**63, 2**64 - 1])
+def test_numbers_that_would_turn_negative_are_refused(largest):
+    assert whole_numbers("counts", np.array([2**63 - 1], np.uint64)).tolist() == [2**63 - 1]
+    with pytest.raises(VidsimError, match=f"^counts hold {largest}: expected numbers up to {2**63 - 1}$"):
+        whole_numbers("counts", np.array([1, largest], np.uint64))
+
+
+@pytest.mark.parametrize("values", [np.array([1.0]), np.array([True]), np.array(["1"])])
+def test_what_is_no_integer_is_refused(values):
+    with pytest.raises(VidsimError, match=r"^counts of type .* were given; expected integers$"):
+        whole_numbers("counts", values)
+
+
+def test_what_has_not_two_axes_is_refused():
+    refuse_axes("rows", np.zeros((2, 3)), "(n, 3)")
+    with pytest.raises(VidsimError, match=r"^rows came as list; expected a numpy array of shape \(n, 3\)$"):
+        refuse_axes("rows", [[1, 2, 3]], "(n, 3)")
+    with pytest.raises(VidsimError, match=r"^rows of shape \(3,\) were given; expected an array of shape \(n, 3\)$"):
+        refuse_axes("rows", np.zeros(3), "(n, 3)")

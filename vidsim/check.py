@@ -1,8 +1,10 @@
-"""Checks of arguments that many functions take: numbers within their range, and words that are known."""
+"""Checks of arguments that many functions take: numbers within their range, words that are known, and arrays."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int, Shaped
+from numpy import ndarray
 
 from vidsim.errors import VidsimError
 
@@ -57,3 +59,61 @@ def one_of(name: str, value: object, legal: Sequence[str]) -> None:
     if value not in legal:
         *others, last = map(repr, legal)
         raise VidsimError(f"no {name} {value!r}: expected {', '.join(others)} or {last}")
+
+
+def refuse_axes(what: str, values: object, shape: str) -> None:
+    """Refuse what is no array of two axes.
+
+    Parameters
+    ----------
+    what : str
+        What the values are, in the plural; for the error.
+    values : object
+        What was given.
+    shape : str
+        What was expected; for the error.
+
+    Raises
+    ------
+    VidsimError
+        If it is no array, or has another number of axes.
+    """
+    if not isinstance(values, ndarray):
+        raise VidsimError(f"{what} came as {type(values).__name__}; expected a numpy array of shape {shape}")
+    if values.ndim != 2:
+        raise VidsimError(f"{what} of shape {values.shape} were given; expected an array of shape {shape}")
+
+
+def whole_numbers(what: str, values: Shaped[ndarray, "..."]) -> Int[ndarray, "..."]:
+    """Give whole numbers as signed ones, and refuse others.
+
+    Parameters
+    ----------
+    what : str
+        What the values are, in the plural; for the error.
+    values : array
+        Any.
+
+    Returns
+    -------
+    array
+        The same, if it is signed; unsigned integers become int64.
+
+    Raises
+    ------
+    VidsimError
+        If they are no integers, or one is too large for int64.
+
+    Examples
+    --------
+    >>> whole_numbers("counts", np.array([3, 4], np.uint8)).dtype
+    dtype('int64')
+    """
+    if values.dtype.kind == "i":
+        return values
+    if values.dtype.kind != "u":
+        raise VidsimError(f"{what} of type {values.dtype} were given; expected integers")
+    largest, most = int(values.max(initial=0)), np.iinfo(np.int64).max
+    if largest > most:
+        raise VidsimError(f"{what} hold {largest}: expected numbers up to {most}")
+    return values.astype(np.int64)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from numpy import ndarray
 
+from vidsim.check import refuse_axes
 from vidsim.errors import VidsimError
 
 LONG = 1e15
@@ -85,29 +86,6 @@ class Embeddings:
     def unit(self) -> "Embeddings":
         """Scale every row to length 1, so that inner products are cosines (Eq. 1)."""
         return Embeddings(self.ids, unit_rows(self.matrix))
-
-
-def refuse_axes(what: str, values: object, shape: str) -> None:
-    """Refuse what is no array of two axes.
-
-    Parameters
-    ----------
-    what : str
-        What the values are, in the plural; for the error.
-    values : object
-        What was given.
-    shape : str
-        What was expected; for the error.
-
-    Raises
-    ------
-    VidsimError
-        If it is no array, or has another number of axes.
-    """
-    if not isinstance(values, ndarray):
-        raise VidsimError(f"{what} came as {type(values).__name__}; expected a numpy array of shape {shape}")
-    if values.ndim != 2:
-        raise VidsimError(f"{what} of shape {values.shape} were given; expected an array of shape {shape}")
 
 
 def positions(ids: Sequence[str]) -> dict[str, int]:

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-from vidsim.embeddings import Embeddings, positions, refuse_axes, rows_of, unit_rows
+from vidsim.check import refuse_axes, whole_numbers
+from vidsim.embeddings import Embeddings, positions, rows_of, unit_rows
 from vidsim.errors import VidsimError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class RSM:
         if self.counts is None:
             return
         _refuse_shape("counts", self.counts, n)
-        object.__setattr__(self, "counts", signed("counts", self.counts))
+        object.__setattr__(self, "counts", whole_numbers("counts", self.counts))
         if self.counts.min(initial=0) < 0:
             raise VidsimError(f"a count is {self.counts.min()}; expected 0 or more")
         if not _symmetric(self.counts):
@@ -349,33 +350,6 @@ def _refuse_undirected(unit: Float[ndarray, "n d"], ids: Sequence[str]) -> None:
     if lost.any():
         name = ids[int(np.argmax(lost))]
         raise VidsimError(f"the embedding of {name!r} is not finite: it is similar to nothing; leave it out")
-
-
-def signed(what: str, values: Shaped[ndarray, "..."]) -> Int[ndarray, "..."]:
-    """Give whole numbers as signed ones, and refuse others.
-
-    Parameters
-    ----------
-    what : str
-        What the values are, in the plural; for the error.
-    values : array
-        Any.
-
-    Returns
-    -------
-    array
-        The same, if it is signed; unsigned integers become int64.
-
-    Raises
-    ------
-    VidsimError
-        If they are no integers.
-    """
-    if values.dtype.kind == "u":
-        return values.astype(np.int64)
-    if values.dtype.kind != "i":
-        raise VidsimError(f"{what} of type {values.dtype} were given; expected integers")
-    return values
 
 
 def _rsm(ids: Sequence[str], similarities: Float[ndarray, "n n"]) -> RSM:

@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-from vidsim.check import one_of
-from vidsim.embeddings import positions, refuse_axes, rows_of
+from vidsim.check import one_of, refuse_axes, whole_numbers
+from vidsim.embeddings import positions, rows_of
 from vidsim.errors import VidsimError
-from vidsim.rsm import RSM, signed, square
+from vidsim.rsm import RSM, square
 
 CONTEXTS = ("split", "any")
 """Which trials count for a pair: those wholly among the ids, or also those whose third item lies outside."""
@@ -25,7 +25,7 @@ def _three(what: str, rows: Shaped[ndarray, "..."]) -> Int[ndarray, "m 3"]:
     refuse_axes(what, rows, "(n, 3)")
     if rows.shape[1] != 3:
         raise VidsimError(f"{what} of shape {rows.shape} were given; expected three positions a row, (n, 3)")
-    return signed(what, rows)
+    return whole_numbers(what, rows)
 
 
 def _none() -> Int[ndarray, "m 3"]:
