@@ -30,15 +30,11 @@ class FormatName(StrEnum):
     predicted = "predicted"
 
 
-class TrialFormat(StrEnum):
-    """Kind of a source of trials; see `FormatName`."""
-
-    released = "released"
-    table = "table"
-    things = "things"
-    cblearn = "cblearn"
-    meadows = "meadows"
-    predicted = "predicted"
+if TYPE_CHECKING:
+    TrialFormat = FormatName
+else:  # a type checker does not follow members that are computed
+    TrialFormat = StrEnum("TrialFormat", {kind.name: kind.value for kind in FormatName if kind is not FormatName.rsm})
+"""Kind of a source of trials."""
 
 
 class OrderName(StrEnum):
