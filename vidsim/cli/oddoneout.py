@@ -112,12 +112,13 @@ def _find(
 def _indexed(
     queries: Sequence[str], root: str, encoder: str | None, layer: str | None, captions: Captions | None, device: str
 ) -> _Three:
+    from vidsim.retrieval.calibration import captions_of
     from vidsim.retrieval.freshness import stale
     from vidsim.retrieval.indexes import load
 
     index = load(root, *choose_index(root, encoder, layer))
     identity = dict(index.manifest["provenance"].get("identity", {}))
-    used = identity.get("features", {}).get("captions")
+    used = captions_of(identity)
     if captions is not None and used not in {None, captions.value}:
         raise VidsimError(
             f"the index of {index.manifest['encoder']} {index.manifest['layer']} is of --captions {used}, not "

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -238,8 +238,9 @@ def table_of(store: "Store", encoder: str, captions: str = "mean", layer: str | 
 
 def captions_of(table: "EmbeddingTable") -> str | None:
     """Tell which captions the embeddings of an encoder that reads them are of; None of any other."""
-    features: Any = table.identity.get("features", {})
-    return features.get("captions")
+    from vidsim.retrieval import calibration
+
+    return calibration.captions_of(table.identity)
 
 
 def _of_captions(encoder: str, tables: "list[EmbeddingTable]", captions: str) -> "list[EmbeddingTable]":
