@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float32, Int64, UInt64
 from numpy import ndarray
 from pyarrow import feather
 
+from vidsim.check import at_least
 from vidsim.embeddings import Embeddings
 from vidsim.errors import VidsimError
 from vidsim.retrieval import approximate, exact, flat, kinds, manifest, pairs
@@ -260,21 +261,24 @@ def measured(vectors: Flat, min_recall: float, seed: int) -> dict[str, Any]:
     )
 
 
-def check_recall(least: float) -> None:
-    """Refuse a recall that there is not.
+def check_numbers(min_recall: float, seed: int) -> None:
+    """Refuse numbers that no index is built with.
 
     Parameters
     ----------
-    least : float
+    min_recall : float
         That is wanted.
+    seed : int
+        Of the samples.
 
     Raises
     ------
     VidsimError
-        If it is not a number from 0 to 1.
+        If the recall is not a number from 0 to 1, or the seed is below 0.
     """
-    if not 0 <= least <= 1:
-        raise VidsimError(f"min_recall {least:g}: expected a number from 0 to 1")
+    if not 0 <= min_recall <= 1:
+        raise VidsimError(f"min_recall {min_recall:g}: expected a number from 0 to 1")
+    at_least(0, seed=seed)
 
 
 def refusal(kind: str, reached: float, wanted: float) -> VidsimError:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
-from vidsim.check import at_least, one_of
+from vidsim.check import one_of
 from vidsim.embeddings import Embeddings
 from vidsim.errors import IndexCorrupted, VidsimError
 from vidsim.retrieval import approximate, construct, flat, kinds
@@ -144,8 +144,7 @@ def refresh(
 
 def _check(kind: str, min_recall: float, seed: int) -> None:
     one_of("kind", kind, get_args(Kind))
-    construct.check_recall(min_recall)
-    at_least(0, seed=seed)
+    construct.check_numbers(min_recall, seed)
 
 
 def _of(parts: construct.Parts) -> Index:

@@ -8,7 +8,6 @@ import pyarrow as pa
 from jaxtyping import Float32, Int64
 from numpy import ndarray
 
-from vidsim.check import at_least
 from vidsim.embeddings import unit_rows
 from vidsim.errors import VidsimError
 from vidsim.retrieval import construct, exact, manifest, pairs
@@ -193,8 +192,7 @@ def build(
         If there is nothing to index, a number is out of range, the recall is not reached, or files cannot be written.
         LanceDB's index then stays in the store, where nothing uses it.
     """  # noqa: DOC501 - refusal returns it
-    construct.check_recall(min_recall)
-    at_least(0, seed=seed)
+    construct.check_numbers(min_recall, seed)
     search = table.search(layer)
     search.tidy()
     lists = max(1, len(table) // ROWS_PER_LIST)
