@@ -10,6 +10,7 @@ import typer
 from vidsim.cli import show
 from vidsim.cli.options import Json, Root
 from vidsim.cli.root import DEFAULT_ROOT, root_of
+from vidsim.report.text import counted
 
 LIBRARIES = (
     *(
@@ -56,7 +57,7 @@ def doctor(root: Root = DEFAULT_ROOT, json: Json = False) -> None:
             typer.echo(f"{key}: {shown}")
         for problem in problems:
             typer.echo(f"problem: {problem}")
-        typer.echo(f"{len(problems)} problem{'s' * (len(problems) != 1)} found" if problems else "all is well")
+        typer.echo(f"{counted(len(problems), 'problem')} found" if problems else "all is well")
     if problems:
         sys.exit(1)
 

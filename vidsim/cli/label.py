@@ -16,6 +16,7 @@ from vidsim.cli.spaces import CaptionsOption
 from vidsim.cli.stored import stored_stimuli
 from vidsim.errors import VidsimError
 from vidsim.paths import expand
+from vidsim.report.text import counted
 
 if TYPE_CHECKING:
     from vidsim.cli.vectors import Vectors
@@ -270,8 +271,8 @@ def _tell(answer: Mapping[str, Any], out: Path) -> None:
         return
     low, middle, high = answer["quantiles"].values()
     typer.echo(
-        f"{_triplets(answer['triplets'])} of {answer['clips']:,} clips ({answer['design']}), predicted by {whose}; "
-        f"no person judged them: {where}"
+        f"{counted(answer['triplets'], 'triplet')} of {answer['clips']:,} clips ({answer['design']}), predicted by "
+        f"{whose}; no person judged them: {where}"
     )
     calibration = answer["calibration"]
     told = f"calibrated on {calibrated_on(calibration)}" if calibration else "not calibrated: the temperature was given"
@@ -280,8 +281,4 @@ def _tell(answer: Mapping[str, Any], out: Path) -> None:
         f"{high:.3f}; chance 0.333), temperature {answer['temperature']:.4g}, {told}"
     )
     low, high = answer["occurrences"]
-    typer.echo(f"each clip is in {f'{low:,} to {high:,} triplets' if high > low else _triplets(high)}")
-
-
-def _triplets(count: int) -> str:
-    return f"{count:,} triplet{'s' * (count != 1)}"
+    typer.echo(f"each clip is in {f'{low:,} to {high:,} triplets' if high > low else counted(high, 'triplet')}")

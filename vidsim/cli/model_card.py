@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidsim.cli import show
 from vidsim.cli.model_facts import ADAPTER, facts_of
+from vidsim.report.text import counted
 
 if TYPE_CHECKING:
     from vidsim.encoders.base import EncoderCard, Sampling
@@ -116,7 +117,7 @@ def _sampling(sampling: "Sampling | None") -> str:
         return ""
     rate = f"{sampling.fps:g} frames/s" if sampling.fps else "equally spaced over the clip"
     windows = f", in {sampling.windows} windows" if sampling.windows > 1 else ""
-    return f"{sampling.frames} frame{'s' * (sampling.frames > 1)}, {rate}{windows}"
+    return f"{counted(sampling.frames, 'frame')}, {rate}{windows}"
 
 
 def _offline(card: "EncoderCard", cached: bool) -> str:

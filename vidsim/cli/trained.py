@@ -250,7 +250,7 @@ def tell(answer: Mapping[str, Any], evaluation: "Evaluation | None", command: st
 
 
 def _tell_scores(evaluation: "Evaluation") -> None:
-    from vidsim.report.train import counted
+    from vidsim.report.text import counted
 
     trials = counted(evaluation.trials, "trial")
     typer.echo(f"on {evaluation.stimuli} validation stimuli, {trials} (95 % over stimuli):")

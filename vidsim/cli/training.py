@@ -95,7 +95,7 @@ class Lines:
         if not epochs:
             typer.echo(f"{name}: seed {seed}, a fitted transform, without training", err=True)
             return
-        from vidsim.report.train import counted
+        from vidsim.report.text import counted
 
         if done >= epochs:
             typer.echo(f"{name}: seed {seed}, {counted(done, 'epoch')} done before", err=True)

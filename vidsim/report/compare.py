@@ -12,6 +12,7 @@ from vidsim import __version__
 from vidsim.analysis.comparison import Comparison, Example
 from vidsim.report.figures import COLOURS, plot, png, svg
 from vidsim.report.page import Card, Page, Section, Strip
+from vidsim.report.text import counted
 from vidsim.report.thumbnail import data_uri
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def sections(found: Comparison, look: Look, *, n: int = 5) -> list[Section]:
         ("Towards people", found.towards, f"Only {found.b} agrees with people"),
         ("Away from people", found.away, f"Only {found.a} agrees with people"),
     ):
-        told = f"{why}: {_count(len(examples), 'different choice')}, the clearest first." if examples else "No trial."
+        told = f"{why}: {counted(len(examples), 'different choice')}, the clearest first." if examples else "No trial."
         strips = [_strip(example, found, look) for example in examples[:n]]
         parts.append(Section(title, told, strips=strips))
     return parts
@@ -164,7 +165,7 @@ def _facts(found: Comparison) -> dict[str, str]:
 
 def _strip(example: Example, found: Comparison, look: Look) -> Strip:
     people = "all" if example.same == example.judged else f"{example.same} of {example.judged}"
-    judged = _count(example.judged, "judgment")
+    judged = counted(example.judged, "judgment")
     title = (
         f"Margin {example.margin_a:+.2f} sd for {found.a}, {example.margin_b:+.2f} sd for {found.b}; "
         + (f"{people} {judged} of these three agree" if example.judged > 1 else "judged once")
@@ -186,10 +187,6 @@ def _strip(example: Example, found: Comparison, look: Look) -> Strip:
         uri = "" if image is None else data_uri(image)
         cards.append(Card(name, look.captions.get(name, ""), uri, marks, name == example.stimuli[2]))
     return Strip(title, cards)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _legend(top: Any, found: Comparison) -> None:

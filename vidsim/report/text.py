@@ -1,7 +1,31 @@
-"""Numbers in text: unknown ones, None or NaN, are written as what a reader expects there."""
+"""Numbers in text: how many of what, and unknown ones, None or NaN, as what a reader expects there."""
 
 from collections.abc import Sequence
 from math import isnan
+
+
+def counted(count: int, one: str) -> str:
+    """Write a number of things.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    one : str
+        What one of them is called.
+
+    Returns
+    -------
+    str
+        In the plural but for one.
+
+    Examples
+    --------
+    >>> counted(1, "trial"), counted(1200, "forward pass")
+    ('1 trial', '1,200 forward passes')
+    """
+    many = "" if count == 1 else "es" if one.endswith("s") else "s"
+    return f"{count:,} {one}{many}"
 
 
 def number(value: float | None, digits: int = 3, *, sign: str = "", unknown: str = "-") -> str:

@@ -9,7 +9,7 @@ from vidsim.adapt.folder import CURVE, WEIGHTS
 from vidsim.adapt.manifest import Manifest
 from vidsim.encoders import catalog
 from vidsim.report.markdown import escape
-from vidsim.report.text import number, span
+from vidsim.report.text import counted, number, span
 from vidsim.report.usage import on_hub, usage
 
 if TYPE_CHECKING:
@@ -33,30 +33,6 @@ LICENCES = frozenset(
     {"apache-2.0", "mit", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0", "cc0-1.0", "bsd-3-clause"}
 )
 """Those that a model card names by these words; others are given as their own name."""
-
-
-def counted(count: int, one: str) -> str:
-    """Write a number of things.
-
-    Parameters
-    ----------
-    count : int
-        How many.
-    one : str
-        What one of them is called.
-
-    Returns
-    -------
-    str
-        In the plural but for one.
-
-    Examples
-    --------
-    >>> counted(1, "trial"), counted(1200, "forward pass")
-    ('1 trial', '1,200 forward passes')
-    """
-    many = "" if count == 1 else "es" if one.endswith("s") else "s"
-    return f"{count:,} {one}{many}"
 
 
 def early(manifest: Manifest) -> str:

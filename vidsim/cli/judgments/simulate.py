@@ -13,6 +13,7 @@ from vidsim.cli.output import check_out, write_out
 from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.cli.spaces import find_space
 from vidsim.errors import VidsimError
+from vidsim.report.text import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -127,8 +128,8 @@ def simulate(
         part for part in (out and str(out), name is not None and f"judgments {name!r} in {root_of(root)}") if part
     )
     typer.echo(
-        f"{len(judgments):,} trial{'s' * (len(judgments) != 1)} of {len(rsm):,} stimuli by {participants:,} "
-        f"participant{'s' * (participants != 1)} at temperature {answer['temperature']:g}: {show.printable(where)}"
+        f"{counted(len(judgments), 'trial')} of {len(rsm):,} stimuli by {counted(participants, 'participant')} at "
+        f"temperature {answer['temperature']:g}: {show.printable(where)}"
     )
 
 
