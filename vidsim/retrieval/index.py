@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -130,7 +130,7 @@ class Index:
         query: Float[ndarray, " d"],
         n: int,
         *,
-        exclude: SupportsIndex | Collection[SupportsIndex] | None = None,
+        exclude: int | np.integer | Collection[int | np.integer] | None = None,
         least: bool = False,
         within: Bool[ndarray, " rows"] | None = None,
     ) -> list[Hit]:
@@ -201,11 +201,11 @@ class Index:
             raise VidsimError(f"{n} results were asked for; expected at least 1")
         return self._vectors.nearest(self._units(queries), min(n, len(self)))
 
-    def _left_out(self, exclude: SupportsIndex | Collection[SupportsIndex] | None) -> Int64[ndarray, " gone"]:
+    def _left_out(self, exclude: int | np.integer | Collection[int | np.integer] | None) -> Int64[ndarray, " gone"]:
         """Return the rows to leave out, each once."""
         rows: set[int] = set()
         given = () if exclude is None else exclude if np.iterable(exclude) else (exclude,)
-        for row in given:
+        for row in list[object](given):
             if not isinstance(row, int | np.integer) or isinstance(row, bool) or not 0 <= row < len(self):
                 raise VidsimError(f"exclude holds {row!r}: expected rows of the index, 0 to {len(self) - 1}")
             rows.add(int(row))
