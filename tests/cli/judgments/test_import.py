@@ -207,7 +207,9 @@ def test_social_ooo_as_a_user_types_it(vidsim, shared, tmp_path):
             "'u.csv' has columns of trials (a, b, odd), and --zero is for a",
         ),
         (("u.csv", "--name", "x", "--counts", "m.csv"), "and --counts is for a similarity matrix; leave it out"),
-        (("u.csv", "--name", "x", "--counts", "nix"), "no file 'nix' of --counts"),
+        (("u.csv", "--name", "x", "--counts", "nix"), "and --counts is for a similarity matrix; leave it out"),
+        (("t.csv", "--name", "x", "--format", "table", "--counts", "nix"), "'table', which takes no --counts"),
+        (("m.csv", "--name", "x", "--counts", "nix"), "no file 'nix': expected the counts of 'm.csv' there"),
         (("t.csv", "--name", "x", "--format", "rsm", "--zero", "unseen"), "is no number"),
     ],
 )

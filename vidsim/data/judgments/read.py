@@ -112,10 +112,10 @@ def read(path: Place, how: Reading = Reading()) -> Imported:
         look the same.
     """
     path = expand(path)
-    if how.counts is not None and not expand(how.counts).exists():
-        raise VidsimError(f"no file {show(expand(how.counts))} of --counts")
     kind = how.format or _kind(path, how)
     _fits(path, kind, how)
+    if how.counts is not None and not expand(how.counts).exists():
+        raise VidsimError(f"no file {show(expand(how.counts))}: expected the counts of {show(path)} there")
     if kind == "released":
         judgments, stimuli = read_release(path)
         return Imported(_placed(judgments, path), stimuli)
