@@ -95,7 +95,7 @@ def test_more_trials_than_fit_in_one_chunk(monkeypatch):
         ([[0, -1, 2]], "positions from -1 to 2"),
         ([[0, 1, 2], [1, 1, 2]], "trial 1 shows 'b' more than once .1 such trials"),
         ([[0, 1, 0]], "more than once"),
-        ([[2, 1, 1]], "more than once"),
+        ([[2, 1, 1]], "shows 'b' more than once"),
     ],
 )
 def test_what_is_no_trial_is_refused(rows, message):

@@ -28,6 +28,28 @@ def _three(what: str, rows: Shaped[ndarray, "..."]) -> Int[ndarray, "m 3"]:
     return whole_numbers(what, rows)
 
 
+def repeating(rows: Int[ndarray, "t 3"]) -> Int[ndarray, " r"]:
+    """Find the rows that show a stimulus more than once.
+
+    Parameters
+    ----------
+    rows : array of shape (t, 3)
+        Positions of the three stimuli of each trial.
+
+    Returns
+    -------
+    array of shape (r,)
+        Rows, ascending.
+
+    Examples
+    --------
+    >>> repeating(np.array([[0, 1, 2], [3, 1, 3]]))
+    array([1])
+    """
+    a, b, c = rows.T
+    return np.flatnonzero((a == b) | (a == c) | (b == c))
+
+
 def _none() -> Int[ndarray, "m 3"]:
     return np.empty((0, 3), np.int32)
 
@@ -79,11 +101,12 @@ class Triplets:
                 )
         if len(self.outside):
             self._check_outside()
-        a, b, odd = self.rows.T
-        twice = np.flatnonzero((a == b) | (a == odd) | (b == odd))
+        twice = repeating(self.rows)
         if len(twice):
+            a, b, odd = self.rows[twice[0]].tolist()
+            name = self.ids[a if a in {b, odd} else b]
             raise VidsimError(
-                f"trial {twice[0]} shows {self.ids[int(a[twice[0]])]!r} more than once ({len(twice)} such trials); "
+                f"trial {twice[0]} shows {name!r} more than once ({len(twice)} such trials); "
                 "expected three different stimuli: take catch trials out first"
             )
 

@@ -112,12 +112,27 @@ def test_a_seed_below_0_is_refused():
         label(VECTORS, 0.1, count=1, seed=-1)
 
 
-@pytest.mark.parametrize("scale", [0, 5, 1.01, np.nan])
-def test_vectors_that_are_not_of_length_1_are_refused(scale):
+@pytest.mark.parametrize(
+    ("scale", "advice"),
+    [
+        (0, "leave it out"),
+        (np.nan, "leave it out"),
+        (5, r"Embeddings\.unit does"),
+        (1.01, r"Embeddings\.unit does"),
+    ],
+)
+def test_vectors_that_are_not_of_length_1_are_refused(scale, advice):
     vectors = VECTORS.copy()
     vectors[4] *= scale
-    with pytest.raises(VidsimError, match=rf"vector 4 has length {scale:g}: expected vectors of length 1"):
+    with pytest.raises(VidsimError, match=rf"vector 4 has length {scale:g}: expected vectors of length 1; .*{advice}$"):
         label(vectors, 0.1, count=1)
     with pytest.raises(VidsimError, match=rf"vector 4 has length {scale:g}: expected vectors of length 1"):
         predict(vectors, np.array([[0, 1, 2]], np.int32), 0.1)
     assert len(predict(VECTORS.astype(np.float16), np.array([[0, 1, 2]], np.int32), 0.1)) == 1
+
+
+@pytest.mark.parametrize("row", [[1, 1, 2], [2, 1, 2], [0, 2, 2]])
+def test_triplets_that_show_a_stimulus_twice_are_refused(row):
+    rows = np.array([[0, 1, 2], row, row], np.int32)
+    with pytest.raises(VidsimError, match=r"^triplet 1, \[.*\], shows a stimulus more than once \(2 such triplets\)"):
+        predict(VECTORS, rows, 0.1)

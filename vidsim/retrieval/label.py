@@ -15,6 +15,7 @@ from vidsim.data.design.pairs import cover, schoenheim
 from vidsim.data.design.sample import Sample
 from vidsim.errors import VidsimError
 from vidsim.retrieval.triplet_similarity import check_units, triplet_similarities
+from vidsim.triplets import repeating
 
 CHUNK = 1 << 20
 """Triplets predicted, and written, at a time."""
@@ -72,7 +73,8 @@ def predict(vectors: Float[ndarray, "n d"], rows: Int[ndarray, "t 3"], temperatu
     Raises
     ------
     VidsimError
-        If the temperature is none, a vector is not of length 1, or a position is none of the vectors'.
+        If the temperature is none, a vector is not of length 1, a position is none of the vectors', or a triplet shows
+        a stimulus more than once.
 
     Examples
     --------
@@ -81,6 +83,12 @@ def predict(vectors: Float[ndarray, "n d"], rows: Int[ndarray, "t 3"], temperatu
     [[1, 2, 0]]
     """
     check_units(vectors)
+    twice = repeating(rows)
+    if len(twice):
+        raise VidsimError(
+            f"triplet {twice[0]}, {rows[twice[0]].tolist()}, shows a stimulus more than once ({len(twice)} such "
+            "triplets); expected three different stimuli"
+        )
     return _predict(vectors, rows, temperature)
 
 

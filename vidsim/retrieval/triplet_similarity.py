@@ -67,10 +67,9 @@ def check_units(vectors: Float[ndarray, "n d"]) -> None:
     even = np.abs(squares - 1) < ROUNDING
     if not even.all():
         row = int(np.argmin(even))
-        raise VidsimError(
-            f"vector {row} has length {np.sqrt(squares[row]):g}: expected vectors of length 1; scale them with "
-            "unit_vectors"
-        )
+        directed = vectors[row].any() and np.isfinite(vectors[row]).all()
+        what = "scale them, as Embeddings.unit does" if directed else "it has no direction, leave it out"
+        raise VidsimError(f"vector {row} has length {np.sqrt(squares[row]):g}: expected vectors of length 1; {what}")
 
 
 def triplet_similarities(vectors: Float[ndarray, "n d"], rows: Int[ndarray, "t 3"]) -> Float[ndarray, "t 3"]:
