@@ -375,7 +375,7 @@ def test_stimuli_that_nobody_judged_need_no_embeddings(vidsim, tmp_path):
         (("--encoders", "net", "--against", "net"), "--against 'net' is the only encoder compared; give others with"),
         (("--encoders", "flat"), "all similarities of 'flat' are equal, so that nothing correlates with them"),
         (("--encoders", "holes"), "the embeddings of 1 of 30 stimuli are not finite, the first is 'clip 3.mp4'"),
-        (("--encoders", "net", "--split", "tiny"), "3 stimuli occur in trials, too few to compare with people"),
+        (("--encoders", "net", "--split", "tiny"), "no trial of 'lab' lies wholly within split 'tiny'"),
         (("--encoders", "net", "--split", "new"), "none of the 1 stimuli of split 'new' is judged in 'lab'"),
         (("--encoders", "net", "-k", "4"), "-k counts neighbours for --retrieval; add it, or leave -k out"),
         (("--encoders", "net", "--retrieval", "-k", "40"), "none of 30 stimuli was judged with more than 40 others"),
