@@ -75,7 +75,7 @@ def test_an_encoder_is_loaded_where_accelerate_trains(named, monkeypatch):
 def test_what_processes_share_keeps_the_rsa_steps(named, monkeypatch, processes):
     batches = {"sampler": "trials", "trials": 2, "rsa_steps": 1, "rsa_stimuli": 6, "rsa_gradients": 2}
     run = trainer(named, recipe(loss={"kind": "hybrid"}, batches=batches))
-    monkeypatch.setattr(run, "_steps", 30 // processes * processes)
+    monkeypatch.setattr(type(run.accelerator), "num_processes", processes)
     steps = list(run._shared(0))
     assert (len(steps), len(run.batches)) == (30 // processes * processes, 30)
     assert [bool(len(step.pairs)) for step in steps] == [False] * (len(steps) - 1) + [True]
