@@ -2,8 +2,12 @@
 
 import os
 from pathlib import Path
+from shlex import quote
 
 from vidsim.errors import VidsimError
+
+DEFAULT = "indexes"
+"""The artefact root where none is named."""
 
 SCHEMES = ("s3", "gs", "az", "abfss")
 """Object stores that may be an artefact root, as addresses begin."""
@@ -70,6 +74,27 @@ def rooted(root: Place) -> str:
     if isinstance(root, os.PathLike) and colon and scheme in (*SCHEMES, *FURTHER, "file"):
         raise VidsimError(f"{text!r} is an address made a path; give it as text: '{scheme}://{rest}'")
     return os.fspath(expand(text))
+
+
+def root_option(root: str) -> str:
+    """Complete a command that is advised by the artefact root it is for.
+
+    Parameters
+    ----------
+    root : str
+        Artefact root.
+
+    Returns
+    -------
+    str
+        Starts with a blank; empty for the default root.
+
+    Examples
+    --------
+    >>> root_option("my root"), root_option("indexes")
+    (" --root 'my root'", '')
+    """
+    return "" if root == DEFAULT else f" --root {quote(root)}"
 
 
 def vanished(place: Place) -> bool:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from functools import partial
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -45,6 +44,7 @@ from vidsim.cli.options import (
 )
 from vidsim.cli.root import DEFAULT_ROOT, root_of
 from vidsim.errors import VidsimError
+from vidsim.paths import root_option
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -157,7 +157,7 @@ def index(
         typer.echo("no index was built: there is nothing to search")
     else:
         _tell_index(answer["index"], answer["encoder"], place, named=False)
-        typer.echo(f"search it: vidsim search ID_OR_CLIP{_root(place)}")
+        typer.echo(f"search it: vidsim search ID_OR_CLIP{root_option(place)}")
 
 
 def _given() -> dict[str, str]:
@@ -375,10 +375,6 @@ def _refresh(root: str, encoder: str | None, *, kind: str | None, min_recall: fl
             _tell_index(answer, name, root, named=True)
 
 
-def _root(place: str) -> str:
-    return "" if place == DEFAULT_ROOT else f" --root {quote(place)}"
-
-
 def _tell_index(found: dict[str, Any], encoder: str, root: str, *, named: bool) -> None:
     recall = found["recall"]
     exact = "exact" if found["kind"] == "flat" else f"recall@{recall['at']} {recall['recall']:.3f}"
@@ -394,7 +390,7 @@ def _tell_index(found: dict[str, Any], encoder: str, root: str, *, named: bool) 
     if "changed" in found:
         typer.echo(
             f"files whose size or time has changed since they were embedded: {found['changed']}; embed what changed: "
-            f"vidsim index FOLDER --encoder {encoder}{_root(root)}"
+            f"vidsim index FOLDER --encoder {encoder}{root_option(root)}"
         )
 
 

@@ -5,9 +5,9 @@ import re
 from urllib.parse import unquote
 
 from vidsim.errors import VidsimError
-from vidsim.paths import EXPECTED, FURTHER, SCHEMES, expand
+from vidsim.paths import DEFAULT, EXPECTED, FURTHER, SCHEMES, expand
 
-DEFAULT_ROOT = "indexes"
+DEFAULT_ROOT = DEFAULT
 
 VARIABLE = "VIDSIM_ROOT"
 """Names the root for all verbs."""

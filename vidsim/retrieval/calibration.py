@@ -14,6 +14,7 @@ import numpy as np
 
 from vidsim.check import at_least
 from vidsim.errors import VidsimError
+from vidsim.paths import root_option
 from vidsim.retrieval.artefacts import Artefacts, artefacts
 
 FORMAT = 1
@@ -241,8 +242,8 @@ def advice(
 
     part = [] if split is None else ["--split", split]
     read = [] if captions in {None, "mean"} else ["--captions", str(captions)]
-    place = [] if root == "indexes" else ["--root", root]
-    return join(["vidsim", "calibrate", f"{encoder}:{layer}", "--judgments", judgments, *part, *read, *place])
+    words = ["vidsim", "calibrate", f"{encoder}:{layer}", "--judgments", judgments, *part, *read]
+    return f"{join(words)}{root_option(root)}"
 
 
 def now() -> str:

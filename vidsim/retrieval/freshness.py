@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from vidsim.errors import VidsimError
+from vidsim.paths import root_option
 from vidsim.retrieval.artefacts import artefacts
 from vidsim.store.version import version_of
 
@@ -30,7 +30,7 @@ def stale(root: str, manifest: Mapping[str, Any]) -> str | None:
     """
     made = manifest["provenance"]
     what = f"the index of {manifest['encoder']} {manifest['layer']}"
-    where = "" if root == "indexes" else f" --root {quote(root)}"
+    where = root_option(root)
     adapter = made.get("adapter")
     if adapter is not None and adapter != adapter_files(root, manifest["encoder"]):
         return (
